@@ -31,7 +31,7 @@ use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::Status;
 use clawmesh::domain::wire::frame::{FrameSpec, Stamp};
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::node::{Shared, frame_log, proposals};
+use clawmesh::node::{Handles, frame_log, proposals};
 use futures_util::SinkExt as _;
 use harness::*;
 use serde_json::json;
@@ -221,7 +221,7 @@ async fn ingest() {
 }
 
 /// One device uses up what it can make a node keep.
-async fn crowd(shared: &Shared) {
+async fn crowd(shared: &Handles) {
     let own = until("a reading", || async {
         let at = shared.moment();
         let read = shared.store.read("bench", move |c| facts::numeric(c, at));
@@ -554,7 +554,7 @@ async fn flood(node: &TestNode) -> tokio::task::JoinHandle<()> {
 }
 
 /// Frames of the crowding device, in the room for frames, until its share of them is used up.
-async fn fill(shared: &Shared, from: u64) {
+async fn fill(shared: &Handles, from: u64) {
     let (id, now) = (key(9).id().clone(), shared.now());
     let most = frame_log::most(shared);
     let text = format!("{{\"pad\":\"{}\"}}", "x".repeat(CROWD_FRAME_BYTES));

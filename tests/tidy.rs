@@ -103,10 +103,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one protocol, both sides",
     ),
     (
-        "src-tauri/src/node/authority.rs",
-        "to be split with the rooms of the node",
-    ),
-    (
         "src-tauri/src/operator/people.rs",
         "operators, persons and issuers share their rules",
     ),

@@ -14,7 +14,7 @@ use clawmesh::domain::identity::DeviceKey;
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::{Requester, STARTER_POLICY};
 use clawmesh::domain::proposal::{ProposalRecord, SignedProposal};
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals as wishes;
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ async fn mirrors_without_end_leave_this_nodes_proposals_in_sight() {
 }
 
 /// What a device's model asks for; what it cites is the node's own fresh reading.
-async fn wish_of(shared: &Shared, device: u8, seconds: i64) -> Result<(), Code> {
+async fn wish_of(shared: &Handles, device: u8, seconds: i64) -> Result<(), Code> {
     let wish = Draft {
         requester: Requester::Llm,
         ..draft(shared, seconds).await

@@ -6,7 +6,7 @@ use clawmesh::adapters::store::{Class, frames};
 use clawmesh::domain::base::limits::RECENT_FRAMES_MAX;
 use clawmesh::domain::base::{DeviceId, EvidenceSource, Tier};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
-use clawmesh::node::{Shared, frame_log};
+use clawmesh::node::{Handles, frame_log};
 use serde_json::json;
 
 use crate::harness::{Setup, TestNode, centre, key, until};
@@ -48,7 +48,7 @@ pub async fn write(node: &TestNode, count: usize, mark: &str) {
 }
 
 /// What names every frame a node holds.
-async fn held(shared: &Shared) -> BTreeSet<(DeviceId, [u8; 32])> {
+async fn held(shared: &Handles) -> BTreeSet<(DeviceId, [u8; 32])> {
     let all = shared
         .store
         .read("test", |c| frames::after(c, 0, 100_000, usize::MAX, None))

@@ -17,7 +17,7 @@ use clawmesh::domain::base::{DeviceId, MeshId, TimeMs};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey};
 use clawmesh::domain::policy::STARTER_POLICY;
 use clawmesh::domain::wire::handshake::{End, Hello, Introduction, ProofFor, prove};
-use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
+use clawmesh::node::{Handles, Node, Opened, Outside, RawConfig};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -133,10 +133,10 @@ impl Setup {
                 true => Generation::Clawmesh,
                 false => Generation::Gen1,
             };
-            trust_as(&opened.shared, key, grants, generation).await;
+            trust_as(&opened.handles, key, grants, generation).await;
         }
         if let Some((key, level)) = &self.operator {
-            enroll(&opened.shared, key, level).await;
+            enroll(&opened.handles, key, level).await;
         }
         let start = Node::start(opened, |_| axum::Router::new());
         let node = Box::pin(start).await.unwrap();
@@ -151,11 +151,11 @@ impl Setup {
 }
 
 /// Trusts a device with its key pinned, as one that speaks gen-1 until it proves more.
-pub async fn trust(shared: &Shared, key: &DeviceKey, grants: &str) {
+pub async fn trust(shared: &Handles, key: &DeviceKey, grants: &str) {
     trust_as(shared, key, grants, Generation::Gen1).await;
 }
 
-async fn trust_as(shared: &Shared, key: &DeviceKey, grants: &str, generation: Generation) {
+async fn trust_as(shared: &Handles, key: &DeviceKey, grants: &str, generation: Generation) {
     let grants: Grants = grants.parse().unwrap();
     let record = TrustRecord::new(
         key.id().clone(),
@@ -203,8 +203,8 @@ pub fn name_of(key: &OperatorKey) -> String {
 }
 
 /// Enrolls an operator, vouched for by the node itself.
-pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
-    use clawmesh::domain::gate::{OperatorRecord, SignedOperator};
+pub async fn enroll(shared: &Handles, key: &OperatorKey, level: &str) {
+    use clawmesh::domain::gate::OperatorRecord;
     let record = OperatorRecord {
         operator_id: key.id().clone(),
         public_key: *key.public(),
@@ -215,7 +215,7 @@ pub async fn enroll(shared: &Shared, key: &OperatorKey, level: &str) {
         issued_at: shared.now(),
         expires_at: None,
     };
-    let signed = SignedOperator::issue(record, shared.signer());
+    let signed = shared.authority.issuer().operator(record);
     shared
         .store
         .write(
@@ -232,7 +232,7 @@ impl TestNode {
         self.node.as_ref().unwrap()
     }
 
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Handles {
         self.node().shared()
     }
 

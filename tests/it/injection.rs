@@ -173,7 +173,7 @@ async fn attacked(model: &Scripted) -> (tempfile::TempDir, Node) {
     outside.models = vec![Arc::new(model.clone())];
     outside.sensors = vec![Box::new(Hostile)];
     let opened = Opened::open_in(config, outside).await.unwrap();
-    enroll(&opened.shared, &OperatorKey::from_seed(&[9; 32]), "L3").await;
+    enroll(&opened.handles, &OperatorKey::from_seed(&[9; 32]), "L3").await;
     let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
     until("the readings are there", || async {
         let world = node.door().facts(FactQuery::default()).await.unwrap();

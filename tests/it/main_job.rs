@@ -11,7 +11,7 @@ use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::{SignedProposal, Status};
 use clawmesh::domain::world::Fact;
 use clawmesh::node::proposals::{self, Minted};
-use clawmesh::node::{Shared, planning};
+use clawmesh::node::{Handles, planning};
 use serde_json::json;
 
 use crate::harness::*;
@@ -28,7 +28,7 @@ pub fn operator() -> OperatorKey {
 }
 
 /// A wish to water for some seconds, resting on the node's own newest moisture reading.
-pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
+pub async fn draft(shared: &Handles, seconds: i64) -> Draft {
     let fact = until("there is a moisture reading and a tank level", || async {
         let at = shared.moment();
         let facts = shared
@@ -63,7 +63,7 @@ pub async fn draft(shared: &Shared, seconds: i64) -> Draft {
 }
 
 pub fn decision(
-    shared: &Shared,
+    shared: &Handles,
     signed: &SignedProposal,
     key: &OperatorKey,
     verdict: Verdict,
@@ -89,7 +89,7 @@ pub async fn mint(node: &TestNode, seconds: i64) -> Minted {
         .unwrap()
 }
 
-pub async fn status(shared: &Shared, minted: &Minted) -> Status {
+pub async fn status(shared: &Handles, minted: &Minted) -> Status {
     let id = minted.signed.record().proposal_id.clone();
     shared
         .store
@@ -467,7 +467,7 @@ async fn a_revoked_operator_no_longer_counts() {
         reason: "left".into(),
     };
     let signed = SignedRevocation {
-        signature: revocation.sign(shared.signer()),
+        signature: shared.authority.issuer().end_of_operator(&revocation),
         revocation,
     };
     shared

@@ -9,7 +9,7 @@ use clawmesh::domain::base::limits::{
     PAIRING_TRIES, PAIRING_TRIES_TOTAL, PAIRING_WAITING_PER_ADDRESS_MAX, PAIRING_WINDOW_MS,
 };
 use clawmesh::domain::pairing::{Acceptor, Initiator, Persona, Reveal, Start, Verdict};
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 use clawmesh::node::pairing::{self, PairEndView, PairSessionView, PairStage, PairingView};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ fn url(address: SocketAddr) -> String {
     format!("ws://{address}")
 }
 
-fn pairing_of(shared: &Shared) -> PairingView {
+fn pairing_of(shared: &Handles) -> PairingView {
     pairing::view(&shared.pairing, Vec::new())
 }
 
@@ -52,7 +52,7 @@ fn say(node: &TestNode, session: &PairSessionView, verdict: Verdict, preset: &st
     pairing::decide(&node.shared().pairing, session.id, verdict, Some(preset)).unwrap();
 }
 
-fn trusts_nobody(shared: &Shared) -> bool {
+fn trusts_nobody(shared: &Handles) -> bool {
     shared.trust.all().is_empty()
 }
 

@@ -275,7 +275,7 @@ async fn a_planner_that_led_to_a_wish_of_another_device_approves_it_through_nobo
     let answer = probe.ask("proposals.draft", wish.to_wire()).await;
     let record = &answer["payload"]["record"];
     assert_eq!(record["ledBy"], json!(key(1).id()), "{answer}");
-    let own = node.shared().signer().public();
+    let own = &node.shared().public_key;
     let signed = SignedProposal::from_wire(&answer["payload"], own).unwrap();
     let vote = decision(node.shared(), &signed, &hand(61), Verdict::Approve);
     let refused = proposals::decide(node.shared(), vote).await.unwrap_err();

@@ -4,7 +4,7 @@
 use clawmesh::adapters::store::{Class, operators, records};
 use clawmesh::domain::base::{Code, TimeMs};
 use clawmesh::domain::gate::records::{DeviceRevocation, Proven, Record};
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 use clawmesh::node::proposals;
 use clawmesh::operator::Door;
 use clawmesh::operator::dto::{GrantChange, OperatorEnroll, TrustAdd};
@@ -67,7 +67,7 @@ fn enroll() -> OperatorEnroll {
     .unwrap()
 }
 
-async fn knows(shared: &Shared, revoked: bool) {
+async fn knows(shared: &Handles, revoked: bool) {
     until("the operator's record has arrived", || async {
         let known = shared
             .store
@@ -327,13 +327,14 @@ async fn a_bad_record_does_not_take_the_good_ones_beside_it_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_device_cannot_be_forgotten_before_anybody_was_told() {
     use clawmesh::adapters::store::Store;
-    use clawmesh::operator::registry::{self, Desk, KeyOf};
+    use clawmesh::node::authority::Issuer;
+    use clawmesh::operator::registry::{self, Desk};
     let c = field().trusting(key(4), PEER);
     let dir = c.start_in(place(), Some(3)).await.stop().await;
     let state = clawmesh::adapters::paths::StateDir::at(&dir.path().join("state"));
     let desk = Desk {
         store: Store::open(&state.database(), Default::default()).unwrap(),
-        key: KeyOf::Own(std::sync::Arc::new(key(3))),
+        issuer: Issuer::new(std::sync::Arc::new(key(3))),
         now: TimeMs(9),
     };
     let id = key(4).id().as_str().to_owned();

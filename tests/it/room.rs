@@ -4,7 +4,7 @@
 use clawmesh::adapters::store::{facts, frames, shares};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 use clawmesh::node::context::alarms::AlarmKind;
 use clawmesh::node::proposals::{self, estop};
 use clawmesh::operator::Door;
@@ -47,7 +47,7 @@ async fn arrives(node: &TestNode, id: &str) {
     .await;
 }
 
-async fn kept(shared: &Shared, device: u8) -> u64 {
+async fn kept(shared: &Handles, device: u8) -> u64 {
     let all = shared.store.read("t", shares::all).await.unwrap();
     let of = all
         .iter()

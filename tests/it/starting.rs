@@ -69,14 +69,14 @@ async fn a_start_that_fails_leaves_the_state_free_for_the_next_one_in_the_same_p
     };
     // The desktop keeps hold of what it started, for signals.
     let refused = open(taken.local_addr().unwrap().port()).await.unwrap();
-    let held = refused.shared.clone();
+    let held = refused.handles.clone();
     let Err(error) = Node::start(refused, |_| axum::Router::new()).await else {
         panic!("the port is taken");
     };
     assert!(error.to_string().contains("--port"), "{error}");
 
     let opened = open(0).await.unwrap();
-    assert_eq!(opened.shared.continuity.doubt(), None);
+    assert_eq!(opened.handles.continuity.doubt(), None);
     assert!(held.store.read("closed", |_| Ok(())).await.is_err());
     let node = Node::start(opened, |_| axum::Router::new()).await.unwrap();
     node.stop().await;

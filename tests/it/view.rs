@@ -138,7 +138,7 @@ async fn among_sixteen_each_has_few_links_and_reaches_the_one_it_means() {
     // Links that were only made to send something end when nothing more is sent.
     let reach = nodes.iter().flat_map(|a| {
         let others = nodes.iter().filter(move |b| a.id() != b.id());
-        others.map(async |b| a.shared().reach(&b.id()).await)
+        others.map(async |b| a.shared().reach.reach(&b.id()).await)
     });
     futures_util::future::join_all(reach).await;
     let all: usize = nodes.iter().map(links).sum();

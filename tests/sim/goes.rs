@@ -8,7 +8,7 @@ use clawmesh::domain::capability::{Action, Params};
 use clawmesh::domain::gate::approval::{Decision, Verdict};
 use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
-use clawmesh::node::{Shared, proposals};
+use clawmesh::node::{Handles, proposals};
 
 use crate::liar::fresh;
 use crate::world::{VALVE, World, is_revoked, known, people};
@@ -32,7 +32,7 @@ pub async fn everywhere(world: &mut World) {
     tokio::time::sleep(Duration::from_secs(HEARD_SECS)).await;
 }
 
-fn wish(world: &World, shared: &Shared) -> Draft {
+fn wish(world: &World, shared: &Handles) -> Draft {
     let now = shared.now();
     let params = Params::from([("durationSec".to_owned(), SECONDS.into())]);
     Draft {
@@ -51,7 +51,7 @@ fn wish(world: &World, shared: &Shared) -> Draft {
     }
 }
 
-async fn at_node(world: &World, at: usize, shared: &Shared) -> Result<(), String> {
+async fn at_node(world: &World, at: usize, shared: &Handles) -> Result<(), String> {
     let asker = known((at + 1) % world.places.len()).0;
     let minted = proposals::mint(shared, wish(world, shared), asker).await;
     if shared.continuity.doubt().is_some() {

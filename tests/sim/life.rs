@@ -16,7 +16,7 @@ use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::SignedProposal;
 use clawmesh::domain::wire::FrameKind;
 use clawmesh::domain::wire::frame::FrameSpec;
-use clawmesh::node::{Shared, frame_log, proposals};
+use clawmesh::node::{Handles, frame_log, proposals};
 
 use crate::checks::{self, Expected};
 use crate::liar::fresh;
@@ -200,7 +200,7 @@ fn ask(world: &World) {
 }
 
 /// A frame with what a model concluded.
-fn said_by_a_model(shared: &Shared) -> Admitted {
+fn said_by_a_model(shared: &Handles) -> Admitted {
     let data = serde_json::json!({"text": "it is dry"});
     let spec = FrameSpec {
         kind: FrameKind::Inference,

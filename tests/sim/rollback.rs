@@ -5,6 +5,7 @@ use clawmesh::adapters::marks::{MarkPlaces, Marks, place_of};
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::adapters::store::{Class, audit};
 use clawmesh::domain::continuity::Mark;
+use clawmesh::domain::identity::DeviceKey;
 use clawmesh::node::continuity;
 use std::path::Path;
 
@@ -154,8 +155,9 @@ impl World {
             return;
         };
         let (now, run) = (shared.now(), "confirmed".to_owned());
-        let (s, named) = (shared.clone(), run.clone());
-        let write = move |c: &_| continuity::confirm(c, s.signer(), now, &named);
+        let key = DeviceKey::from_seed(&self.places[at].key.seed());
+        let named = run.clone();
+        let write = move |c: &_| continuity::confirm(c, &key, now, &named);
         let Ok(confirmed) = shared.store.write(Class::Durable, "confirm", write).await else {
             return;
         };

@@ -15,7 +15,7 @@ use clawmesh::domain::sync::FrameKey;
 use clawmesh::domain::wire::frame::FrameSpec;
 use clawmesh::domain::wire::{Frame, FrameKind, Message, Reply};
 use clawmesh::node::context::alarms::AlarmKind;
-use clawmesh::node::{Shared, frame_log};
+use clawmesh::node::{Handles, frame_log};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -183,7 +183,7 @@ impl Liar {
     }
 }
 
-fn holds(shared: &Shared) -> Vec<FrameKey> {
+fn holds(shared: &Handles) -> Vec<FrameKey> {
     let all = shared
         .store
         .read_blocking("keys", |c| frame_sync::keyed_after(c, 0, 1_000_000));
@@ -230,7 +230,7 @@ impl Trial {
         panic!("seed {seed}: not all links stand");
     }
 
-    fn nodes(&self) -> impl Iterator<Item = Shared> {
+    fn nodes(&self) -> impl Iterator<Item = Handles> {
         (0..NODES).filter_map(|at| self.world.shared(at))
     }
 
@@ -260,7 +260,7 @@ impl Trial {
         self.world.trace.now_ms() - begun
     }
 
-    fn sum(&self, of: impl Fn(&Shared) -> u64) -> u64 {
+    fn sum(&self, of: impl Fn(&Handles) -> u64) -> u64 {
         self.nodes().map(|node| of(&node)).sum()
     }
 }
@@ -270,7 +270,7 @@ async fn spread(seed: u64) {
     for _ in 0..40 {
         trial.reading().await;
     }
-    let lazy = |node: &Shared| {
+    let lazy = |node: &Handles| {
         let links = node.links.all();
         let offered = links.iter().filter(|l| !node.tree.is_eager(&l.info.device));
         offered.count() as u64

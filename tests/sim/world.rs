@@ -16,7 +16,7 @@ use clawmesh::domain::admission::{Generation, Grants, Preset, TrustRecord};
 use clawmesh::domain::base::{DeviceId, OperatorId, TimeMs};
 use clawmesh::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
 use clawmesh::domain::identity::{DeviceKey, OperatorKey, PublicKey};
-use clawmesh::node::{Node, Opened, Outside, RawConfig, Shared};
+use clawmesh::node::{Handles, Node, Opened, Outside, RawConfig};
 use clawmesh::operator::Door;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -288,7 +288,7 @@ impl World {
         self.error_max_ms = self.error_max_ms.max(now.max(0).unsigned_abs());
     }
 
-    pub fn shared(&self, at: usize) -> Option<Shared> {
+    pub fn shared(&self, at: usize) -> Option<Handles> {
         self.places[at].node.as_ref().map(|n| n.shared().clone())
     }
 
@@ -360,7 +360,7 @@ impl World {
             }
         };
         if first {
-            furnish(&opened.shared, &self.plan, &self.operators).await;
+            furnish(&opened.handles, &self.plan, &self.operators).await;
         }
         let stop = CancellationToken::new();
         let doorway = Doorway::new(64, Duration::from_secs(10));
@@ -451,7 +451,7 @@ impl World {
 }
 
 /// Trust among all devices, and the people each executor knows.
-async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
+async fn furnish(shared: &Handles, plan: &Plan, keys: &[OperatorKey]) {
     let own = shared.own_id().clone();
     let trusted = |n: usize, grants: Grants| {
         let (id, key) = known(n);
@@ -488,7 +488,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
                 issued_at: shared.now(),
                 expires_at: None,
             };
-            SignedOperator::issue(record, shared.signer())
+            shared.authority.issuer().operator(record)
         })
         .collect();
     let revocation = OperatorRevocation {
@@ -497,7 +497,7 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
         revoked_at: shared.now(),
         reason: "lost".into(),
     };
-    let signature = revocation.sign(shared.signer());
+    let signature = shared.authority.issuer().end_of_operator(&revocation);
     let lost = SignedRevocation {
         revocation,
         signature,
@@ -516,14 +516,14 @@ async fn furnish(shared: &Shared, plan: &Plan, keys: &[OperatorKey]) {
 }
 
 /// Revokes an operator at a node, as its administrator does; false if the disk would not have it.
-pub async fn revoke(shared: &Shared, who: &OperatorId) -> bool {
+pub async fn revoke(shared: &Handles, who: &OperatorId) -> bool {
     let door = Door::new(shared.clone());
     let done = door.operator_revoke(who.as_str(), Some("lost")).await;
     done.is_ok()
 }
 
 /// Whether a node holds an operator as revoked.
-pub fn is_revoked(shared: &Shared, who: &OperatorId) -> Result<bool, StoreError> {
+pub fn is_revoked(shared: &Handles, who: &OperatorId) -> Result<bool, StoreError> {
     let known = shared
         .store
         .read_blocking("operator", |c| operators::get(c, who))?;

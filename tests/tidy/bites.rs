@@ -208,7 +208,7 @@ fn rooms_of_the_node_name_what_stands_before_them() {
     );
     accepted(
         "node/peers/mod.rs",
-        "use super::links::Link; use super::shared::Shared;",
+        "use super::links::Link; use super::handles::Handles;",
     );
     accepted("node/mod.rs", "use sessions::accepted;");
 }
@@ -232,22 +232,33 @@ fn a_surface_stays_at_the_door() {
     let why = "past the operator door";
     refused(
         "surfaces/http/auth.rs",
-        "fn f(d: &Door) { d.shared(); }",
+        "fn f(d: &Door) { d.handles(); }",
         why,
     );
-    refused("surfaces/cli/look.rs", "use crate::node::Shared;", why);
-    refused("surfaces/cli/mod.rs", "use crate::node::Shared;", why);
+    refused("surfaces/cli/look.rs", "use crate::node::Handles;", why);
+    refused("surfaces/cli/mod.rs", "use crate::node::Handles;", why);
     accepted("surfaces/http/auth.rs", "fn f(d: &Door) { d.context(); }");
 }
 
 #[test]
-fn few_rooms_sign() {
-    let sign = "fn f(s: &Shared) { s.signer(); }";
-    refused("node/planning.rs", sign, "may not sign");
-    refused("operator/planner.rs", sign, "may not sign");
-    refused("node/proposals/mint.rs", sign, "may not sign");
-    refused("node/pairing/session.rs", sign, "may not sign");
-    accepted("operator/registry.rs", sign);
+fn few_rooms_hold_the_key() {
+    let why = "may not hold the device's key";
+    for source in [
+        "use crate::domain::identity::DeviceKey;",
+        "fn f(key: &crate::domain::identity::DeviceKey) {}",
+        "use crate::domain::identity::{DeviceKey, PublicKey};",
+    ] {
+        refused("node/planning.rs", source, why);
+        refused("operator/registry.rs", source, why);
+        refused("node/proposals/mint.rs", source, why);
+        accepted("node/pairing/mod.rs", source);
+        accepted("node/proposals/tests.rs", source);
+        accepted("adapters/keystore/device.rs", source);
+    }
+    accepted(
+        "node/planner/led.rs",
+        "#[cfg(test)] mod tests { use crate::domain::identity::DeviceKey; }",
+    );
 }
 
 #[test]

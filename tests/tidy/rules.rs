@@ -27,7 +27,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
     "site",
 ];
 
-/// The rooms of `node` in order. A room may name what stands before it, and `shared`, which joins them.
+/// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
 const NODE_ROOMS: [&str; 42] = [
     "surroundings",
     "config",
@@ -67,15 +67,28 @@ const NODE_ROOMS: [&str; 42] = [
     "discovery",
     "sensing",
     "refused",
-    "shared",
+    "handles",
     "assemble",
     "ending",
     "hosting",
 ];
 
-/// Who may ask the whole node for the device's key: what makes operator records. Frames, proposals, handshakes, pairings
-/// and the audit chain are signed by rooms that hold it for that alone.
-const SIGNERS: [&str; 1] = ["operator/registry.rs"];
+/// Who may name the device's key above the adapters: each signs one kind of thing with it, and hands it to nobody. What
+/// persons change is signed by `node/authority/`, also for the operator's door; `offline.rs` works on a stopped node.
+const KEY_HOLDERS: [&str; 12] = [
+    "node/assemble.rs",
+    "node/authority/mod.rs",
+    "node/authority/own.rs",
+    "node/context/journal.rs",
+    "node/context/timekeeping.rs",
+    "node/continuity/mod.rs",
+    "node/frame_log/handle.rs",
+    "node/pairing/mod.rs",
+    "node/proposals/executor.rs",
+    "node/proposals/left.rs",
+    "node/sessions/mod.rs",
+    "surfaces/cli/offline.rs",
+];
 
 /// The one part of `surfaces` that other surfaces may name: the client of our own HTTP API.
 const SHARED_SURFACE: &str = "remote";
@@ -122,27 +135,30 @@ pub fn check_source(file: &str, source: &str) -> Vec<Fault> {
     let mut faults = check_anywhere(file, source);
     if stays_at_the_door(file) {
         let past = tokens.windows(2).filter(|pair| {
-            (pair[0].text == "." && pair[1].text == "shared") || pair[1].text == "Shared"
+            (pair[0].text == "." && pair[1].text == "handles") || pair[1].text == "Handles"
         });
         let what =
             "a surface reaches past the operator door: add a call to the door, or use its context";
         faults.extend(past.map(|pair| fault(file, pair[1].line, what.to_owned())));
     }
-    let holds_no_node = file.starts_with("domain/") || file.starts_with("adapters/");
-    if !holds_no_node && !SIGNERS.contains(&file) && !is_test_file(file) {
-        let signs = tokens
-            .windows(2)
-            .filter(|pair| pair[0].text == "." && pair[1].text == "signer");
-        let what = "this room may not sign with the device's key: ask a room that may (SIGNERS in tests/tidy/rules.rs)";
-        faults.extend(signs.map(|pair| fault(file, pair[1].line, what.to_owned())));
-    }
     for path in scan::paths(&tokens) {
         let complaint = check_import(file, &path)
+            .or_else(|| check_key(file, &path))
             .or_else(|| check_spawn(file, &path))
             .or_else(|| check_purity(file, &path));
         faults.extend(complaint.map(|what| fault(file, path.line, what)));
     }
     faults
+}
+
+fn check_key(file: &str, path: &Path) -> Option<String> {
+    let below = file.starts_with("domain/") || file.starts_with("adapters/");
+    let names = path.segments.iter().any(|segment| segment == "DeviceKey");
+    let refused = names && !below && !path.in_test && !is_test_file(file);
+    (refused && !KEY_HOLDERS.contains(&file)).then(|| {
+        "this room may not hold the device's key: ask a room that signs with it (KEY_HOLDERS in tests/tidy/rules.rs)"
+            .to_owned()
+    })
 }
 
 /// Checks what holds for tests and benches too: the header and the forbidden words.
@@ -304,7 +320,7 @@ fn check_siblings(tier: &str, from: &str, to: Option<&str>, written: &str) -> Op
             (None, _) => Some(format!(
                 "node/{from} is no known room; give it a place in the order of tests/tidy/rules.rs"
             )),
-            (Some(mine), Some(other)) if other < mine || to == "shared" => None,
+            (Some(mine), Some(other)) if other < mine || to == "handles" => None,
             (Some(_), Some(_)) => Some(format!(
                 "`{written}` points up: node/{from} comes before node/{to}"
             )),

@@ -1,4 +1,5 @@
-//! Who may name the whole node. `node/shared.rs` joins every room; only what puts the node together and the door to it
+//! Who may name the whole node. `node/handles.rs` lists the handles of all rooms; only what puts the node together and the
+//! door to it
 //! may name it. Every other room takes a `&Context` or the handles of what it uses.
 
 use super::rules::Fault;
@@ -6,7 +7,7 @@ use super::scan;
 
 /// What puts the node together, and the door to it.
 const JOINS: [&str; 5] = [
-    "node/shared.rs",
+    "node/handles.rs",
     "node/assemble.rs",
     "node/mod.rs",
     "node/ending.rs",
@@ -22,11 +23,11 @@ fn takes(source: &str) -> Option<usize> {
             pair.first().is_some_and(|s| s == of) && pair.last().is_some_and(|s| what(s))
         };
         let a_type = |name: &str| name == "*" || name.starts_with(char::is_uppercase);
-        let of_shared = |pair: &[String]| names(pair, "shared", a_type);
+        let of_handles = |pair: &[String]| names(pair, "handles", a_type);
         let module = |name: &str| matches!(name, "super" | "self" | "node");
-        let re_exported = |pair: &[String]| module(&pair[0]) && pair[1] == "Shared";
+        let re_exported = |pair: &[String]| module(&pair[0]) && pair[1] == "Handles";
         let mut pairs = path.segments.windows(2);
-        !path.in_test && pairs.any(|pair| of_shared(pair) || re_exported(pair))
+        !path.in_test && pairs.any(|pair| of_handles(pair) || re_exported(pair))
     };
     paths.iter().find(is_whole).map(|path| path.line)
 }
@@ -58,11 +59,11 @@ fn a_room_that_takes_the_whole_node_is_told() {
             .join("; ")
     };
     for source in [
-        "use crate::node::shared::Shared;",
-        "use super::shared::{MESH_FLOOR, Shared};",
-        "use super::shared::*;",
-        "fn f(node: &super::Shared) {}",
-        "struct Later(Weak<crate::node::shared::Inner>);",
+        "use crate::node::handles::Handles;",
+        "use super::handles::{MESH_FLOOR, Handles};",
+        "use super::handles::*;",
+        "fn f(node: &super::Handles) {}",
+        "struct Later(Weak<crate::node::handles::Inner>);",
     ] {
         let told_of = told("node/gossip/tree.rs", source);
         assert!(told_of.contains("take a `&Context`"), "{source}");
@@ -72,7 +73,7 @@ fn a_room_that_takes_the_whole_node_is_told() {
     for source in [
         "use crate::node::context::Context;",
         "use super::choice::Wanted; fn f() { Wanted::Shared; }",
-        "#[cfg(test)] mod tests { use super::shared::Shared; }",
+        "#[cfg(test)] mod tests { use super::handles::Handles; }",
     ] {
         assert_eq!(told("node/naming.rs", source), "", "{source}");
     }

@@ -22,6 +22,7 @@ use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames, Stamper};
 use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards};
+use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
 use super::links::known::Known;
@@ -38,7 +39,6 @@ use super::protocol::Protocol;
 use super::refused;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
-use super::shared::{Inner, OwnKey, Shared};
 use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{
@@ -124,12 +124,14 @@ impl OpenError {
 
 /// A node that is ready to start.
 pub struct Opened {
-    /// What its actors will share.
-    pub shared: Shared,
+    /// The handles of its rooms.
+    pub handles: Handles,
     /// What it senses with.
     pub sensors: Vec<Box<dyn Sensor>>,
     /// Its hold on the state directory.
     pub lock: StateLock,
+    /// How it speaks TLS where it listens.
+    pub(super) tls: Tls,
 }
 
 /// Where the policy lives.
@@ -214,12 +216,13 @@ impl Opened {
             tasks,
         };
         match assemble(config, dir.clone(), begun).await {
-            Ok((shared, sensors)) => {
+            Ok((handles, sensors, tls)) => {
                 abandoned.disarm();
                 Ok(Opened {
-                    shared,
+                    handles,
                     sensors,
                     lock,
+                    tls,
                 })
             }
             Err(error) => {
@@ -235,18 +238,18 @@ impl Opened {
     /// guards ended, the identity released, the store closed. Returns what is not confirmed to be safe, a
     /// sentence each.
     pub async fn give_up(self) -> Vec<String> {
-        let shared = self.shared;
+        let handles = self.handles;
         let within = Duration::from_millis(SAFE_AT_START_MS);
-        let mut left = shared.guards.secure_all(Cut::Shutdown, within).await;
+        let mut left = handles.guards.secure_all(Cut::Shutdown, within).await;
         left.retain(|secured| !secured.safe);
-        left.extend(super::proposals::left::standing(&shared));
+        left.extend(super::proposals::left::standing(&handles));
         let left: Vec<String> = left.iter().map(refused::in_words).collect();
         for sentence in &left {
             tracing::error!("{sentence}");
         }
-        shared.tasks.shut_down().await;
-        shared.continuity.release();
-        shared.store.clone().close().await;
+        handles.tasks.shut_down().await;
+        handles.continuity.release();
+        handles.store.clone().close().await;
         drop(self.lock);
         left
     }
@@ -312,7 +315,7 @@ async fn assemble(
     config: Config,
     dir: StateDir,
     begun: Begun,
-) -> Result<(Shared, Vec<Box<dyn Sensor>>), OpenError> {
+) -> Result<(Handles, Vec<Box<dyn Sensor>>, Tls), OpenError> {
     let Begun {
         outside,
         mut sensors,
@@ -477,16 +480,10 @@ async fn assemble(
         reach: reach.clone(),
     };
     let authority = Authority::new(executor.clone(), key.clone());
-    let own_key = key.clone();
-    let pairing = Pairing::new(authority.clone(), own_key, tls.clone(), dialer.clone());
-    let sessions = Sessions::new(
-        protocol,
-        pairing.clone(),
-        key.clone(),
-        tls.clone(),
-        dialer.clone(),
-    );
-    let shared = Shared::new(Inner {
+    let (own_key, own_tls) = (key.clone(), tls.clone());
+    let pairing = Pairing::new(authority.clone(), own_key, own_tls, dialer.clone());
+    let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
+    let handles = Handles::new(Inner {
         authority,
         sessions,
         pairing,
@@ -501,24 +498,21 @@ async fn assemble(
         reach,
         sites: super::sites::SiteBook::default(),
         nearby: Arc::default(),
-        key: OwnKey::new(key),
-        tls,
-        dialer,
         sensors: Sensors::default(),
         credentials: kept,
     });
-    wire.belongs_to(&shared);
-    shared.inference.reach(Arc::new(Elsewhere {
-        frames: shared.frames.clone(),
-        reach: shared.reach.clone(),
-        traffic: shared.mesh_models.traffic.clone(),
+    wire.belongs_to(&handles);
+    handles.inference.reach(Arc::new(Elsewhere {
+        frames: handles.frames.clone(),
+        reach: handles.reach.clone(),
+        traffic: handles.mesh_models.traffic.clone(),
     }));
-    super::continuity::tell(&shared).await?;
-    shared.nearby.load(&shared).await?;
-    super::pause::resume_state(&shared, &shared.planner).await?;
-    super::planner::later::load(&shared.asking).await?;
-    super::naming::tell(&shared).await?;
-    Ok((shared, sensors))
+    super::continuity::tell(&handles).await?;
+    handles.nearby.load(&handles).await?;
+    super::pause::resume_state(&handles, &handles.planner).await?;
+    super::planner::later::load(&handles.asking).await?;
+    super::naming::tell(&handles).await?;
+    Ok((handles, sensors, tls))
 }
 
 /// Who a node is.
@@ -631,9 +625,9 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
 ///
 /// # Errors
 /// Whatever the store says.
-pub(super) async fn put_in_order(shared: &Shared) -> Result<(), OpenError> {
-    super::proposals::recover(shared).await?;
-    Ok(super::privacy::settle(shared, shared.inference.labels()).await?)
+pub(super) async fn put_in_order(handles: &Handles) -> Result<(), OpenError> {
+    super::proposals::recover(handles).await?;
+    Ok(super::privacy::settle(handles, handles.inference.labels()).await?)
 }
 
 /// Continues logical time and frame counts after whatever earlier runs used: those that the store knows of, and those that

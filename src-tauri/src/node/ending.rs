@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::assemble::Opened;
 use super::guards::Cut;
-use super::shared::Shared;
+use super::handles::Handles;
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends};
 use crate::domain::base::limits::SAFE_AT_END_MS;
@@ -19,12 +19,12 @@ const TOO_LONG: i32 = 1;
 
 /// Whose actuators are made safe when the process ends. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Ending(Arc<Mutex<Option<Shared>>>);
+pub struct Ending(Arc<Mutex<Option<Handles>>>);
 
 impl Ending {
     /// A node runs from now on, or none does.
     pub fn concerns(&self, opened: Option<&Opened>) {
-        let node = opened.map(|opened| opened.shared.clone());
+        let node = opened.map(|opened| opened.handles.clone());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = node;
     }
 
@@ -34,7 +34,7 @@ impl Ending {
             .map_or(Duration::ZERO, |node| node.guards.before_end())
     }
 
-    fn node(&self) -> Option<Shared> {
+    fn node(&self) -> Option<Handles> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -17,6 +17,7 @@ pub mod frame_log;
 pub mod gen1;
 mod gossip;
 pub mod guards;
+pub mod handles;
 mod health;
 pub mod hosting;
 mod housekeeping;
@@ -41,7 +42,6 @@ pub mod refused;
 pub mod routing;
 pub mod sensing;
 mod sessions;
-pub mod shared;
 pub mod sites;
 pub mod surroundings;
 pub mod timetable;
@@ -56,7 +56,7 @@ use tokio::sync::mpsc;
 
 pub use self::assemble::{OpenError, Opened};
 pub use self::config::{Config, RawConfig};
-pub use self::shared::Shared;
+pub use self::handles::Handles;
 pub use self::surroundings::Outside;
 use crate::adapters::paths::{StateDir, StateLock};
 use crate::adapters::transport::{
@@ -73,7 +73,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A running node.
 pub struct Node {
-    shared: Shared,
+    handles: Handles,
     address: SocketAddr,
     local: Option<PathBuf>,
     lock: StateLock,
@@ -86,28 +86,28 @@ impl Node {
     /// [`OpenError`] with what to do about it; nothing is left running.
     pub async fn start(
         opened: Opened,
-        app: impl FnOnce(&Shared) -> axum::Router,
+        app: impl FnOnce(&Handles) -> axum::Router,
     ) -> Result<Node, OpenError> {
-        let listener = match prepare(&opened.shared).await {
+        let listener = match prepare(&opened.handles).await {
             Ok(listener) => listener,
             Err(error) => {
                 return Err(error.leaving(opened.give_up().await));
             }
         };
-        let shared = opened.shared.clone();
+        let (handles, tls) = (opened.handles.clone(), opened.tls.clone());
         let (address, doorway) = (listener.local_addr(), listener.doorway());
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE_SOCKETS);
-        let app = app(&shared);
-        let local = listen_locally(&shared, app.clone());
+        let app = app(&handles);
+        let local = listen_locally(&handles, app.clone());
         let served = listener.serve(
             app,
             Rules::default(),
-            Some(shared.tls.clone()),
+            Some(tls),
             queue,
-            shared.tasks.tracker().clone(),
-            shared.tasks.stop().clone(),
+            handles.tasks.tracker().clone(),
+            handles.tasks.stop().clone(),
         );
-        shared.tasks.essential("listener", served);
+        handles.tasks.essential("listener", served);
         let node = Self::run(opened, address, doorway, sockets).await;
         Ok(Node { local, ..node })
     }
@@ -122,7 +122,7 @@ impl Node {
         doorway: Arc<Doorway>,
         sockets: mpsc::Receiver<Incoming>,
     ) -> Result<Node, OpenError> {
-        if let Err(error) = assemble::put_in_order(&opened.shared).await {
+        if let Err(error) = assemble::put_in_order(&opened.handles).await {
             return Err(error.leaving(opened.give_up().await));
         }
         Ok(Self::run(opened, address, doorway, sockets).await)
@@ -135,81 +135,83 @@ impl Node {
         sockets: mpsc::Receiver<Incoming>,
     ) -> Node {
         let Opened {
-            shared,
+            handles,
             sensors,
             lock,
+            tls: _,
         } = opened;
-        let recorder = guards::record(shared.context.clone(), shared.guards.clone());
-        shared.tasks.passing("guards' reports", recorder);
-        let ingress = Ingress::start(&shared.footing);
-        let tree = gossip::tree::run(shared.frames.clone(), ingress.clone());
-        shared.tasks.essential("broadcast tree", tree);
-        let doorman = doorman(shared.sessions.clone(), ingress.clone(), sockets);
-        shared.tasks.essential("doorman", doorman);
-        for peer in &shared.config.peers {
+        let recorder = guards::record(handles.context.clone(), handles.guards.clone());
+        handles.tasks.passing("guards' reports", recorder);
+        let ingress = Ingress::start(&handles.footing);
+        let tree = gossip::tree::run(handles.frames.clone(), ingress.clone());
+        handles.tasks.essential("broadcast tree", tree);
+        let doorman = doorman(handles.sessions.clone(), ingress.clone(), sockets);
+        handles.tasks.essential("doorman", doorman);
+        for peer in &handles.config.peers {
             let target = Target {
                 url: peer.url.clone(),
                 pin: peer.pin,
                 label: peer.label.clone(),
                 source: Source::Configured,
             };
-            shared.peers.add(&peer.device, target, shared.now());
+            handles.peers.add(&peer.device, target, handles.now());
         }
-        let (sessions, table) = (shared.sessions.clone(), shared.peers.clone());
+        let (sessions, table) = (handles.sessions.clone(), handles.peers.clone());
         let supervisors = peers::run(sessions, table, ingress.clone());
-        shared.tasks.essential("peers", supervisors);
-        if shared.config.discovery {
+        handles.tasks.essential("peers", supervisors);
+        if handles.config.discovery {
             let lan = discovery::Lan {
-                frames: shared.frames.clone(),
-                nearby: shared.nearby.clone(),
-                peers: shared.peers.clone(),
-                pairing: shared.pairing.clone(),
+                frames: handles.frames.clone(),
+                nearby: handles.nearby.clone(),
+                peers: handles.peers.clone(),
+                pairing: handles.pairing.clone(),
             };
             let discovery = discovery::run(lan, address);
-            shared.tasks.passing("discovery", discovery);
+            handles.tasks.passing("discovery", discovery);
         }
-        shared.pairing.listens_on(address);
-        let learned = peers::learned::run(shared.pairing.clone(), shared.peers.clone());
-        shared.tasks.passing("learned peers", learned);
-        let records = authority::confirm(shared.authority.clone());
-        shared.tasks.essential("records", records);
-        sensing::start(&shared.frames, &shared.sensors, sensors);
-        if shared.config.role.plans() && !shared.config.rules.is_empty() {
-            let rules = planning::run(shared.drafts.clone());
-            shared.tasks.essential("planner", rules);
+        handles.pairing.listens_on(address);
+        let learned = peers::learned::run(handles.pairing.clone(), handles.peers.clone());
+        handles.tasks.passing("learned peers", learned);
+        let records = authority::confirm(handles.authority.clone());
+        handles.tasks.essential("records", records);
+        sensing::start(&handles.frames, &handles.sensors, sensors);
+        if handles.config.role.plans() && !handles.config.rules.is_empty() {
+            let rules = planning::run(handles.drafts.clone());
+            handles.tasks.essential("planner", rules);
         }
-        let leadership = leading::run(shared.leading.clone());
-        shared.tasks.essential("leadership", leadership);
-        planner::start(&shared.asking);
-        let drafts = planning::retry_waiting(shared.drafts.clone());
-        shared.tasks.essential("drafts", drafts);
-        let expiry = proposals::expire(shared.executor.clone());
-        shared.tasks.essential("expiry", expiry);
-        let latching = (shared.peers.watch_unreached(), shared.running.latching());
-        let executor = shared.executor.clone();
+        let leadership = leading::run(handles.leading.clone());
+        handles.tasks.essential("leadership", leadership);
+        planner::start(&handles.asking);
+        let drafts = planning::retry_waiting(handles.drafts.clone());
+        handles.tasks.essential("drafts", drafts);
+        let expiry = proposals::expire(handles.executor.clone());
+        handles.tasks.essential("expiry", expiry);
+        let latching = (handles.peers.watch_unreached(), handles.running.latching());
+        let executor = handles.executor.clone();
         let latched = move || executor.running.latched().is_some();
-        let frames = shared.frames.clone();
+        let frames = handles.frames.clone();
         let presence = presence::run(frames, latching.0, latching.1, latched);
-        shared.tasks.essential("presence", presence);
-        let (executor, file) = (shared.executor.clone(), assemble::policy_file(&shared));
+        handles.tasks.essential("presence", presence);
+        let (executor, file) = (handles.executor.clone(), assemble::policy_file(&handles));
         let policy = executor.watch_policy(file);
-        shared.tasks.essential("policy watch", policy);
-        if shared.threads {
-            let copy = guards::moved::keep_copy(shared.context.clone(), shared.guards.clone());
-            shared.tasks.essential("copy of moved", copy);
-            let health = health::run(shared.footing.clone());
-            shared.tasks.essential("health", health);
+        handles.tasks.essential("policy watch", policy);
+        if handles.threads {
+            let copy = guards::moved::keep_copy(handles.context.clone(), handles.guards.clone());
+            handles.tasks.essential("copy of moved", copy);
+            let health = health::run(handles.footing.clone());
+            handles.tasks.essential("health", health);
         }
-        let housekeeping = housekeeping::run(shared.footing.clone(), shared.peers.clone(), doorway);
-        shared.tasks.essential("housekeeping", housekeeping);
-        let data = json!({"address": address.to_string(), "role": shared.config.role.as_str()});
-        let message = format!("{} started on {address}", shared.config.name);
-        shared
+        let housekeeping =
+            housekeeping::run(handles.footing.clone(), handles.peers.clone(), doorway);
+        handles.tasks.essential("housekeeping", housekeeping);
+        let data = json!({"address": address.to_string(), "role": handles.config.role.as_str()});
+        let message = format!("{} started on {address}", handles.config.name);
+        handles
             .journal
             .record(Event::Startup, Severity::Info, &message, data)
             .await;
         Node {
-            shared,
+            handles,
             address,
             local: None,
             lock,
@@ -228,60 +230,60 @@ impl Node {
 
     /// What its tasks may use and nothing that acts.
     pub fn context(&self) -> &context::Context {
-        &self.shared.context
+        &self.handles.context
     }
 
-    /// What its rooms share; the operator door is built on it.
-    pub fn shared(&self) -> &Shared {
-        &self.shared
+    /// The handles of its rooms; the operator door is built on them.
+    pub fn shared(&self) -> &Handles {
+        &self.handles
     }
 
     /// Waits until the node is told to stop or an essential task ends.
     pub async fn stopped(&self) {
-        self.shared.tasks.stop().cancelled().await;
+        self.handles.tasks.stop().cancelled().await;
     }
 
     /// Why the node wants to be started again, if that is why it stopped.
     pub fn restart_reason(&self) -> Option<String> {
-        self.shared.tasks.restart_reason()
+        self.handles.tasks.restart_reason()
     }
 
     /// Tells what moves to go to its safe state, and waits for nothing: for whoever has something to do
     /// before [`Node::stop`].
     pub fn make_safe(&self) {
-        self.shared.guards.secure_each(&Cut::Shutdown);
+        self.handles.guards.secure_each(&Cut::Shutdown);
     }
 
     /// Ends the node: actions to their safe state, links with a goodbye, the store written out. What a
     /// disk that does not answer would keep is left behind after a while. Returns what is not as it should be.
     pub async fn stop(self) -> Stopped {
         // Before anything else, and without the store: what moves goes to its safe state.
-        let mut secured = self.shared.guards.end().await;
-        secured.extend(proposals::left::standing(&self.shared));
+        let mut secured = self.handles.guards.end().await;
+        secured.extend(proposals::left::standing(&self.handles));
         for left in &secured {
             let why = left.problem.as_deref().unwrap_or_default();
             tracing::error!(actuator = %left.target, "ends without being confirmed safe: {why}");
         }
-        let message = format!("{} is stopping", self.shared.config.name);
-        let journal = &self.shared.journal;
+        let message = format!("{} is stopping", self.handles.config.name);
+        let journal = &self.handles.journal;
         let told = journal.record(Event::Shutdown, Severity::Info, &message, json!({}));
         let told = in_time("that the node ends", STORE_LAST_WORDS_MS, told).await;
         self.take_leave().await;
-        self.shared.tasks.shut_down().await;
-        let outcomes = self.shared.running.outcomes_stored();
-        let latch = proposals::estop::keep_at_end(&self.shared);
+        self.handles.tasks.shut_down().await;
+        let outcomes = self.handles.running.outcomes_stored();
+        let latch = proposals::estop::keep_at_end(&self.handles);
         let latch = in_time("the emergency stop", STORE_LAST_WORDS_MS, latch).await;
-        let noted = continuity::note(&self.shared);
+        let noted = continuity::note(&self.handles);
         let noted = in_time("how far the store has come", STORE_LAST_WORDS_MS, noted).await;
-        let ends = continuity::ends(&self.shared);
+        let ends = continuity::ends(&self.handles);
         let ends = in_time("that all is stored", STORE_LAST_WORDS_MS, ends).await;
-        if self.shared.threads {
-            let copied = guards::moved::copy(&self.shared);
+        if self.handles.threads {
+            let copied = guards::moved::copy(&self.handles);
             drop(in_time("the copy of what was moved", STORE_LAST_WORDS_MS, copied).await);
         }
-        let store = self.shared.store.clone();
-        self.shared.continuity.release();
-        drop(self.shared);
+        let store = self.handles.store.clone();
+        self.handles.continuity.release();
+        drop(self.handles);
         let closed = in_time("what the store still has", STORE_CLOSE_MS, store.close()).await;
         // Only now may another node open the state directory.
         drop(self.lock);
@@ -308,11 +310,11 @@ pub struct Stopped {
 impl Node {
     /// Says goodbye to every peer and waits a moment for it to be heard.
     async fn take_leave(&self) {
-        let shared = &self.shared;
-        shared.peers.retire();
-        let links = shared.links.all();
+        let handles = &self.handles;
+        handles.peers.retire();
+        let links = handles.links.all();
         for link in &links {
-            link.take_leave(shared.own_id(), shared.now());
+            link.take_leave(handles.own_id(), handles.now());
         }
         let gone = async {
             for link in &links {
@@ -324,9 +326,9 @@ impl Node {
 }
 
 /// Puts everything in order, before anybody can ask for more, and listens.
-async fn prepare(shared: &Shared) -> Result<Listener, OpenError> {
-    assemble::put_in_order(shared).await?;
-    Ok(listen(shared.config.host, shared.config.port).await?)
+async fn prepare(handles: &Handles) -> Result<Listener, OpenError> {
+    assemble::put_in_order(handles).await?;
+    Ok(listen(handles.config.host, handles.config.port).await?)
 }
 
 /// Writes at the end of the node, no longer than a disk that answers takes.

@@ -119,7 +119,7 @@ impl Door {
                 target: target.to_owned(),
                 device_id: device.as_str().to_owned(),
                 device_name: names.get(device).cloned(),
-                own: device == self.shared.own_id(),
+                own: device == self.handles.own_id(),
                 also_offered_by: Vec::new(),
                 reachable,
                 operations: Vec::new(),
@@ -129,10 +129,10 @@ impl Door {
                 last: row.map(last),
             }
         };
-        let guards = &self.shared.guards;
+        let guards = &self.handles.guards;
         let own = guards.capabilities();
         let own = own.iter().map(|target| {
-            let mut seen = view(self.shared.own_id(), target.as_str(), true);
+            let mut seen = view(self.handles.own_id(), target.as_str(), true);
             seen.operations = guards.operations(target);
             async move {
                 match tokio::time::timeout(STATE_WAIT, guards.position(target)).await {
@@ -148,8 +148,8 @@ impl Door {
         });
         let mut list = futures_util::future::join_all(own).await;
         for (device, targets) in self.elsewhere() {
-            let reachable =
-                self.shared.links.get(&device).is_some() || self.shared.peers.is_on_demand(&device);
+            let reachable = self.handles.links.get(&device).is_some()
+                || self.handles.peers.is_on_demand(&device);
             list.extend(targets.iter().map(|t| view(&device, t, reachable)));
         }
         say_who_else(&mut list);
@@ -158,9 +158,9 @@ impl Door {
 
     /// The actuators of other trusted devices, as they last offered them.
     fn elsewhere(&self) -> BTreeMap<DeviceId, BTreeSet<String>> {
-        routing::offers(&self.shared)
+        routing::offers(&self.handles)
             .into_iter()
-            .filter(|(device, _)| device != self.shared.own_id())
+            .filter(|(device, _)| device != self.handles.own_id())
             .map(|(device, all)| {
                 let actuators = all.into_iter().filter(|c| addresses_actuator(c));
                 (device, actuators.collect())

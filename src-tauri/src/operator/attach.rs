@@ -25,7 +25,10 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(Door) -> Router,
     ) -> Result<Node, OpenError> {
-        Box::pin(Node::start(opened, |shared| app(Door::new(shared.clone())))).await
+        Box::pin(Node::start(opened, |handles| {
+            app(Door::new(handles.clone()))
+        }))
+        .await
     }
 
     /// The node's door.

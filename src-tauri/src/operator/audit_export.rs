@@ -14,11 +14,11 @@ use crate::domain::base::canonical::{canonical_of, to_canonical};
 use crate::domain::base::limits::AUDIT_LINE_MAX_BYTES;
 use crate::domain::base::{Code, DeviceId, Digest, Refusal, TimeMs};
 use crate::domain::identity::{PublicKey, Signature};
+use crate::node::authority::export_message;
 use crate::node::context::store_refusal;
 
 /// What the first line says it is.
 const FORMAT: &str = "clawmesh-audit/1";
-const DOMAIN: &[u8] = b"clawmesh/audit-export/v1\n";
 /// Entries read from the store at once.
 const PAGE: usize = 500;
 
@@ -49,15 +49,14 @@ struct Line {
     signature: String,
 }
 
-fn message(opening: &Opening) -> Vec<u8> {
-    let mut bytes = DOMAIN.to_vec();
+/// What is signed of an opening.
+fn signed_part(opening: &Opening) -> Vec<u8> {
     let plain = Opening {
         signature: None,
         ..opening.clone()
     };
     // Texts and whole numbers only: there is always a canonical form.
-    bytes.extend(canonical_of(&plain).unwrap_or_default());
-    bytes
+    canonical_of(&plain).unwrap_or_default()
 }
 
 fn text(line: &impl Serialize) -> String {
@@ -117,7 +116,7 @@ impl Export {
     }
 
     fn opening(&self) -> String {
-        let key = self.desk.key.public();
+        let key = self.desk.issuer.public();
         let mut opening = Opening {
             format: FORMAT.to_owned(),
             device_id: key.device_id(),
@@ -127,7 +126,7 @@ impl Export {
             head: self.head.hash.to_hex(),
             signature: None,
         };
-        opening.signature = Some(self.desk.key.sign(&message(&opening)).to_text());
+        opening.signature = Some(self.desk.issuer.export(&signed_part(&opening)).to_text());
         text(&opening)
     }
 }
@@ -218,8 +217,8 @@ fn key_of(opening: &Opening) -> Answer<PublicKey> {
         return Err(forged("the key in line 1 is not that of its device"));
     }
     let signature = opening.signature.as_deref().unwrap_or_default();
-    let signed =
-        Signature::from_text(signature).is_ok_and(|s| key.verify_strict(&message(opening), &s));
+    let signed = Signature::from_text(signature)
+        .is_ok_and(|s| key.verify_strict(&export_message(&signed_part(opening)), &s));
     match signed {
         true => Ok(key),
         false => Err(forged("line 1 is not signed by the key it names")),

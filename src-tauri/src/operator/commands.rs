@@ -67,10 +67,10 @@ impl Door {
             )));
         }
         if row.own {
-            return proposals::decide(&self.shared, signed).await;
+            return proposals::decide(&self.handles, signed).await;
         }
         let executor = &signed.decision.executor;
-        let link = self.shared.reach(executor).await.ok_or_else(|| {
+        let link = self.handles.reach.reach(executor).await.ok_or_else(|| {
             Refusal::new(
                 Code::ExecutorUnreachable,
                 format!(
@@ -100,7 +100,7 @@ impl Door {
         if why.chars().count() > crate::domain::base::limits::TEXT_MAX_CHARS {
             return Err(bad("the reason is too long"));
         }
-        proposals::withdraw(&self.shared, row.id, why).await
+        proposals::withdraw(&self.handles, row.id, why).await
     }
 
     /// Sends a person's wish to the executor that owns the target.
@@ -109,7 +109,7 @@ impl Door {
     /// `INVALID_PARAMS`, `TARGET_AMBIGUOUS` with the choice where several executors offer the target, or
     /// the executor's refusal.
     pub async fn propose(&self, wish: DraftRequest) -> Answer<DraftView> {
-        let now = self.shared.now();
+        let now = self.handles.now();
         let target = wish
             .target
             .parse()
@@ -122,7 +122,7 @@ impl Door {
             .iter()
             .filter_map(|(id, origin)| Some((id.clone(), origin.clone()?)));
         let draft = Draft {
-            draft_id: DraftId::from(self.shared.fresh_id()?),
+            draft_id: DraftId::from(self.handles.fresh_id()?),
             action,
             reason: wish.reason,
             requester: Requester::Person,
@@ -150,7 +150,7 @@ impl Door {
             executor: wish.executor,
             zone: wish.zone,
         };
-        match planning::submit_to(&self.shared.drafts, draft, &place).await? {
+        match planning::submit_to(&self.handles.drafts, draft, &place).await? {
             Sent::Proposed(id) => view.proposal_id = Some(id.as_str().to_owned()),
             Sent::Stood(stood) => {
                 view.proposal_id = Some(stood.id.as_str().to_owned());
@@ -171,8 +171,8 @@ impl Door {
     /// # Errors
     /// `POLICY_INVALID` with the reason; the policy in force stays.
     pub async fn policy_reload(&self) -> Answer<PolicyState> {
-        let file = StateDir::at(&self.shared.config.state_dir).policy_file();
-        self.shared
+        let file = StateDir::at(&self.handles.config.state_dir).policy_file();
+        self.handles
             .reload_policy(&file)
             .await
             .map_err(|why| Refusal::new(Code::PolicyInvalid, why))?;
@@ -226,7 +226,7 @@ impl Door {
 
     /// The running node takes the change up; a link that is no longer trusted ends.
     async fn trust_changed(&self, event: Event, record: &TrustRecord) -> Answer<TrustRecordView> {
-        let s = &self.shared;
+        let s = &self.handles;
         s.trust
             .reload(&s.store)
             .await

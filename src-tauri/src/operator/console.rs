@@ -204,7 +204,7 @@ impl Door {
     /// Whether and how proposals can be decided through this node; `window` if the person is at the
     /// desktop window of this process.
     pub async fn decision_means(&self, window: bool) -> DecisionMeans {
-        let dir = StateDir::at(&self.shared.config.state_dir);
+        let dir = StateDir::at(&self.handles.config.state_dir);
         let card = tokio::task::spawn_blocking(move || keystore::operator_card(&dir)).await;
         let (card, problem) = match card {
             Ok(Ok(card)) => (card, None),
@@ -305,7 +305,7 @@ impl Door {
                 proposal_id: subject.proposal_id.clone(),
                 digest: *record.digest(),
                 operator_id: key.key.id().clone(),
-                decided_at: self.shared.now(),
+                decided_at: self.handles.now(),
                 note: reason,
             }
             .sign(&key.key)
@@ -326,7 +326,7 @@ impl Door {
             .turn
             .try_acquire()
             .map_err(|_| Refusal::new(Code::Busy, "another decision is being signed; try again"))?;
-        let s = &self.shared;
+        let s = &self.handles;
         gate.may_try(s.now())?;
         let dir = StateDir::at(&s.config.state_dir);
         let opening = tokio::task::spawn_blocking(move || match keystore::operator_card(&dir)? {
@@ -389,7 +389,7 @@ impl Door {
     }
 
     async fn session_event(&self, kind: AuditKind, event: Event, message: &str, session: &Session) {
-        let s = &self.shared;
+        let s = &self.handles;
         let detail = json!({"name": session.name, "scope": session.scope});
         let (copy, data) = (s.clone(), detail.clone());
         let audited = s

@@ -155,10 +155,10 @@ impl Door {
                 ));
             }
         }
-        let view = waiting.ask(asked, from, self.shared.now())?;
+        let view = waiting.ask(asked, from, self.handles.now())?;
         let message = format!("{} asks to be enrolled as an operator", view.name);
         let data = json!({"operatorId": view.operator_id, "name": view.name, "from": view.from});
-        self.shared
+        self.handles
             .journal
             .record(Event::OperatorAsked, Severity::Info, &message, data)
             .await;
@@ -174,7 +174,7 @@ impl Door {
         waiting: &EnrolRequests,
         id: &str,
     ) -> Answer<EnrolRequestView> {
-        let view = waiting.take(id, self.shared.now()).ok_or_else(|| {
+        let view = waiting.take(id, self.handles.now()).ok_or_else(|| {
             Refusal::new(
                 Code::NotFound,
                 "no key waits under that id; it was decided, or ten minutes have passed",
@@ -182,7 +182,7 @@ impl Door {
         })?;
         let message = format!("{} was not enrolled as an operator", view.name);
         let data = json!({"operatorId": view.operator_id, "name": view.name});
-        self.shared
+        self.handles
             .journal
             .record(Event::OperatorDeclined, Severity::Info, &message, data)
             .await;

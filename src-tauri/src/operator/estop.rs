@@ -123,7 +123,7 @@ impl Door {
     pub async fn estop(&self, asked: &EstopRequest, by: &str) -> EstopReport {
         let reason = asked.reason.clone().unwrap_or_default();
         let links: Vec<LinkHandle> = self
-            .shared
+            .handles
             .links
             .all()
             .into_iter()
@@ -131,8 +131,8 @@ impl Door {
             .filter(|l| l.info.claims().any(|c| offers_actuator(c)))
             .collect();
         let own = async {
-            let halted = estop::engage(&self.shared, by, &reason, Told::Always).await;
-            let executor = self.executor(self.shared.own_id());
+            let halted = estop::engage(&self.handles, by, &reason, Told::Always).await;
+            let executor = self.executor(self.handles.own_id());
             match halted {
                 Ok(halted) => executor.took(Ok(halted)),
                 Err(unkept) => EstopExecutor {
@@ -163,7 +163,7 @@ impl Door {
         EstopExecutor {
             device_id: device.as_str().to_owned(),
             name: self.names().get(device).cloned(),
-            own: device == self.shared.own_id(),
+            own: device == self.handles.own_id(),
             latched: false,
             known: StopKnown::NotTold,
             problem: None,
@@ -195,7 +195,7 @@ impl Door {
 
     /// Asks an executor that has no link, if it can be reached now.
     async fn ask_away(&self, device: &DeviceId, by: &str, reason: &str) -> EstopExecutor {
-        if let Some(link) = self.shared.reach(device).await {
+        if let Some(link) = self.handles.reach.reach(device).await {
             return self.ask(&link, by, reason).await;
         }
         let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand";
@@ -205,11 +205,11 @@ impl Door {
 
     /// Executors that are known and have no link now.
     fn away(&self, linked: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
-        let known = self.shared.known_capabilities();
+        let known = self.handles.known_capabilities();
         let away = known.into_iter().filter(|(device, offered)| {
             !linked.contains(device)
-                && device != self.shared.own_id()
-                && self.shared.trust.trusts(device)
+                && device != self.handles.own_id()
+                && self.handles.trust.trusts(device)
                 && offered.iter().any(|c| offers_actuator(c))
         });
         away.map(|(device, _)| device).collect()
@@ -217,7 +217,7 @@ impl Door {
 
     /// Whether this node is stopped.
     pub fn estop_state(&self) -> EstopView {
-        let latch = self.shared.running.latched();
+        let latch = self.handles.running.latched();
         EstopView {
             latched: latch.is_some(),
             latch,
@@ -230,7 +230,7 @@ impl Door {
     /// `CONFLICT` if it is not latched, `INVALID_PARAMS` without a reason, or what the store says.
     pub async fn estop_release(&self, asked: &EstopRequest, by: &str) -> Answer<EstopView> {
         estop::release(
-            &self.shared,
+            &self.handles,
             by,
             asked.reason.as_deref().unwrap_or_default(),
         )

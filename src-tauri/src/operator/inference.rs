@@ -95,7 +95,7 @@ impl Door {
 
     /// Every model that can be named: of this node, and of other devices.
     pub fn model_names(&self) -> Vec<String> {
-        let inference = &self.shared.inference;
+        let inference = &self.handles.inference;
         let own = inference.models().into_iter().map(|m| m.model);
         let mut all: Vec<String> = Vec::new();
         for model in own.chain(inference.elsewhere()) {
@@ -109,7 +109,7 @@ impl Door {
 
     /// Asks a model: the way taken, and its reply. What is labelled private decides where it may go.
     pub async fn infer(&self, wanted: &Wanted, request: InferenceRequest) -> (Route, Pieces) {
-        let inference = &self.shared.inference;
+        let inference = &self.handles.inference;
         let about = inference.labels().text(&text_of_all(&request));
         inference.ask_of(wanted, request, &about).await
     }
@@ -120,7 +120,7 @@ impl Door {
         wanted: &Wanted,
         request: InferenceRequest,
     ) -> (Route, Result<Whole, Failure>) {
-        let inference = &self.shared.inference;
+        let inference = &self.handles.inference;
         let about = inference.labels().text(&text_of_all(&request));
         inference.ask_whole(wanted, request, &about).await
     }
@@ -168,7 +168,7 @@ impl Door {
     /// # Errors
     /// Why it cannot be read.
     pub fn is_model_token(&self, presented: &str) -> Result<bool, TokenError> {
-        let kept = ModelToken::load(&StateDir::at(&self.shared.state_dir()))?;
+        let kept = ModelToken::load(&StateDir::at(&self.handles.state_dir()))?;
         Ok(kept.is_some_and(|token| token.fits(presented)))
     }
 }

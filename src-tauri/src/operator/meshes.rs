@@ -73,17 +73,17 @@ pub struct Admittance {
 impl Door {
     /// Every mesh seen on the LAN; ours first.
     pub fn meshes(&self) -> Vec<MeshView> {
-        let shared = &self.shared;
-        let own = shared.mesh.clone();
+        let handles = &self.handles;
+        let own = handles.mesh.clone();
         let mut meshes = vec![MeshView {
             mesh_id: Some(own.as_str().to_owned()),
-            name: shared.config.mesh_name.clone(),
+            name: handles.config.mesh_name.clone(),
             own: true,
-            policy: shared.nearby.own_policy(&own),
+            policy: handles.nearby.own_policy(&own),
             nearby: Vec::new(),
         }];
-        let policies = shared.nearby.policies();
-        for near in shared.nearby.all() {
+        let policies = handles.nearby.policies();
+        for near in handles.nearby.all() {
             let id = near.sighting.mesh.as_ref().map(|m| m.as_str().to_owned());
             let at = meshes.iter().position(|m| m.mesh_id == id);
             let at = at.unwrap_or_else(|| {
@@ -92,7 +92,7 @@ impl Door {
                     // Who does not say which mesh it is in is met as one of ours.
                     policy: match &id {
                         Some(_) => set.copied().unwrap_or(JoinPolicy::Never),
-                        None => shared.nearby.own_policy(&own),
+                        None => handles.nearby.own_policy(&own),
                     },
                     mesh_id: id,
                     name: near.sighting.mesh_name.clone(),
@@ -112,8 +112,8 @@ impl Door {
         let device = &near.sighting.device;
         NearbyView {
             device_id: device.as_str().to_owned(),
-            trusted: self.shared.trust.trusts(device),
-            connected: self.shared.links.get(device).is_some(),
+            trusted: self.handles.trust.trusts(device),
+            connected: self.handles.links.get(device).is_some(),
             addresses: near
                 .sighting
                 .addresses
@@ -133,19 +133,19 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for `auto` on another mesh, or a mesh that is neither known nor a name.
     pub async fn set_mesh_policy(&self, change: MeshPolicyChange) -> Answer<Vec<MeshView>> {
-        let shared = &self.shared;
+        let handles = &self.handles;
         let invalid = |why: String| Refusal::new(Code::InvalidParams, why);
         let mesh = self.mesh_meant(change.mesh.trim())?;
-        if mesh != shared.mesh && change.policy == JoinPolicy::Auto {
+        if mesh != handles.mesh && change.policy == JoinPolicy::Auto {
             return Err(invalid(
                 "devices of another mesh are never connected by themselves; pair the device, or start this node \
                  with that --mesh-name"
                     .to_owned(),
             ));
         }
-        shared
+        handles
             .nearby
-            .set_policy(shared, &mesh, change.policy)
+            .set_policy(handles, &mesh, change.policy)
             .await
             .map_err(|e| store_refusal(&e))?;
         Ok(self.meshes())
@@ -155,7 +155,7 @@ impl Door {
     /// else the mesh of this name.
     fn mesh_meant(&self, text: &str) -> Answer<MeshId> {
         let known = self.meshes().into_iter().filter_map(|m| m.mesh_id);
-        let known = known.chain(self.shared.nearby.policies().into_keys());
+        let known = known.chain(self.handles.nearby.policies().into_keys());
         let hex = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let id = hex || uuid::Uuid::try_parse(text).is_ok() || known.into_iter().any(|k| k == text);
         let invalid = |why: String| Refusal::new(Code::InvalidParams, why);
@@ -177,7 +177,7 @@ impl Door {
             .device_id
             .parse()
             .map_err(|e| Refusal::new(Code::InvalidParams, format!("deviceId: {e}")))?;
-        if !self.shared.nearby.admit(&device) {
+        if !self.handles.nearby.admit(&device) {
             let why = format!("device {} is not on the LAN now", device.short());
             return Err(Refusal::new(Code::NotFound, why));
         }

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 
 use crate::adapters::store::StoreError;
 use crate::domain::base::{Code, Refusal};
-use crate::node::Shared;
+use crate::node::Handles;
 use crate::node::context::Context;
 use crate::node::context::store_refusal;
 
@@ -50,24 +50,24 @@ pub type Answer<T> = Result<T, Refusal>;
 /// The door of a running node.
 #[derive(Clone)]
 pub struct Door {
-    shared: Shared,
+    handles: Handles,
 }
 
 impl Door {
     /// The door of this node.
-    pub fn new(shared: Shared) -> Self {
-        Self { shared }
+    pub fn new(handles: Handles) -> Self {
+        Self { handles }
     }
 
     /// What a surface may use of the node besides the door's own calls: clock, configuration, journal,
     /// metrics, tasks. It can neither sign nor move anything.
     pub fn context(&self) -> &Context {
-        &self.shared.context
+        &self.handles.context
     }
 
     /// Counts up with every change of a proposal.
     pub fn proposal_changes(&self) -> watch::Receiver<u64> {
-        self.shared.proposals_head.subscribe()
+        self.handles.proposals_head.subscribe()
     }
 
     /// Reads the store; `what` names the read in logs.
@@ -76,7 +76,7 @@ impl Door {
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.shared
+        self.handles
             .store
             .read(what, read)
             .await

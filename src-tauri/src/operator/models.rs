@@ -20,7 +20,7 @@ use crate::domain::base::text::{one_line, shown};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::domain::inference::route::{About, Route};
 use crate::domain::inference::{InferenceRequest, Message, ModelRef, Piece, Usage};
-use crate::node::Shared;
+use crate::node::Handles;
 use crate::node::context::{Event, Severity};
 use crate::node::credentials;
 use crate::node::inference::ModelState;
@@ -199,12 +199,12 @@ impl Trials {
     }
 }
 
-fn about(shared: &Shared, text: &str, private: bool) -> About {
+fn about(handles: &Handles, text: &str, private: bool) -> About {
     let said = match private {
         true => About::private("this text"),
         false => About::public(),
     };
-    said.and(shared.inference.labels().text(text))
+    said.and(handles.inference.labels().text(text))
 }
 
 fn text_of(what: &str, text: &str, most: usize) -> Answer<String> {
@@ -221,9 +221,9 @@ fn text_of(what: &str, text: &str, most: usize) -> Answer<String> {
 impl Door {
     /// The models of this node.
     pub fn models(&self) -> ModelsView {
-        let configured = &self.shared.config.models;
+        let configured = &self.handles.config.models;
         ModelsView {
-            models: self.shared.inference.models(),
+            models: self.handles.inference.models(),
             edge_first: configured.edge_first,
             private_zones: configured.labels.zones().to_vec(),
             private_metrics: configured.labels.metrics().to_vec(),
@@ -236,13 +236,13 @@ impl Door {
     /// `INVALID_PARAMS` for no question or one that is too long.
     pub fn explain_route(&self, asked: &RouteRequest) -> Answer<RouteView> {
         let question = text_of("question", &asked.question, QUESTION_MAX_CHARS)?;
-        let about = about(&self.shared, &question, asked.private);
-        let route = self.shared.inference.explain(&about);
+        let about = about(&self.handles, &question, asked.private);
+        let route = self.handles.inference.explain(&about);
         Ok(RouteView {
             why: route.explain(),
             route,
             after: self
-                .shared
+                .handles
                 .inference
                 .chain(&about)
                 .into_iter()
@@ -261,21 +261,21 @@ impl Door {
         asked: &TryRequest,
         by: &str,
     ) -> Answer<mpsc::Receiver<Tried>> {
-        let shared = self.shared.clone();
+        let handles = self.handles.clone();
         let prompt = text_of("prompt", &asked.prompt, MODEL_TRY_MAX_CHARS)?;
-        let turn = trials.take(shared.now())?;
-        let about = about(&shared, &prompt, asked.private);
+        let turn = trials.take(handles.now())?;
+        let about = about(&handles, &prompt, asked.private);
         // A person who tries them wants them asked.
-        shared.inference.forgive();
+        handles.inference.forgive();
         let message = format!("{by} tried the models: {}", one_line(&prompt, 80));
-        let journal = &shared.journal;
+        let journal = &handles.journal;
         let data = json!({"by": by});
         journal
             .record(Event::ModelTried, Severity::Info, &message, data)
             .await;
         let (tell, told) = mpsc::channel(TOLD_MAX);
-        let work = shared.clone();
-        shared.tasks.passing("try of the models", async move {
+        let work = handles.clone();
+        handles.tasks.passing("try of the models", async move {
             let _turn = turn;
             tokio::select! {
                 biased;
@@ -295,7 +295,7 @@ impl Door {
     /// # Errors
     /// What is wrong with the file.
     pub async fn credentials(&self) -> Answer<Vec<CredentialView>> {
-        let cards = credentials::list(&self.shared.credentials).await?;
+        let cards = credentials::list(&self.handles.credentials).await?;
         Ok(cards.into_iter().map(CredentialView::from).collect())
     }
 
@@ -308,7 +308,7 @@ impl Door {
         asked: CredentialSet,
         by: &str,
     ) -> Answer<Vec<CredentialView>> {
-        let s = &self.shared;
+        let s = &self.handles;
         let kept = (&s.credentials, &s.inference);
         credentials::set(s, kept, &asked.name, asked.secret.0, by).await?;
         self.credentials().await
@@ -319,25 +319,25 @@ impl Door {
     /// # Errors
     /// As [`credentials::remove`].
     pub async fn credential_remove(&self, name: &str, by: &str) -> Answer<Vec<CredentialView>> {
-        credentials::remove(&self.shared, &self.shared.credentials, name, by).await?;
+        credentials::remove(&self.handles, &self.handles.credentials, name, by).await?;
         self.credentials().await
     }
 }
 
 /// Asks, tells what comes, and gives what is told last.
 async fn tried(
-    shared: &Shared,
+    handles: &Handles,
     prompt: String,
     about: &About,
     tell: &mpsc::Sender<Tried>,
 ) -> Tried {
-    let begun = shared.clock.steady_ms();
+    let begun = handles.clock.steady_ms();
     let request = InferenceRequest {
         messages: vec![Message::User(prompt)],
         max_output_tokens: MODEL_TRY_TOKENS,
         ..InferenceRequest::default()
     };
-    let (route, mut pieces) = shared.inference.ask(request, about).await;
+    let (route, mut pieces) = handles.inference.ask(request, about).await;
     let (model, why) = (route.chosen.clone(), route.explain());
     let _ = tell.send(Tried::Route { route, why }).await;
     let mut text = String::new();
@@ -354,8 +354,8 @@ async fn tried(
             Ok(Piece::End(usage)) => {
                 return Tried::Done {
                     text,
-                    took_ms: shared.clock.steady_ms().saturating_sub(begun),
-                    micros: model.map_or(0, |m| shared.inference.cost(&m, &usage)),
+                    took_ms: handles.clock.steady_ms().saturating_sub(begun),
+                    micros: model.map_or(0, |m| handles.inference.cost(&m, &usage)),
                     usage,
                 };
             }

@@ -25,7 +25,7 @@ pub struct NamesView {
 impl Door {
     /// What this device and its mesh are called.
     pub fn names_given(&self) -> NamesView {
-        let config = &self.shared.config;
+        let config = &self.handles.config;
         NamesView {
             name: config.name.clone(),
             name_fixed: config.fixed.name,
@@ -40,7 +40,7 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for what is no name, `CONFLICT` for what cannot be changed here.
     pub async fn give_names(&self, wanted: &Names) -> Answer<NamesView> {
-        let restarting = naming::give(&self.shared, wanted).await?;
+        let restarting = naming::give(&self.handles, wanted).await?;
         let now = self.names_given();
         Ok(NamesView {
             name: wanted.name.clone().unwrap_or(now.name),

@@ -32,8 +32,8 @@ pub struct PairDecision {
 impl Door {
     /// Pairing on this node, all of it.
     pub fn pairing(&self) -> PairingView {
-        let nearby = self.shared.nearby.strangers(&self.shared);
-        pairing::view(&self.shared.pairing, nearby)
+        let nearby = self.handles.nearby.strangers(&self.handles);
+        pairing::view(&self.handles.pairing, nearby)
     }
 
     /// Opens the window.
@@ -41,13 +41,13 @@ impl Door {
     /// # Errors
     /// As [`pairing::open_window`].
     pub async fn pair_open(&self) -> Answer<PairingView> {
-        pairing::open_window(&self.shared.pairing).await?;
+        pairing::open_window(&self.handles.pairing).await?;
         Ok(self.pairing())
     }
 
     /// Closes the window and ends the pairing under way.
     pub async fn pair_cancel(&self) -> PairingView {
-        pairing::cancel(&self.shared.pairing).await;
+        pairing::cancel(&self.handles.pairing).await;
         self.pairing()
     }
 
@@ -56,7 +56,7 @@ impl Door {
     /// # Errors
     /// As [`pairing::start`].
     pub async fn pair_start(&self, wish: &PairStart) -> Answer<PairingView> {
-        pairing::start(&self.shared.pairing, &wish.target).await?;
+        pairing::start(&self.handles.pairing, &wish.target).await?;
         Ok(self.pairing())
     }
 
@@ -71,7 +71,7 @@ impl Door {
             Verdict::No
         };
         pairing::decide(
-            &self.shared.pairing,
+            &self.handles.pairing,
             decision.session,
             verdict,
             decision.preset.as_deref(),

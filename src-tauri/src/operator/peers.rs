@@ -34,23 +34,23 @@ impl Door {
     /// Every peer: those with a link, and those that have one no more or not yet, with the reason. A
     /// trusted device whose address is not known here is one of them: it comes by itself, or not.
     pub fn peers(&self) -> Vec<PeerView> {
-        let shared = &self.shared;
-        let mut peers: Vec<PeerView> = shared
+        let handles = &self.handles;
+        let mut peers: Vec<PeerView> = handles
             .peers
             .all()
             .iter()
             .map(|s| self.peer(&s.device, Some(s)))
             .collect();
         // A link may be a moment ahead of its supervisor.
-        for link in shared.links.all() {
-            if shared.peers.get(&link.info.device).is_none() {
+        for link in handles.links.all() {
+            if handles.peers.get(&link.info.device).is_none() {
                 peers.push(self.peer(&link.info.device, None));
             }
         }
         let known: BTreeSet<String> = peers.iter().map(|p| p.device_id.clone()).collect();
-        let trusted = shared.trust.all();
+        let trusted = handles.trust.all();
         let unseen = trusted.iter().filter(|r| {
-            r.is_live() && r.device_id != *shared.own_id() && !known.contains(r.device_id.as_str())
+            r.is_live() && r.device_id != *handles.own_id() && !known.contains(r.device_id.as_str())
         });
         peers.extend(unseen.map(|r| self.peer(&r.device_id, None)));
         peers
@@ -58,24 +58,24 @@ impl Door {
 
     /// The peers with a link.
     pub(super) fn linked_peers(&self) -> Vec<PeerView> {
-        let links = self.shared.links.all();
+        let links = self.handles.links.all();
         let view = |link: &LinkHandle| {
             let device = &link.info.device;
-            self.peer(device, self.shared.peers.get(device).as_ref())
+            self.peer(device, self.handles.peers.get(device).as_ref())
         };
         links.iter().map(view).collect()
     }
 
     /// Brings the gauges up to date that are looked at only when somebody asks.
     pub fn look_at_links(&self) {
-        let metrics = &self.shared.metrics;
-        let links = self.shared.links.all();
+        let metrics = &self.handles.metrics;
+        let links = self.handles.links.all();
         let queued: usize = links.iter().map(|l| l.room.taken()).sum();
         metrics
             .links_queued_bytes
             .set(i64::try_from(queued).unwrap_or(i64::MAX));
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let is_pushed = |link: &&LinkHandle| self.shared.tree.is_eager(&link.info.device);
+        let is_pushed = |link: &&LinkHandle| self.handles.tree.is_eager(&link.info.device);
         let pushing = links.iter().filter(is_pushed).count();
         metrics.links_pushing.set(count(pushing));
         metrics.links_offering.set(count(links.len() - pushing));
@@ -89,7 +89,7 @@ impl Door {
             let label = KindLabel {
                 kind: kind.as_str(),
             };
-            let standing = self.shared.alarms.count(*kind);
+            let standing = self.handles.alarms.count(*kind);
             metrics
                 .alarms
                 .get_or_create(&label)
@@ -98,10 +98,10 @@ impl Door {
     }
 
     fn peer(&self, device: &DeviceId, standing: Option<&Standing>) -> PeerView {
-        let link = self.shared.links.get(device);
+        let link = self.handles.links.get(device);
         let info = link.as_ref().map(|l| &l.info);
         let vitals = link.as_ref().map(|l| l.vitals.reading());
-        let record = self.shared.trust.live(device);
+        let record = self.handles.trust.live(device);
         let kept = record.as_ref().and_then(|r| r.name.clone());
         let state = match standing {
             // The link is the truth; its supervisor follows.
@@ -129,7 +129,7 @@ impl Door {
             outbound: info.is_some_and(|i| i.outbound),
             transport_label: info.and_then(|i| i.label.clone()),
             posture: info.map(|i| i.posture),
-            pushed: info.map(|_| self.shared.tree.is_eager(device)),
+            pushed: info.map(|_| self.handles.tree.is_eager(device)),
             generation: match info {
                 Some(i) if i.speaks(Feature::Proposals) => Some(Generation::Clawmesh),
                 None if returned.is_none() => None,
@@ -153,7 +153,7 @@ impl Door {
                 .or(standing.filter(|_| !follows).map(|s| s.since))
                 .map(|t| t.0)
                 .or(info.map(|i| i.connected_at.0))
-                .unwrap_or(self.shared.started_at.0),
+                .unwrap_or(self.handles.started_at.0),
             next_attempt_at: standing
                 .filter(|_| link.is_none())
                 .and_then(|s| s.next_attempt_at)

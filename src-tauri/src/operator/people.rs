@@ -16,12 +16,12 @@ use crate::domain::admission::{Grant, TrustRecord};
 use crate::domain::base::limits::TEXT_MAX_CHARS;
 use crate::domain::base::{AuditKind, Code, DeviceId, OperatorId, Refusal};
 use crate::domain::gate::persons::{Persons, folded, is_plain};
-use crate::domain::gate::records::{Proven, Record};
-use crate::domain::gate::{OperatorRecord, OperatorRevocation, SignedOperator};
+use crate::domain::gate::records::Record;
+use crate::domain::gate::{OperatorRecord, OperatorRevocation};
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
 use crate::node::authority;
-use crate::node::context::{DURABLE, audit_entry, store_refusal};
+use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 
 /// How long an operator record holds where nobody says otherwise, in days.
@@ -48,7 +48,7 @@ fn audit(
     id: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
-    audit_entry(c, &desk.key, desk.now, kind, id, detail)
+    desk.issuer.audit(c, desk.now, kind, id, detail)
 }
 
 /// A key as people see it. `counts` tells whether its issuer's word on persons counts here.
@@ -119,7 +119,7 @@ fn list(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorView>, StoreErr
 /// # Errors
 /// Whatever the store says.
 pub async fn operator_list(desk: &Desk) -> Answer<Vec<OperatorView>> {
-    let own = desk.key.id().clone();
+    let own = desk.issuer.id().clone();
     let known = desk.store.read("operators", move |c| list(c, &own)).await;
     known.map_err(|e| store_refusal(&e))
 }
@@ -240,7 +240,7 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
     }
     let (desk2, enroll) = (desk.clone(), enroll.clone());
     let change = move |c: &Connection| {
-        let (desk, own) = (&desk2, desk2.key.id());
+        let (desk, own) = (&desk2, desk2.issuer.id());
         let id = public_key.operator_id();
         if operators::get(c, &id)?.is_some_and(|known| known.revocation.is_some()) {
             return Err(refused(
@@ -262,12 +262,12 @@ pub async fn operator_enroll(desk: &Desk, enroll: &OperatorEnroll) -> Answer<Ope
             issued_at: desk.now,
             expires_at: Some(desk.now.plus(u64::from(days) * DAY_MS)),
         };
-        let signed = SignedOperator::issue(record, &desk.key);
+        let signed = desk.issuer.operator(record);
         operators::put(c, &signed)?;
         let travels = Record::Operator {
             signed: Box::new(signed.clone()),
         };
-        if let Some(proven) = Proven::own(travels, &desk.key) {
+        if let Some(proven) = desk.issuer.proven(travels) {
             records::put(c, &proven, false, desk.now)?;
         }
         let record = &signed.record;
@@ -316,17 +316,17 @@ fn end_key(
     let id = known.signed.record.operator_id.clone();
     let revocation = OperatorRevocation {
         operator_id: id.clone(),
-        issuer: desk.key.id().clone(),
+        issuer: desk.issuer.id().clone(),
         revoked_at: desk.now,
         reason: reason.to_owned(),
     };
-    let signature = revocation.sign(&desk.key);
+    let signature = desk.issuer.end_of_operator(&revocation);
     let detail = json!({"reason": revocation.reason, "signature": signature});
     let travels = Record::OperatorRevocation {
         revocation: revocation.clone(),
         signature,
     };
-    if let Some(proven) = Proven::own(travels, &desk.key) {
+    if let Some(proven) = desk.issuer.proven(travels) {
         records::put(c, &proven, false, desk.now)?;
     }
     let signed = SignedRevocation {
@@ -359,7 +359,7 @@ pub async fn operator_revoke(desk: &Desk, id: &str, why: Option<&str>) -> Answer
             ));
         }
         end_key(&desk2, c, &mut known, &reason)?;
-        let person = operators::persons(c, desk2.key.id())?.of_key(&id);
+        let person = operators::persons(c, desk2.issuer.id())?.of_key(&id);
         Ok(view(&known, &person, true))
     };
     write(desk, "operators", change).await
@@ -372,7 +372,7 @@ pub async fn operator_revoke(desk: &Desk, id: &str, why: Option<&str>) -> Answer
 pub async fn person_revoke(desk: &Desk, id: &str, why: Option<&str>) -> Answer<Vec<OperatorView>> {
     let (id, reason, desk2) = (operator_id(id)?, reason(why)?, desk.clone());
     let change = move |c: &Connection| {
-        let persons = operators::persons(c, desk2.key.id())?;
+        let persons = operators::persons(c, desk2.issuer.id())?;
         let person = persons.of_key(&id);
         let mut ended = Vec::new();
         let mut known_at_all = false;
@@ -455,7 +455,7 @@ fn issuer_views(c: &Connection, own: &DeviceId) -> Result<Vec<IssuerView>, Store
 /// # Errors
 /// Whatever the store says.
 pub async fn issuer_list(desk: &Desk) -> Answer<Vec<IssuerView>> {
-    let own = desk.key.id().clone();
+    let own = desk.issuer.id().clone();
     let all = desk
         .store
         .read("issuers", move |c| issuer_views(c, &own))
@@ -497,7 +497,7 @@ pub async fn issuer_accept(desk: &Desk, id: &str) -> Answer<IssuerView> {
             id.as_str(),
             json!({"name": record.name}),
         )?;
-        issuer_view(c, desk2.key.id(), &id)
+        issuer_view(c, desk2.issuer.id(), &id)
     };
     write(desk, "issuers", change).await
 }
@@ -509,7 +509,7 @@ pub async fn issuer_accept(desk: &Desk, id: &str) -> Answer<IssuerView> {
 pub async fn issuer_remove(desk: &Desk, id: &str) -> Answer<IssuerView> {
     let (id, desk2) = (registry::device(id)?, desk.clone());
     let change = move |c: &Connection| {
-        let mut before = issuer_view(c, desk2.key.id(), &id)?;
+        let mut before = issuer_view(c, desk2.issuer.id(), &id)?;
         if !issuers::remove(c, &id)? {
             return Err(refused(
                 Code::NotFound,
@@ -626,7 +626,7 @@ impl Door {
 
     /// The running node takes a change up: records that wait may count now, and own ones travel.
     async fn people_changed(&self, event: Event, message: &str, data: Value) {
-        let s = &self.shared;
+        let s = &self.handles;
         authority::look_again(&s.authority).await;
         s.journal.record(event, Severity::Info, message, data).await;
     }

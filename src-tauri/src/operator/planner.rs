@@ -16,7 +16,7 @@ use crate::domain::inference::mode::Mode;
 use crate::domain::plan::cron::Cron;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
-use crate::node::Shared;
+use crate::node::Handles;
 use crate::node::gen1::{self, conversation::OtherProposal};
 use crate::node::pause;
 use crate::node::planner::talk::Belongs;
@@ -55,7 +55,7 @@ fn too_many_wait(wishes: usize) -> String {
 }
 
 /// Why standing questions rest, where no model can be asked them.
-fn no_model(s: &Shared) -> Option<String> {
+fn no_model(s: &Handles) -> Option<String> {
     if s.config.questions.is_empty() || s.inference.answers() {
         return None;
     }
@@ -69,7 +69,7 @@ fn no_model(s: &Shared) -> Option<String> {
 }
 
 /// The rules with a schedule, of a node that plans.
-fn schedules(s: &Shared) -> Vec<ScheduleView> {
+fn schedules(s: &Handles) -> Vec<ScheduleView> {
     let rules = s.config.rules.iter().filter(|_| s.config.role.plans());
     let scheduled = rules.filter_map(|r| Some((r, r.schedule()?)));
     let view = |(rule, cron): (&Rule, &Cron)| ScheduleView {
@@ -83,7 +83,7 @@ fn schedules(s: &Shared) -> Vec<ScheduleView> {
 }
 
 /// The standing questions of a node that plans.
-fn standing(s: &Shared) -> Vec<StandingView> {
+fn standing(s: &Handles) -> Vec<StandingView> {
     let questions = s.config.questions.iter().filter(|_| s.config.role.plans());
     let next = |q: &Standing| q.schedule()?.next_after(s.now());
     let when = |q: &Standing| match leading::asks_instead(&s.leading, q) {
@@ -104,7 +104,7 @@ fn standing(s: &Shared) -> Vec<StandingView> {
 impl Door {
     /// The planner of this node.
     pub fn planner(&self) -> PlannerView {
-        let (s, asked) = (&self.shared, &self.shared.asking.questions);
+        let (s, asked) = (&self.handles, &self.handles.asking.questions);
         let plans = s.config.role.plans();
         let rules = if plans { s.config.rules.len() } else { 0 };
         let (pause, last) = (s.planner.pause(), s.planner.last_fired());
@@ -167,7 +167,7 @@ impl Door {
 
     /// What the models can do; nothing where there is none.
     fn mode(&self) -> Option<ModeView> {
-        let inference = &self.shared.inference;
+        let inference = &self.handles.inference;
         let standing = (!inference.is_empty()).then(|| inference.standing())?;
         let out = standing.mode != Mode::Active;
         Some(ModeView {
@@ -195,7 +195,7 @@ impl Door {
             private: asked.private,
             patient: asked.wait,
         };
-        planner::ask(&self.shared.asking, &asked.question, by, account, &belongs)
+        planner::ask(&self.handles.asking, &asked.question, by, account, &belongs)
     }
 
     /// The questions that were answered last, newest first; without the private ones for whoever may only look.
@@ -203,7 +203,7 @@ impl Door {
     /// # Errors
     /// Whatever the store says.
     pub async fn answered(&self, scope: Scope) -> Answer<Vec<Answered>> {
-        let mut all = planner::answered(&self.shared).await?;
+        let mut all = planner::answered(&self.handles).await?;
         if scope == Scope::Read {
             all.retain(|one| one.private.is_empty());
         }
@@ -226,7 +226,7 @@ impl Door {
     /// # Errors
     /// As [`later::again`].
     pub async fn ask_later(&self, asked: &LaterRequest, account: &str) -> Answer<PlannerView> {
-        later::again(&self.shared.asking, &asked.id, account).await?;
+        later::again(&self.handles.asking, &asked.id, account).await?;
         Ok(self.planner())
     }
 
@@ -235,7 +235,7 @@ impl Door {
     /// # Errors
     /// As [`later::cancel`].
     pub async fn ask_later_cancel(&self, id: &str) -> Answer<PlannerView> {
-        later::cancel(&self.shared.asking, id).await?;
+        later::cancel(&self.handles.asking, id).await?;
         Ok(self.planner())
     }
 
@@ -244,7 +244,7 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for texts that are too long, or what the store says.
     pub async fn planner_pause(&self, asked: &PauseRequest, by: &str) -> Answer<PlannerView> {
-        let (s, reason) = (&self.shared, asked.reason.as_deref().unwrap_or_default());
+        let (s, reason) = (&self.handles, asked.reason.as_deref().unwrap_or_default());
         pause::pause(s, (&*s.planner, &s.inference), by, reason).await?;
         Ok(self.planner())
     }
@@ -254,15 +254,15 @@ impl Door {
     /// # Errors
     /// `CONFLICT` if it does not rest and a model can be asked, or what the store says.
     pub async fn planner_resume(&self, by: &str) -> Answer<PlannerView> {
-        let inference = &self.shared.inference;
+        let inference = &self.handles.inference;
         let out = inference.standing().mode != Mode::Active;
-        if !out || self.shared.planner.pause().is_some() {
-            pause::resume(&self.shared, &self.shared.planner, by).await?;
+        if !out || self.handles.planner.pause().is_some() {
+            pause::resume(&self.handles, &self.handles.planner, by).await?;
         }
         // A server that hangs keeps nobody waiting.
-        let (shared, (done, over)) = (self.shared.clone(), tokio::sync::oneshot::channel::<()>());
-        self.shared.tasks.passing("try of the models", async move {
-            shared.inference.probe_all().await;
+        let (handles, (done, over)) = (self.handles.clone(), tokio::sync::oneshot::channel::<()>());
+        self.handles.tasks.passing("try of the models", async move {
+            handles.inference.probe_all().await;
             drop(done);
         });
         let _ = tokio::time::timeout(Duration::from_millis(RESUME_WAIT_MS), over).await;

@@ -103,11 +103,11 @@ impl Door {
         let row = self.proposal_row(wanted).await?;
         let proposal = proposal_view(&row, &self.names())?;
         let key = if row.own {
-            Some(self.shared.public_key)
+            Some(self.handles.public_key)
         } else {
             let executor = proposal.executor.parse().ok();
             executor
-                .and_then(|id: DeviceId| self.shared.trust.live(&id))
+                .and_then(|id: DeviceId| self.handles.trust.live(&id))
                 .and_then(|r| r.public_key)
         };
         let key = key.ok_or_else(|| {
@@ -136,12 +136,17 @@ impl Door {
     pub async fn proposal_checks(&self, wanted: &str) -> Answer<ChecksView> {
         let row = self.proposal_row(wanted).await?;
         if row.own {
-            return checks::own(&self.shared, row.id).await;
+            return checks::own(&self.handles, row.id).await;
         }
-        let link = self.shared.reach(&row.executor).await.ok_or_else(|| {
-            let why = format!("device {} is not connected", row.executor.short());
-            Refusal::new(Code::ExecutorUnreachable, why)
-        })?;
+        let link = self
+            .handles
+            .reach
+            .reach(&row.executor)
+            .await
+            .ok_or_else(|| {
+                let why = format!("device {} is not connected", row.executor.short());
+                Refusal::new(Code::ExecutorUnreachable, why)
+            })?;
         checks::ask(&link, &row.id).await
     }
 

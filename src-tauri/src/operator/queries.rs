@@ -8,7 +8,7 @@ use super::dto::{
     AlarmView, AuditReport, AuditView, DraftView, EventView, ExplainRequest, ExplainView, FactView,
     FrameView, Health, HealthView, NodeView, PolicyState, PolicyView, StatusView,
 };
-use super::registry::{self, Desk, KeyOf, grant_names};
+use super::registry::{self, Desk, grant_names};
 use super::views::{
     Names, audit_view, draft_view, event_view, fact_view, frame_view, rule_view, sensor_view,
 };
@@ -96,9 +96,9 @@ impl Door {
     /// What the registry's functions need of a running node.
     pub fn desk(&self) -> Desk {
         Desk {
-            store: self.shared.store.clone(),
-            key: KeyOf::Node(self.shared.clone()),
-            now: self.shared.now(),
+            store: self.handles.store.clone(),
+            issuer: self.handles.authority.issuer().clone(),
+            now: self.handles.now(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Door {
     /// # Errors
     /// Whatever the store says.
     pub async fn status(&self) -> Answer<StatusView> {
-        let s = &self.shared;
+        let s = &self.handles;
         let now = s.now();
         let (frames, facts, proposals_waiting, drafts_waiting, trusted_clock) = self
             .read("status", move |c| {
@@ -181,15 +181,15 @@ impl Door {
             message: a.message,
             advice: a.advice,
         };
-        self.shared.alarms.list().into_iter().map(view).collect()
+        self.handles.alarms.list().into_iter().map(view).collect()
     }
 
     /// Whether the node works; touches neither disk nor network.
     pub fn health(&self) -> HealthView {
-        let alarms = self.shared.alarms.list();
+        let alarms = self.handles.alarms.list();
         let mut kinds: Vec<String> = alarms.iter().map(|a| a.kind.as_str().to_owned()).collect();
         kinds.dedup();
-        let status = match self.shared.alarms.worst() {
+        let status = match self.handles.alarms.worst() {
             None => Health::Ok,
             Some(Severity::Warning | Severity::Info) => Health::Degraded,
             Some(Severity::Critical) => Health::Failing,
@@ -203,7 +203,7 @@ impl Door {
 
     /// Every device of the mesh that this node knows: itself, those it trusts, those connected.
     pub fn nodes(&self) -> Vec<NodeView> {
-        let s = &self.shared;
+        let s = &self.handles;
         let offered = s.known_capabilities();
         let mut nodes = vec![NodeView {
             device_id: s.own_id().as_str().to_owned(),
@@ -251,18 +251,18 @@ impl Door {
             metric: query.metric,
             zone: query.zone,
         };
-        let own = self.shared.own_id().clone();
+        let own = self.handles.own_id().clone();
         let rows = self
             .read("facts", move |c| {
                 facts::all(c, &filter, &own, FACTS_SHOWN_MAX)
             })
             .await?;
-        let (names, at) = (self.names(), self.shared.moment());
+        let (names, at) = (self.names(), self.handles.moment());
         Ok(rows.into_iter().map(|f| fact_view(f, &names, at)).collect())
     }
 
     pub(super) fn names(&self) -> Names {
-        let s = &self.shared;
+        let s = &self.handles;
         let links = s.links.all();
         let mut names: BTreeMap<_, _> = links
             .iter()
@@ -299,7 +299,7 @@ impl Door {
         let rows = self
             .read("frames", move |c| frames::page(c, &filter))
             .await?;
-        let (names, now) = (self.names(), self.shared.now());
+        let (names, now) = (self.names(), self.handles.now());
         let view = |f| frame_view(f, &names, now);
         Ok(rows.into_iter().map(view).collect())
     }
@@ -320,7 +320,7 @@ impl Door {
         let wanted: FrameId = text.parse().map_err(|e| bad(format!("frame id: {e}")))?;
         let read = move |c: &rusqlite::Connection| cited::named(c, &wanted, origin.as_ref());
         match self.read("frame", read).await? {
-            Named::One(frame) => Ok(frame_view(*frame, &self.names(), self.shared.now())),
+            Named::One(frame) => Ok(frame_view(*frame, &self.names(), self.handles.now())),
             Named::None => Err(Refusal::new(
                 Code::NotFound,
                 "there is no such frame here; it may be older than what this node keeps",
@@ -340,7 +340,7 @@ impl Door {
 
     /// How the tests in the policy in force come out, run now.
     pub fn policy_tests(&self) -> Vec<TestResult> {
-        self.shared.policy.current().run_tests()
+        self.handles.policy.current().run_tests()
     }
 
     /// Events, oldest first.
@@ -373,18 +373,18 @@ impl Door {
 
     /// Digest, count and problem of the policy in force.
     pub fn policy_state(&self) -> PolicyState {
-        let policy = self.shared.policy.current();
+        let policy = self.handles.policy.current();
         PolicyState {
             digest: policy.digest().to_string(),
             rules: policy.rules().len(),
-            problem: self.shared.policy.problem(),
+            problem: self.handles.policy.problem(),
         }
     }
 
     /// The policy in force with its rules.
     pub fn policy(&self) -> PolicyView {
         let list = self
-            .shared
+            .handles
             .policy
             .current()
             .rules()
@@ -408,8 +408,8 @@ impl Door {
             .map_err(|e| bad(format!("target: {e}")))?;
         let action =
             Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
-        let at = self.shared.moment();
-        let metrics = self.shared.policy.current().metrics();
+        let at = self.handles.moment();
+        let metrics = self.handles.policy.current().metrics();
         let facts = self
             .read("facts", move |c| facts::numeric_of(c, &metrics, at))
             .await?;
@@ -420,13 +420,13 @@ impl Door {
         let request = Request {
             action: &action,
             requester: asked.requester,
-            from: self.shared.own_id(),
+            from: self.handles.own_id(),
             taint: &taint,
             evidence: &[],
             phase: Phase::Propose,
-            by_gen1: self.shared.guards.gen1(&action.target).is_some(),
+            by_gen1: self.handles.guards.gen1(&action.target).is_some(),
         };
-        let s = &self.shared;
+        let s = &self.handles;
         Ok(
             match s.policy.current().evaluate(
                 &request,

@@ -1,9 +1,7 @@
-//! Which devices this node trusts: functions over a store and the device's key, so that they work while
+//! Which devices this node trusts: functions over a store and the device as an issuer, so that they work while
 //! the node is stopped; `people` does the same for persons. Every change is audited in the same transaction.
 //!
 //! Telling a running node about a change is the business of `commands`.
-
-use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -17,39 +15,19 @@ use crate::adapters::store::{Store, StoreError, audit, records, trust};
 use crate::domain::admission::{Grants, Preset, TrustRecord, worst};
 use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::{AuditKind, Code, DeviceId, Refusal, TimeMs};
-use crate::domain::identity::{DeviceKey, PublicKey};
-use crate::node::Shared;
-use crate::node::context::{DURABLE, audit_entry, store_refusal};
+use crate::domain::identity::PublicKey;
+use crate::node::authority::Issuer;
+use crate::node::context::{DURABLE, store_refusal};
 
-/// A store, the key that signs its audit entries, and the time: all a change needs.
+/// A store, who signs records and its audit entries, and the time: all a change needs.
 #[derive(Clone)]
 pub struct Desk {
     /// The store.
     pub store: Store,
-    /// This device's key.
-    pub key: KeyOf,
+    /// This device as an issuer.
+    pub issuer: Issuer,
     /// The current moment.
     pub now: TimeMs,
-}
-
-/// Where the device's key is held: by a running node, or by whoever opened the stopped one.
-#[derive(Clone)]
-pub enum KeyOf {
-    /// A running node.
-    Node(Shared),
-    /// A stopped one.
-    Own(Arc<DeviceKey>),
-}
-
-impl std::ops::Deref for KeyOf {
-    type Target = DeviceKey;
-
-    fn deref(&self) -> &DeviceKey {
-        match self {
-            KeyOf::Node(shared) => shared.signer(),
-            KeyOf::Own(key) => key,
-        }
-    }
 }
 
 pub(super) fn bad(message: impl Into<String>) -> Refusal {
@@ -208,7 +186,7 @@ fn described(add: &TrustAdd, now: TimeMs) -> Answer<TrustRecord> {
 /// `CONFLICT` for a revoked device, `PUBLIC_KEY_MISMATCH` for a key that is not the device's.
 pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
     let wanted = described(add, desk.now)?;
-    if wanted.device_id == *desk.key.id() {
+    if wanted.device_id == *desk.issuer.id() {
         return Err(bad(
             "this is the device's own id; a device trusts itself already",
         ));
@@ -257,14 +235,8 @@ pub async fn trust_remove(desk: &Desk, id: &str) -> Answer<TrustRecord> {
         }
         trust::remove(c, &id)?;
         let detail = json!({"grants": old.grants, "revokedAt": old.revoked_at});
-        audit_entry(
-            c,
-            &desk2.key,
-            desk2.now,
-            AuditKind::TrustRemoved,
-            id.as_str(),
-            detail,
-        )?;
+        let (issuer, now) = (&desk2.issuer, desk2.now);
+        issuer.audit(c, now, AuditKind::TrustRemoved, id.as_str(), detail)?;
         Ok(old)
     };
     desk.store
@@ -357,7 +329,8 @@ where
         trust::put(c, &record)?;
         let detail =
             json!({"grants": record.grants, "name": record.name, "publicKey": record.public_key});
-        audit_entry(c, &desk2.key, desk2.now, kind, id.as_str(), detail)?;
+        let (issuer, now) = (&desk2.issuer, desk2.now);
+        issuer.audit(c, now, kind, id.as_str(), detail)?;
         Ok(record)
     };
     desk.store
@@ -375,7 +348,7 @@ fn find(conn: &Connection, id: &DeviceId) -> Result<Option<TrustRecord>, StoreEr
 /// # Errors
 /// Whatever the store says; faults of the chain are in the report.
 pub async fn audit_verify(desk: &Desk) -> Answer<AuditReport> {
-    let public = *desk.key.public();
+    let public = *desk.issuer.public();
     desk.store
         .read("audit", move |c| {
             let found = audit::check(c, |message, signature| {

@@ -116,7 +116,7 @@ impl Door {
     /// # Errors
     /// `INVALID_PARAMS` for a span that ends before it begins, no metric, or too many points.
     pub async fn series(&self, asked: SeriesQuery) -> Answer<SeriesView> {
-        let now = self.shared.now();
+        let now = self.handles.now();
         let to = asked.to.map_or(now, TimeMs);
         let from = asked
             .from
@@ -175,7 +175,7 @@ impl Door {
 impl Door {
     /// What the policy and the planner of this node compare a metric with.
     pub(super) fn thresholds(&self, metric: &str) -> Vec<SeriesThreshold> {
-        let policy = self.shared.policy.current();
+        let policy = self.handles.policy.current();
         let mut list = Vec::new();
         for rule in policy.rules() {
             let kinds = [
@@ -193,7 +193,7 @@ impl Door {
                 }));
             }
         }
-        let rules = self.shared.config.rules.iter();
+        let rules = self.handles.config.rules.iter();
         list.extend(
             rules
                 .filter_map(|r| Some((r, r.watch()?)))

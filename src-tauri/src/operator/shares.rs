@@ -86,7 +86,7 @@ impl Door {
 
     /// A record with what only the running node knows: the link, the frames' bytes and what was refused.
     fn seen(&self, record: &TrustRecord, usage: &Usage) -> TrustRecordView {
-        let (s, device) = (&self.shared, &record.device_id);
+        let (s, device) = (&self.handles, &record.device_id);
         let mut shares = usage.of(device);
         for (share, view) in Share::ALL.into_iter().zip(&mut shares) {
             view.refused = s.budgets.refused(device, share);

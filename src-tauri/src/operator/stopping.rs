@@ -34,12 +34,12 @@ impl Door {
     pub async fn stop(&self, wanted: &str) -> Answer<StopView> {
         let by = "an operator of this node";
         // What runs here is found in memory: a disk that does not answer keeps nothing moving.
-        let stopped = match proposals::stop(&self.shared, wanted, by).await {
+        let stopped = match proposals::stop(&self.handles, wanted, by).await {
             Ok(stopped) => stopped,
             Err(_) => {
                 let row = self.proposal_row(wanted).await?;
                 match row.own {
-                    true => proposals::stop(&self.shared, row.id.as_str(), by).await?,
+                    true => proposals::stop(&self.handles, row.id.as_str(), by).await?,
                     false => self.stop_elsewhere(&row).await?,
                 }
             }
@@ -52,13 +52,18 @@ impl Door {
     }
 
     async fn stop_elsewhere(&self, row: &ProposalRow) -> Answer<Stopped> {
-        let link = self.shared.reach(&row.executor).await.ok_or_else(|| {
-            let why = format!(
-                "executor {} is not connected; stop it at the node itself",
-                row.executor.short()
-            );
-            Refusal::new(Code::ExecutorUnreachable, why)
-        })?;
+        let link = self
+            .handles
+            .reach
+            .reach(&row.executor)
+            .await
+            .ok_or_else(|| {
+                let why = format!(
+                    "executor {} is not connected; stop it at the node itself",
+                    row.executor.short()
+                );
+                Refusal::new(Code::ExecutorUnreachable, why)
+            })?;
         let asked = json!({"proposalId": row.id});
         let answer: Value = link.request("proposals.stop", &asked).await?;
         let result = answer.get("result").cloned().unwrap_or_default();

@@ -157,8 +157,8 @@ fn read(frame: StoredFrame) -> Option<(DeviceId, Report)> {
 impl Door {
     /// What this node says of itself now.
     pub fn presence(&self) -> Presence {
-        let estop = self.shared.running.latched().is_some();
-        present(&self.shared, self.shared.peers.unreached(), estop)
+        let estop = self.handles.running.latched().is_some();
+        present(&self.handles, self.handles.peers.unreached(), estop)
     }
 
     /// Everything known of the mesh.
@@ -166,7 +166,7 @@ impl Door {
     /// # Errors
     /// Whatever the store says.
     pub async fn topology(&self) -> Answer<TopologyView> {
-        let now = self.shared.now();
+        let now = self.handles.now();
         let frames = self
             .read("topology", |c| {
                 series::newest_presence(c, TOPOLOGY_NODES_MAX)
@@ -179,7 +179,7 @@ impl Door {
             at: now,
             said: self.presence(),
         };
-        reports.insert(self.shared.own_id().clone(), own);
+        reports.insert(self.handles.own_id().clone(), own);
         let mut nodes = self.topology_nodes(&reports, now);
         let mut placed = self.placed(&self.names()).await?;
         for node in &mut nodes {
@@ -198,7 +198,7 @@ impl Door {
         reports: &BTreeMap<DeviceId, Report>,
         now: TimeMs,
     ) -> Vec<TopologyNode> {
-        let s = &self.shared;
+        let s = &self.handles;
         let names = self.names();
         let mut nodes: BTreeMap<DeviceId, TopologyNode> = BTreeMap::new();
         for known in self.nodes() {
@@ -242,9 +242,9 @@ impl Door {
     /// it later counts again.
     fn gone_since(&self, id: &DeviceId, at: TimeMs) -> bool {
         let gone = [PeerState::Unreachable, PeerState::Down, PeerState::Left];
-        self.shared.links.get(id).is_none()
+        self.handles.links.get(id).is_none()
             && self
-                .shared
+                .handles
                 .peers
                 .get(id)
                 .is_some_and(|s| gone.contains(&s.state.plain()) && s.since > at)
@@ -255,9 +255,9 @@ impl Door {
         reports: &BTreeMap<DeviceId, Report>,
         now: TimeMs,
     ) -> Vec<TopologyLink> {
-        let own = self.shared.own_id();
+        let own = self.handles.own_id();
         let traffic: BTreeMap<String, u64> = self
-            .shared
+            .handles
             .links
             .all()
             .iter()

@@ -184,12 +184,12 @@ impl Called<'_> {
 
 impl Door {
     async fn sites(&self) -> Answer<Arc<Sites>> {
-        let shared = self.shared.clone();
+        let handles = self.handles.clone();
         let look = move || {
-            let dir = shared.state_dir();
-            shared.sites.look(&dir, &StateDir::at(&dir).site_file())
+            let dir = handles.state_dir();
+            handles.sites.look(&dir, &StateDir::at(&dir).site_file())
         };
-        let found = self.shared.work(look).await;
+        let found = self.handles.work(look).await;
         found.ok_or_else(|| {
             Refusal::new(
                 Code::InternalError,
@@ -206,7 +206,7 @@ impl Door {
         let found = self.sites().await?;
         let names = self.names();
         let called = Called(&names);
-        let file = StateDir::at(&self.shared.state_dir()).site_file();
+        let file = StateDir::at(&self.handles.state_dir()).site_file();
         let example = || SiteExample {
             site: EXAMPLE_SITE.to_owned(),
             plan: EXAMPLE_PLAN.to_owned(),

@@ -9,7 +9,7 @@ use clawmesh::domain::base::ProposalId;
 use clawmesh::domain::identity::Signature;
 use clawmesh::domain::policy::Level;
 use clawmesh::domain::proposal::{SignedProposal, Status};
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 
 use super::Complaints;
 use crate::world::{DRIP, VALVE, World, people};
@@ -20,7 +20,7 @@ const SLACK_MS: u64 = 10_000;
 /// Between a permit and its movement lies at most this much of the node's own work, in ms.
 const PERMIT_MS: u64 = 6_000;
 
-pub fn at(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+pub fn at(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for stroke in world.strokes.lock().unwrap().iter() {
         if stroke.node == at && stroke.opens {
@@ -86,7 +86,7 @@ fn was_carried_out(status: Status) -> bool {
 fn may_act(
     world: &World,
     at: usize,
-    shared: &Shared,
+    shared: &Handles,
     row: &ProposalRow,
     moment: u64,
     wrong: &mut Complaints,

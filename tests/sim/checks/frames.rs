@@ -9,7 +9,7 @@ use clawmesh::domain::base::{DeviceId, Digest, MeshId, SignatureState, Tier};
 use clawmesh::domain::identity::PublicKey;
 use clawmesh::domain::sync::FrameKey;
 use clawmesh::domain::wire::{Frame, FrameKind};
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 use serde_json::Value;
 
 use super::Complaints;
@@ -36,7 +36,7 @@ pub struct Expected {
     proven: BTreeMap<(Digest, String), bool>,
 }
 
-fn rows(shared: &Shared) -> Vec<StoredFrame> {
+fn rows(shared: &Handles) -> Vec<StoredFrame> {
     let all = shared.store.read_blocking("frames", |c| {
         frames::after(c, 0, 1_000_000, usize::MAX, None)
     });
@@ -44,7 +44,7 @@ fn rows(shared: &Shared) -> Vec<StoredFrame> {
 }
 
 /// How many audit entries a device has told this node of.
-pub fn told_entries(shared: &Shared, origin: &DeviceId) -> u64 {
+pub fn told_entries(shared: &Handles, origin: &DeviceId) -> u64 {
     let signed = rows(shared)
         .into_iter()
         .filter(|row| row.origin == *origin && row.signature == SignatureState::Verified);
@@ -55,7 +55,7 @@ pub fn told_entries(shared: &Shared, origin: &DeviceId) -> u64 {
     told.max().unwrap_or(0)
 }
 
-fn keys(shared: &Shared) -> BTreeSet<FrameKey> {
+fn keys(shared: &Handles) -> BTreeSet<FrameKey> {
     let all = shared
         .store
         .read_blocking("keys", |c| frame_sync::keyed_after(c, 0, 1_000_000));
@@ -121,7 +121,7 @@ impl Expected {
     }
 
     /// What a node that is linked to the gen-1 node has learned since: it must have been told.
-    fn owed_to_gen1(&mut self, world: &World, at: usize, shared: &Shared) {
+    fn owed_to_gen1(&mut self, world: &World, at: usize, shared: &Handles) {
         let Some(gen1) = &world.gen1 else { return };
         let own = known(world.plan.gen1_at()).0;
         let error = world.places[at]
@@ -201,7 +201,7 @@ pub fn lacking(world: &World, expected: &Expected) -> Vec<usize> {
 pub fn at(
     world: &World,
     at: usize,
-    shared: &Shared,
+    shared: &Handles,
     expected: &mut Expected,
     wrong: &mut Complaints,
 ) {
@@ -220,7 +220,7 @@ pub fn at(
 }
 
 /// What the gen-1 node said over its own link stands; nothing that others said it said kept it out.
-fn first_hand(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn first_hand(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let gen1 = known(world.plan.gen1_at()).0;
     let sql = "SELECT count(*) FROM frame_conflicts WHERE origin = ?1 AND link_peer = ?1";
     let hidden = shared.store.read_blocking("conflicts", move |c| {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use clawmesh::adapters::store::{audit, usage};
 use clawmesh::domain::identity::Signature;
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 
 use crate::world::{World, known};
 
@@ -71,7 +71,7 @@ pub async fn all(world: &mut World, mut expected: Expected) {
 
 /// The liar, and whoever answers at the gen-1 node's address, has made no node keep more than its share
 /// of anything.
-fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn shares(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let now = shared.now();
     let liar = known(world.plan.liar_at()).0.clone();
     for account in [liar, known(world.plan.gen1_at()).0.at_address()] {
@@ -89,7 +89,7 @@ fn shares(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 }
 
 /// The audit trail is whole and the node's own.
-fn chain(at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn chain(at: usize, shared: &Handles, wrong: &mut Complaints) {
     let key = shared.public_key;
     let checked = shared.store.read_blocking("audit", |c| {
         audit::check(c, |message, text| {

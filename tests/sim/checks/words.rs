@@ -4,12 +4,12 @@
 use clawmesh::adapters::store::{operators, proposals, trust};
 use clawmesh::domain::base::DeviceId;
 use clawmesh::domain::proposal::Status;
-use clawmesh::node::Shared;
+use clawmesh::node::Handles;
 
 use super::Complaints;
 use crate::world::{World, known, people};
 
-pub fn at(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+pub fn at(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     promises(world, at, shared, wrong);
     persons(world, at, shared, wrong);
     devices(world, at, shared, wrong);
@@ -17,7 +17,7 @@ pub fn at(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 }
 
 /// What was answered is still there.
-fn promises(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn promises(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let truth = world.truth.lock().unwrap();
     for (id, (_, signed)) in truth.minted.iter().filter(|(_, (n, _))| *n == at) {
         let query = id.clone();
@@ -48,7 +48,7 @@ fn promises(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 }
 
 /// Operators are those the world enrolled, revoked where they were revoked and nowhere else.
-fn persons(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn persons(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let known = shared.store.read_blocking("operators", operators::all);
     let known = known.unwrap();
     let truth = world.truth.lock().unwrap();
@@ -83,7 +83,7 @@ fn persons(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 }
 
 /// No device of ours is revoked; nothing was stopped by somebody without leave.
-fn devices(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn devices(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let records = shared.store.read_blocking("trust", trust::all).unwrap();
     for n in (0..world.plan.nodes).filter(|n| *n != at) {
         let id = known(n).0.clone();
@@ -122,7 +122,7 @@ fn devices(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
 const ON_ITS_WAY_MS: u64 = 3_000;
 
 /// What a node shows of another's proposals is what that node says of them.
-fn mirrors(world: &World, at: usize, shared: &Shared, wrong: &mut Complaints) {
+fn mirrors(world: &World, at: usize, shared: &Handles, wrong: &mut Complaints) {
     let here = shared
         .store
         .read_blocking("proposals", |c| proposals::list(c, false, 100_000));

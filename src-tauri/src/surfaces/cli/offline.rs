@@ -12,7 +12,9 @@ use crate::adapters::store::{Class, Store, StoreOptions};
 use crate::domain::base::{DeviceId, OperatorId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::continuity::{Doubt, Mark};
+use crate::domain::identity::DeviceKey;
 use crate::node::OpenError;
+use crate::node::authority::Issuer;
 use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
 use crate::node::guards::moved::{self, Moved};
@@ -20,7 +22,7 @@ use crate::node::proposals::left;
 use crate::node::timetable;
 use crate::operator::dto::{OperatorEnroll, OperatorView, TrustAdd};
 use crate::operator::people;
-use crate::operator::registry::{self, Desk, KeyOf};
+use crate::operator::registry::{self, Desk};
 
 /// 32 random bytes of the system.
 ///
@@ -87,6 +89,7 @@ pub(super) fn refused(refusal: Refusal) -> Failure {
 /// A state directory under its lock.
 pub(super) struct Offline {
     pub(super) desk: Desk,
+    key: Arc<DeviceKey>,
     _lock: StateLock,
 }
 
@@ -111,12 +114,17 @@ impl Offline {
             .map_err(|e| Failure::failed(format!("opening the store was cut off: {e}")))?
             .map_err(Failure::state)?;
         marks::note_store(dir, key.id(), now);
+        let key = Arc::new(key);
         let desk = Desk {
             store,
-            key: KeyOf::Own(Arc::new(key)),
+            issuer: Issuer::new(key.clone()),
             now,
         };
-        Ok(Self { desk, _lock: lock })
+        Ok(Self {
+            desk,
+            key,
+            _lock: lock,
+        })
     }
 
     /// Opens the directory of a node that has a state.
@@ -133,7 +141,7 @@ impl Offline {
     /// # Errors
     /// Whatever the store says.
     pub(super) async fn doubt(&self, ctx: &Context) -> Result<Option<Doubt>, Failure> {
-        let device = self.desk.key.id().clone();
+        let device = self.key.id().clone();
         let marks = Marks::new(&ctx.dir, &device, &ctx.marks());
         let (place, now) = (place_of(&ctx.dir), self.desk.now);
         let (inside, outside) = (marks.inside(), marks.outside());
@@ -149,7 +157,7 @@ impl Offline {
     /// # Errors
     /// Whatever the store says.
     pub(super) async fn doubted(&self, doubt: Doubt) -> Done {
-        let key = self.desk.key.clone();
+        let key = self.key.clone();
         let write = move |c: &rusqlite::Connection| continuity::store_doubt(c, &key, &doubt);
         let store = &self.desk.store;
         let stored = store.write(Class::Durable, "doubt", write).await;
@@ -161,7 +169,7 @@ impl Offline {
     /// # Errors
     /// Whatever the store says.
     pub(super) async fn confirm_state(&self, ctx: &Context) -> Result<Confirmed, Failure> {
-        let (key, now) = (self.desk.key.clone(), self.desk.now);
+        let (key, now) = (self.key.clone(), self.desk.now);
         let run = DeviceId::of_public_key(&random()?).to_string();
         let (named, device) = (run.clone(), key.id().clone());
         let confirm = move |c: &rusqlite::Connection| continuity::confirm(c, &key, now, &named);
@@ -202,7 +210,7 @@ impl Offline {
     /// # Errors
     /// Whatever the store says.
     pub(super) async fn confirm_safe(&self, target: &Capability) -> Done {
-        let (key, now, target) = (self.desk.key.clone(), self.desk.now, target.clone());
+        let (key, now, target) = (self.key.clone(), self.desk.now, target.clone());
         let confirm = move |c: &rusqlite::Connection| left::confirm(c, &key, now, &target);
         let confirmed = self.desk.store.write(Class::Durable, "safe", confirm).await;
         confirmed.map(drop).map_err(Failure::state)
@@ -222,7 +230,7 @@ impl Offline {
     /// # Errors
     /// Whatever the store says.
     pub(super) async fn confirm_clock(&self, now: TimeMs) -> Result<Righted, Failure> {
-        let key = self.desk.key.clone();
+        let key = self.key.clone();
         let confirm = move |c: &rusqlite::Connection| {
             timetable::clock_confirmed(c, now)?;
             timekeeping::confirm(c, &key, now)
@@ -234,12 +242,12 @@ impl Offline {
 
     /// The device of this directory.
     pub(super) fn device_id(&self) -> &DeviceId {
-        self.desk.key.id()
+        self.key.id()
     }
 
     /// Its public key, as text.
     pub(super) fn public_key(&self) -> String {
-        self.desk.key.public().to_text()
+        self.key.public().to_text()
     }
 
     /// Trusts a device, unless it is trusted already: what a person changed stays.

@@ -13,12 +13,13 @@ use crate::adapters::paths::StateDir;
 use crate::adapters::store::{Store, StoreError, backup};
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::Refusal;
+use crate::node::authority::Issuer;
 use crate::operator::audit_export::Export;
 use crate::operator::dto::{
     AuditReport, AuditView, IssuerView, OperatorEnroll, OperatorView, TrustAdd, TrustRecordView,
 };
 use crate::operator::people;
-use crate::operator::registry::{self, Desk, KeyOf};
+use crate::operator::registry::{self, Desk};
 use crate::operator::shares::Usage;
 use crate::surfaces::remote::Remote;
 
@@ -77,7 +78,7 @@ impl Registry {
         })?;
         Ok(Self::Looked(Desk {
             store,
-            key: KeyOf::Own(Arc::new(key)),
+            issuer: Issuer::new(Arc::new(key)),
             now: ctx.time(),
         }))
     }
@@ -301,9 +302,9 @@ async fn checked(desk: &Desk) -> Result<AuditReport, Failure> {
     }
     let mut report = registry::audit_verify(desk).await.map_err(refused)?;
     let dir = desk.store.path().parent().map(StateDir::at);
-    let inside = dir.map(|dir| Marks::new(&dir, desk.key.id(), &MarkPlaces::inside()));
+    let inside = dir.map(|dir| Marks::new(&dir, desk.issuer.id(), &MarkPlaces::inside()));
     let noted = inside.and_then(|marks| marks.inside());
-    let noted = noted.filter(|mark| mark.device == *desk.key.id());
+    let noted = noted.filter(|mark| mark.device == *desk.issuer.id());
     if let Some(mark) = noted.filter(|mark| mark.entries > report.entries) {
         report.ok = false;
         report.faults.push(format!(

@@ -69,7 +69,10 @@ pub(super) async fn browser(scope: &str) -> Browser {
 }
 
 pub(super) async fn browser_of(house: House, scope: &str) -> Browser {
-    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let app = app(
+        Door::new(house.opened.handles.clone()),
+        house.tokens.clone(),
+    );
     let path = link(&house, &app, scope).await;
     let (status, headers, _) = send(&app, request("GET", &path, &[], "")).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
@@ -275,7 +278,7 @@ async fn a_session_ends_by_hand_and_takes_its_stream_along() {
     let events = b
         .house
         .opened
-        .shared
+        .handles
         .store
         .read("audit", |c| crate::adapters::store::audit::page(c, None, 9));
     let kinds = format!("{:?}", events.await.unwrap());
@@ -285,7 +288,10 @@ async fn a_session_ends_by_hand_and_takes_its_stream_along() {
 #[tokio::test]
 async fn the_shell_is_served_to_this_machine_only_and_never_in_place_of_an_error() {
     let house = house().await;
-    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let app = app(
+        Door::new(house.opened.handles.clone()),
+        house.tokens.clone(),
+    );
     let page = app
         .clone()
         .oneshot(request("GET", "/approvals", &[], ""))
@@ -364,7 +370,7 @@ pub(super) async fn executor(scope: &str) -> (Browser, StateDir) {
         ..RawConfig::default()
     };
     let b = browser_of(house_of(raw, Some(POLICY)).await, scope).await;
-    let dir = StateDir::at(&b.house.opened.shared.config.state_dir);
+    let dir = StateDir::at(&b.house.opened.handles.config.state_dir);
     let key = keystore::create_operator_key(&dir, "ada", [5; 32], TimeMs(1)).unwrap();
     let enroll = json!({"publicKey": key.key.public().to_text(), "name": "ada", "level": "L2"});
     let (status, body) = b
@@ -485,7 +491,7 @@ async fn a_metric_over_time_comes_from_the_log_with_its_tier() {
     use crate::domain::wire::FrameKind;
     use crate::domain::wire::frame::FrameSpec;
     let b = browser("read").await;
-    let shared = &b.house.opened.shared;
+    let shared = &b.house.opened.handles;
     let spec = |metric: &str, value: f64| FrameSpec {
         kind: FrameKind::Observation,
         data: json!({"metric": metric, "zone": "a", "value": value, "unit": "%"})
@@ -549,7 +555,10 @@ async fn a_metric_over_time_comes_from_the_log_with_its_tier() {
 async fn a_session_made_over_tls_is_never_sent_without_it() {
     use crate::adapters::transport::Secure;
     let house = house().await;
-    let app = app(Door::new(house.opened.shared.clone()), house.tokens.clone());
+    let app = app(
+        Door::new(house.opened.handles.clone()),
+        house.tokens.clone(),
+    );
     let path = link(&house, &app, "read").await;
     let mut open = request("GET", &path, &[], "");
     open.extensions_mut().insert(Secure(true));

@@ -38,7 +38,7 @@ async fn a_key_made_in_a_browser_waits_is_enrolled_and_votes() {
     let vote = |verdict| {
         let signed = Decision {
             verdict,
-            mesh_id: b.house.opened.shared.mesh.clone(),
+            mesh_id: b.house.opened.handles.mesh.clone(),
             executor: view["executor"].as_str().unwrap().parse().unwrap(),
             proposal_id: text("id"),
             digest: serde_json::from_value(json!(digest)).unwrap(),

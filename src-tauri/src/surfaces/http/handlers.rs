@@ -305,7 +305,7 @@ pub(super) async fn audit_export(State(api): Door) -> Answered {
     let desk = api.door.desk();
     let name = format!(
         "clawmesh-audit-{}-{}.jsonl",
-        desk.key.id().short(),
+        desk.issuer.id().short(),
         desk.now.0
     );
     let export = Export::begin(desk).await?;

@@ -51,7 +51,7 @@ pub(super) async fn house_of(raw: RawConfig, policy: Option<&str>) -> House {
         .unwrap();
     if let Some(policy) = policy {
         std::fs::write(dir.path().join("state/policy.toml"), policy).unwrap();
-        Door::new(opened.shared.clone())
+        Door::new(opened.handles.clone())
             .policy_reload()
             .await
             .unwrap();
@@ -74,7 +74,7 @@ pub(super) async fn house_with(raw: RawConfig, outside: Outside) -> House {
 impl House {
     fn of(opened: Opened, dir: TempDir) -> Self {
         let tokens = Tokens::generate().unwrap();
-        let router = app(Door::new(opened.shared.clone()), tokens.clone());
+        let router = app(Door::new(opened.handles.clone()), tokens.clone());
         Self {
             opened,
             tokens,
@@ -428,13 +428,13 @@ async fn trust_is_given_changed_and_ended_with_an_audit_trail() {
     )
     .await;
     assert_eq!(added["grants"], json!(["read", "estop"]));
-    assert!(house.opened.shared.trust.live(key.id()).is_some());
+    assert!(house.opened.handles.trust.live(key.id()).is_some());
 
     let (_, granted) = post(format!("{root}/{id}/grant"), json!({"grants": "plan"})).await;
     assert_eq!(granted["grants"], json!(["plan", "read", "estop"]));
     let (status, _) = post(format!("{root}/{id}/revoke"), json!({})).await;
     assert_eq!(status, StatusCode::OK);
-    assert!(house.opened.shared.trust.live(key.id()).is_none());
+    assert!(house.opened.handles.trust.live(key.id()).is_none());
     let (_, refused) = post(root.clone(), json!({"deviceId": id})).await;
     assert_eq!(code(&refused), "CONFLICT");
     assert_eq!(
@@ -482,7 +482,7 @@ async fn a_revoked_operator_never_comes_back() {
     let id = person.id().clone();
     let known = house
         .opened
-        .shared
+        .handles
         .store
         .read("operators", move |c| operators::get(c, &id))
         .await
@@ -493,7 +493,7 @@ async fn a_revoked_operator_never_comes_back() {
 #[tokio::test]
 async fn a_stream_resumes_after_the_last_event_seen_and_ends_with_the_node() {
     let house = house().await;
-    let shared = &house.opened.shared;
+    let shared = &house.opened.handles;
     for n in 0..3 {
         shared
             .journal

@@ -40,7 +40,7 @@ async fn house(models: &[&Scripted]) -> House {
     let tokens = Tokens::generate().unwrap();
     let state = StateDir::at(&dir.path().join("state"));
     House {
-        app: app(Door::new(opened.shared.clone()), tokens.clone()),
+        app: app(Door::new(opened.handles.clone()), tokens.clone()),
         token: ModelToken::make(&state).unwrap().reveal().to_owned(),
         opened,
         tokens,

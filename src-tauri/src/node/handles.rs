@@ -1,5 +1,5 @@
-//! What every actor of a node shares: identity, store, clock, books, heads. No actor owns it, no
-//! lock in it is ever held across an await.
+//! The handles of a node's rooms in one list, for what puts the node together and for the door to it. It holds neither
+//! the device's key nor a driver: those are in the rooms that use them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::inference::Inference;
 use super::leading::Leading;
-use super::links::{LinkHandle, Reach};
+use super::links::Reach;
 use super::mesh_models::MeshModels;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
@@ -19,24 +19,15 @@ use super::proposals::Executor;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::sites::SiteBook;
-use crate::adapters::transport::{Dialer, Tls};
-use crate::domain::base::DeviceId;
-use crate::domain::identity::DeviceKey;
 
-/// Shared by every actor of one node.
+/// The handles of one node's rooms.
 #[derive(Clone)]
-pub struct Shared(Arc<Inner>);
+pub struct Handles(Arc<Inner>);
 
-/// See [`Shared`].
+/// See [`Handles`].
 pub struct Inner {
     /// What it carries out; beneath it what it stands on, its frames, and what every task may use.
     pub executor: Executor,
-    /// This device's secret key; given out by [`Shared::signer`] alone.
-    pub key: OwnKey,
-    /// How it speaks TLS.
-    pub tls: Tls,
-    /// How it reaches peers.
-    pub dialer: Arc<dyn Dialer>,
     /// Where things are.
     pub sites: SiteBook,
     /// Records that it issues.
@@ -69,23 +60,13 @@ pub struct Inner {
     pub pairing: Pairing,
 }
 
-/// A device's secret key on its way into [`Shared`].
-pub struct OwnKey(Arc<DeviceKey>);
-
-impl OwnKey {
-    /// Wraps the key.
-    pub fn new(key: Arc<DeviceKey>) -> Self {
-        Self(key)
-    }
-}
-
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Handles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Shared({})", self.own_id().short())
+        write!(f, "Handles({})", self.own_id().short())
     }
 }
 
-impl std::ops::Deref for Shared {
+impl std::ops::Deref for Handles {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {
@@ -101,24 +82,9 @@ impl std::ops::Deref for Inner {
     }
 }
 
-impl Shared {
+impl Handles {
     /// Wraps the parts.
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
-    }
-
-    /// This device's secret key. A test names the rooms that may sign.
-    pub fn signer(&self) -> &Arc<DeviceKey> {
-        &self.0.key.0
-    }
-
-    /// The link to a device, dialed now where none is needed otherwise; see [`Reach::reach`].
-    pub async fn reach(&self, device: &DeviceId) -> Option<LinkHandle> {
-        self.0.reach.reach(device).await
-    }
-
-    /// Whether a device has no link because none is needed, and is dialed when something is to be sent to it.
-    pub fn is_on_demand(&self, device: &DeviceId) -> bool {
-        self.peers.is_on_demand(device)
     }
 }
