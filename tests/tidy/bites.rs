@@ -476,28 +476,3 @@ fn a_kind_of_device_is_known_in_its_folder_alone() {
     assert_eq!(faults("adapters/devices/bus.rs", source), 0);
     assert_eq!(faults("node/guards/tests.rs", source), 0);
 }
-
-#[test]
-fn drivers_are_held_and_moved_by_the_guards_alone() {
-    let faults = |file: &str, body: &str| devices::check_holders(file, body).len();
-    for body in [
-        "struct S { a: Arc<dyn Actuator> }",
-        "fn f(all: Vec<SharedActuator>) {}",
-        "async fn f() { driver.act(act).await; }",
-        "async fn f() { driver.arm(job).await; }",
-    ] {
-        assert_eq!(faults("operator/actuators.rs", body), 1, "{body}");
-        assert_eq!(faults("node/guards/guard.rs", body), 0, "{body}");
-    }
-    assert_eq!(
-        faults("node/assemble.rs", "fn f(all: Vec<SharedActuator>) {}"),
-        0
-    );
-    assert_eq!(
-        faults(
-            "node/assemble.rs",
-            "async fn f() { driver.act(act).await; }"
-        ),
-        1
-    );
-}

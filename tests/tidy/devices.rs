@@ -31,13 +31,23 @@ const BRINGERS: [&str; 3] = [
     "node/refused.rs",
 ];
 
-/// Where a source of a higher tier has a driver, or moves it, that may not.
+/// Who may have the right to begin runs: the executor, and what hands it over.
+const STARTERS: [&str; 2] = ["node/assemble.rs", "node/proposals/executor.rs"];
+
+/// Where a source of a higher tier has a driver, moves it or may begin runs, that may not.
 pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
     let below = file.starts_with("domain/") || file.starts_with("adapters/");
     if below || file.starts_with(ROOM) {
         return Vec::new();
     }
     let tokens = scan::tokens(&scan::blank(source));
+    let starts = tokens
+        .iter()
+        .filter(|token| token.text == "Starter" && !STARTERS.contains(&file));
+    let starts = starts.map(|token| Fault {
+        place: format!("{file}:{}", token.line),
+        what: "begins runs, which node/proposals/ alone does: send the executor a draft".to_owned(),
+    });
     let faults = tokens.windows(3).filter_map(|three| {
         let [first, second, third] = [&three[0], &three[1], &three[2]].map(|t| t.text.as_str());
         let has = first == "SharedActuator" || (first == "dyn" && second == "Actuator");
@@ -47,7 +57,7 @@ pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
             what: format!("has a driver or moves it, which {ROOM} alone does: ask the guards"),
         })
     });
-    faults.collect()
+    faults.chain(starts).collect()
 }
 
 /// Where a source outside the folder names a driver, or looks past the folder's front page.
@@ -76,4 +86,37 @@ pub fn check(file: &str, source: &str, drivers: &[String]) -> Vec<Fault> {
         ),
     };
     named.chain(deep).map(fault).collect()
+}
+
+#[test]
+fn drivers_are_held_and_moved_by_the_guards_alone() {
+    let faults = |file: &str, body: &str| check_holders(file, body).len();
+    for body in [
+        "struct S { a: Arc<dyn Actuator> }",
+        "fn f(all: Vec<SharedActuator>) {}",
+        "async fn f() { driver.act(act).await; }",
+        "async fn f() { driver.arm(job).await; }",
+    ] {
+        assert_eq!(faults("operator/actuators.rs", body), 1, "{body}");
+        assert_eq!(faults("node/guards/guard.rs", body), 0, "{body}");
+    }
+    assert_eq!(
+        faults("node/assemble.rs", "fn f(all: Vec<SharedActuator>) {}"),
+        0
+    );
+    assert_eq!(
+        faults(
+            "node/assemble.rs",
+            "async fn f() { driver.act(act).await; }"
+        ),
+        1
+    );
+    for (file, many) in [
+        ("node/proposals/executor.rs", 0),
+        ("node/assemble.rs", 0),
+        ("node/planning.rs", 1),
+        ("operator/commands.rs", 1),
+    ] {
+        assert_eq!(faults(file, "struct S { begins: Starter }"), many, "{file}");
+    }
 }

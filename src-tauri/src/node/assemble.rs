@@ -21,7 +21,7 @@ use super::credentials::{Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames, Stamper};
 use super::gen1::actuators::Wire;
-use super::guards::{Cut, Guards};
+use super::guards::{Cut, Guards, Starter};
 use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
@@ -179,14 +179,10 @@ impl Opened {
                 own,
             } = held;
             let guards = Guards::start(actuators, &clock, &alarms, &tasks, threads);
-            Ok((
-                lock,
-                sensors,
-                (wire, own),
-                guards.map_err(OpenError::Guards)?,
-            ))
+            let (guards, starter) = guards.map_err(OpenError::Guards)?;
+            Ok((lock, sensors, (wire, own), guards, starter))
         });
-        let (lock, sensors, (wire, own), guards) = match held {
+        let (lock, sensors, (wire, own), guards, starter) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -212,6 +208,7 @@ impl Opened {
             wire,
             own,
             guards: guards.clone(),
+            starter,
             alarms,
             tasks,
         };
@@ -302,6 +299,7 @@ struct Begun {
     wire: Wire,
     own: Arc<Own>,
     guards: Guards,
+    starter: Starter,
     alarms: Arc<Alarms>,
     tasks: Tasks,
 }
@@ -322,6 +320,7 @@ async fn assemble(
         wire,
         own,
         guards,
+        starter,
         alarms,
         tasks,
     } = begun;
@@ -468,7 +467,7 @@ async fn assemble(
         continuity,
         ground,
     });
-    let executor = Executor::new(footing, key.clone(), policy);
+    let executor = Executor::new(footing, starter, key.clone(), policy);
     let drafts = Drafts::new(leading.clone(), executor.clone(), reach.clone());
     let asking = Planner::new(drafts.clone(), mesh_models.clone());
     let protocol = Protocol {

@@ -63,7 +63,7 @@ pub async fn make_safe(
     // Without threads of their own: this works too where the system gives none.
     let guards = Guards::start(found, clock, &alarms, &tasks, false);
     match &guards {
-        Ok(guards) => {
+        Ok((guards, _)) => {
             left.extend(unsafe_still(dir, guards).await);
         }
         Err(error) => left.push(format!("the actuators could not be made safe: {error}")),

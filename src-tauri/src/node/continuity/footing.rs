@@ -6,8 +6,8 @@ use super::{Continuity, Ground};
 use crate::node::frame_log::Frames;
 use crate::node::guards::Guards;
 
-/// The state of this node and its guards. Who has it can end what moves and ask what the actuators are; an action is begun by
-/// the executor alone, with an `Act`.
+/// The state of this node and its guards. Who has it can end what moves and ask what the actuators are; a run is begun by the
+/// executor alone, which has the guards' `Starter`.
 #[derive(Clone)]
 pub struct Footing(Arc<Parts>);
 
@@ -15,7 +15,7 @@ pub struct Footing(Arc<Parts>);
 pub struct Parts {
     /// The frames, with which it is told.
     pub frames: Frames,
-    /// The actuators: what moves them, makes them safe and knows of them.
+    /// The actuators: where they are, what they can do, and the order to their safe state.
     pub guards: Guards,
     /// Whether the state is the one it last ran with.
     pub continuity: Continuity,

@@ -201,6 +201,18 @@ struct Inner {
     clock: SharedClock,
 }
 
+/// The right to begin runs. There is one for the guards of a node, and the executor has it; the other rooms that have the
+/// guards read them and order the safe state.
+pub struct Starter(Guards);
+
+impl Starter {
+    /// Hands a run to its actuator's guard and returns at once. `None` if the node has no such
+    /// actuator or its guard takes no more; then nothing has moved.
+    pub fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
+        self.0.run(run, seen)
+    }
+}
+
 impl Guards {
     /// Starts a guard for every actuator, which keeps its driver; each makes its actuator safe at once. With `threads` each
     /// has an OS thread of its own.
@@ -213,7 +225,7 @@ impl Guards {
         alarms: &Arc<Alarms>,
         tasks: &Tasks,
         threads: bool,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, Starter)> {
         let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
         let mut each = BTreeMap::new();
         for actuator in actuators {
@@ -250,14 +262,15 @@ impl Guards {
             };
             each.insert(target, handle);
         }
-        Ok(Self(Arc::new(Inner {
+        let guards = Self(Arc::new(Inner {
             each,
             reports: Mutex::new(Some(reported)),
             reporting: reports,
             moved: Notify::new(),
             alarms: alarms.clone(),
             clock: clock.clone(),
-        })))
+        }));
+        Ok((guards.clone(), Starter(guards)))
     }
 
     /// What was moved and not seen safe since has changed, or is about to; wakes who keeps the copy of it.
@@ -290,9 +303,8 @@ impl Guards {
         handle.map_or(0, |h| h.wanted.borrow().count)
     }
 
-    /// Hands a run to its actuator's guard and returns at once. `None` if the node has no such
-    /// actuator or its guard takes no more; then nothing has moved.
-    pub fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
+    /// See [`Starter::run`].
+    fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
         let handle = self.0.each.get(&run.permit.action().target)?;
         let (done, ended) = oneshot::channel();
         let handed = Handed { run, seen, done };

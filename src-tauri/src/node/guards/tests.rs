@@ -147,7 +147,7 @@ impl Bench {
         let (alarms, tasks) = (Arc::new(Alarms::default()), Tasks::new());
         let driver = PumpDriver(pump.clone(), PUMP.parse().unwrap());
         let drivers: Vec<SharedActuator> = vec![Arc::new(driver)];
-        let guards = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
+        let (guards, _) = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
         Self {
             kind: Kind::Timed,
             guards,

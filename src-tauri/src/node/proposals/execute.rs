@@ -72,7 +72,7 @@ fn start(executor: &Executor, run: Run, marked: Result<(), String>) {
     let handed = match (marked, entered, health::check(executor)) {
         (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
         (_, true, Ok(())) => executor
-            .guards
+            .starter
             .run(run, seen)
             .ok_or_else(|| "its actuator takes no actions now".to_owned()),
         (_, false, _) => Err("the emergency stop came before the actuator was told".to_owned()),

@@ -10,6 +10,7 @@ use super::{Running, Unrecorded};
 use crate::domain::base::limits::MIRRORS_OWED_MAX;
 use crate::domain::identity::DeviceKey;
 use crate::node::continuity::Footing;
+use crate::node::guards::Starter;
 use crate::node::policy_book::{self, PolicyBook};
 
 /// What proposals are minted, decided and carried out with. The key in it signs their records and leaves this room in no
@@ -21,6 +22,8 @@ pub struct Executor(Arc<Parts>);
 pub struct Parts {
     /// What the node stands on.
     pub footing: Footing,
+    /// Begins runs.
+    pub(super) starter: Starter,
     /// Signs the records of proposals.
     pub(super) key: Arc<DeviceKey>,
     /// What it allows.
@@ -51,9 +54,15 @@ impl std::ops::Deref for Parts {
 
 impl Executor {
     /// An executor that does nothing yet.
-    pub fn new(footing: Footing, key: Arc<DeviceKey>, policy: PolicyBook) -> Self {
+    pub fn new(
+        footing: Footing,
+        starter: Starter,
+        key: Arc<DeviceKey>,
+        policy: PolicyBook,
+    ) -> Self {
         Self(Arc::new(Parts {
             footing,
+            starter,
             key,
             policy,
             running: Running::default(),
