@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyFile, Passphrase, create, read, read_any, sealed, seed};
+use super::file::{KeyFile, create, read, read_any, seed};
+use super::{KeyError, Passphrase, sealed};
 use crate::adapters::paths::StateDir;
 
 /// What `storage` says in a backup.

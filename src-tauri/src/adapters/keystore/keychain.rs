@@ -16,10 +16,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{
-    DeviceKeys, KEYCHAIN, KeyError, KeyFile, NamedOperatorKey, card, create, load_device_key,
-    load_operator_key, no_state, read_any,
-};
+use super::device::no_state;
+use super::file::{KEYCHAIN, KeyFile, create, read_any};
+use super::operator::card;
+use super::{DeviceKeys, KeyError, NamedOperatorKey, load_device_key, load_operator_key};
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::TimeMs;
