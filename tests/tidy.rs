@@ -45,10 +45,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one vault with the tests of its failures",
     ),
     (
-        "src-tauri/src/adapters/keystore/mod.rs",
-        "to be split: files, keychain and passphrase",
-    ),
-    (
         "src-tauri/src/adapters/paths.rs",
         "one state directory, half of it tests",
     ),
@@ -94,10 +90,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "to be split with the rooms of the node",
     ),
     ("src-tauri/src/node/guards/guard.rs", "one state machine"),
-    (
-        "src-tauri/src/node/assemble.rs",
-        "to be split into assembling and opening",
-    ),
     (
         "src-tauri/src/node/pairing/session.rs",
         "one protocol, both sides",

@@ -76,7 +76,7 @@ const NODE_ROOMS: [&str; 42] = [
 /// Who may name the device's key above the adapters: each signs one kind of thing with it, and hands it to nobody. What
 /// persons change is signed by `node/authority/`, also for the operator's door; `offline.rs` works on a stopped node.
 const KEY_HOLDERS: [&str; 12] = [
-    "node/assemble.rs",
+    "node/assemble/identity.rs",
     "node/authority/mod.rs",
     "node/authority/own.rs",
     "node/context/journal.rs",

@@ -8,7 +8,7 @@ use super::scan;
 /// What puts the node together, and the door to it.
 const JOINS: [&str; 5] = [
     "node/handles.rs",
-    "node/assemble.rs",
+    "node/assemble",
     "node/mod.rs",
     "node/ending.rs",
     "operator/",

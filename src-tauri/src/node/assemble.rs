@@ -1,12 +1,16 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
-use std::os::unix::fs::PermissionsExt as _;
+mod error;
+mod identity;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use self::error::OpenError;
+use self::identity::{Identified, identify, open_store, resume};
 use super::authority::Authority;
 use super::config::Config;
 use super::context::alarms::Alarms;
@@ -16,10 +20,10 @@ use super::context::tasks::Tasks;
 use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
-use super::continuity::{Begin, Continuity, Footing, Ground, footing, next_seq};
+use super::continuity::{Begin, Continuity, Footing, Ground, footing};
 use super::credentials::{Kept, Own};
 use super::frame_log::tree::Tree;
-use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames, Stamper};
+use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gen1::actuators::Wire;
 use super::guards::{Cut, Guards, Starter};
 use super::handles::{Handles, Inner};
@@ -41,86 +45,13 @@ use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::surroundings::Outside;
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::{
-    self, Around, Carrier, DeviceError, Keeper, Sensor, SharedActuator,
-};
-use crate::adapters::files;
-use crate::adapters::keystore::{Credentials, DeviceKeys, KeyError};
+use crate::adapters::devices::{self, Around, Carrier, Keeper, Sensor, SharedActuator};
+use crate::adapters::keystore::Credentials;
 use crate::adapters::marks::{Marks, place_of};
-use crate::adapters::paths::{PathError, StateDir, StateLock};
-use crate::adapters::random::{NoRandom, SharedRandom};
-use crate::adapters::store::{Engine, Store, StoreError, StoreOptions, frames};
-use crate::adapters::transport::{BrowserCertificate, Tls, TlsError, TransportError};
-use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, SAFE_AT_START_MS, SMALL_FILE_MAX_BYTES};
-use crate::domain::base::{Hlc, MeshId, TimeMs};
-use crate::domain::identity::DeviceKey;
-
-/// Why a node could not start. Each sentence says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// The identity cannot be read.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The store cannot be opened or read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The port cannot be listened on.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A device cannot be used.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// An actuator has no guard.
-    #[error("an actuator's guard cannot start: {0}; nothing was started")]
-    Guards(std::io::Error),
-    /// The system gave no random bytes.
-    #[error(transparent)]
-    Random(#[from] NoRandom),
-    /// A file of the state directory does not hold what it should.
-    #[error("{file}: {why}")]
-    File {
-        /// Which file.
-        file: String,
-        /// What is wrong and what to do.
-        why: String,
-    },
-    /// It was refused, and an actuator is not confirmed to be in its safe state.
-    #[error("{cause}; and {}", left.join("; "))]
-    Unsafe {
-        /// Why it was refused.
-        cause: Box<OpenError>,
-        /// What is not safe and what to do, a sentence each.
-        left: Vec<String>,
-    },
-}
-
-impl OpenError {
-    /// Why the start was refused, whatever else is to be told.
-    pub fn cause(&self) -> &OpenError {
-        match self {
-            OpenError::Unsafe { cause, .. } => cause.cause(),
-            other => other,
-        }
-    }
-
-    /// As itself, with what is not safe.
-    #[must_use]
-    pub fn leaving(self, left: Vec<String>) -> Self {
-        match left.is_empty() {
-            true => self,
-            false => OpenError::Unsafe {
-                cause: Box::new(self),
-                left,
-            },
-        }
-    }
-}
+use crate::adapters::paths::{StateDir, StateLock};
+use crate::adapters::store::frames;
+use crate::adapters::transport::Tls;
+use crate::domain::base::limits::SAFE_AT_START_MS;
 
 /// A node that is ready to start.
 pub struct Opened {
@@ -514,112 +445,6 @@ async fn assemble(
     Ok((handles, sensors, tls))
 }
 
-/// Who a node is.
-struct Identified {
-    key: DeviceKey,
-    mesh: MeshId,
-    tls: Tls,
-}
-
-async fn identify(
-    config: &Config,
-    dir: &StateDir,
-    keys: Arc<dyn DeviceKeys>,
-    random: &SharedRandom,
-    threads: bool,
-    now: TimeMs,
-) -> Result<Identified, OpenError> {
-    let (home, fresh) = (dir.clone(), random.bytes()?);
-    let key = match threads {
-        // A keychain may wait for a person, and must not be opened on an async thread.
-        true => tokio::task::spawn_blocking(move || keys.load_or_create(&home, fresh, now))
-            .await
-            .map_err(|_| StoreError::Closed)??,
-        false => keys.load_or_create(&home, fresh, now)?,
-    };
-    let mesh = match &config.mesh {
-        Some(mesh) => mesh.clone(),
-        None => kept_mesh_id(dir, random)?,
-    };
-    let tls = Tls::new(&key, &browser_certificate(dir)?)?;
-    Ok(Identified { key, mesh, tls })
-}
-
-async fn open_store(
-    dir: &StateDir,
-    max_bytes: Option<u64>,
-    engine: Engine,
-    threads: bool,
-) -> Result<Store, OpenError> {
-    let file = dir.database();
-    let options = StoreOptions {
-        max_bytes,
-        expected: dir.has_had_store(),
-    };
-    let open = move || {
-        let store = Store::open_on(&file, options, engine)?;
-        // So is the first connection that reads.
-        store.read_blocking("open the store", |_| Ok(()))?;
-        Ok::<_, StoreError>(store)
-    };
-    let store = match threads {
-        true => tokio::task::spawn_blocking(open)
-            .await
-            .map_err(|_| StoreError::Closed)??,
-        false => open()?,
-    };
-    Ok(store)
-}
-
-/// What browsers are shown, made once; made anew where the file does not hold one.
-fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> {
-    let file = dir.browser_certificate_file();
-    let again = |why: String| OpenError::File {
-        file: file.display().to_string(),
-        why: format!("{why}; make it readable, or delete it and a new one is made"),
-    };
-    match files::read(&file, SMALL_FILE_MAX_BYTES).map(zeroize::Zeroizing::new) {
-        Ok(kept) => {
-            let mode = std::fs::metadata(&file).map(|meta| meta.permissions().mode());
-            let private = mode.is_ok_and(|mode| mode & 0o077 == 0);
-            match BrowserCertificate::from_bytes(&kept) {
-                Some(kept) if private => return Ok(kept),
-                // It stands for nothing but itself: a new one costs browsers a new exception.
-                _ => tracing::warn!(
-                    file = %file.display(),
-                    "the certificate for browsers is damaged or its key could be read by others; making a new one, which browsers will ask to accept"
-                ),
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(again(error.to_string())),
-    }
-    let made = BrowserCertificate::generate()?;
-    dir.write_private(&file, &made.to_bytes())?;
-    Ok(made)
-}
-
-/// The random id of an unnamed mesh, made once.
-fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenError> {
-    let file = dir.mesh_id_file();
-    let bad = |why: String| OpenError::File {
-        file: file.display().to_string(),
-        why,
-    };
-    match files::read_text(&file, SMALL_FILE_MAX_BYTES) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .map_err(|e| bad(format!("{e}; restore the file or delete it"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = MeshId::from(random.uuid()?);
-            dir.write_private(&file, format!("{id}\n").as_bytes())?;
-            Ok(id)
-        }
-        Err(error) => Err(bad(error.to_string())),
-    }
-}
-
 /// Puts what was interrupted in order, and then what may be offered to others.
 ///
 /// # Errors
@@ -627,52 +452,4 @@ fn kept_mesh_id(dir: &StateDir, random: &SharedRandom) -> Result<MeshId, OpenErr
 pub(super) async fn put_in_order(handles: &Handles) -> Result<(), OpenError> {
     super::proposals::recover(handles).await?;
     Ok(super::privacy::settle(handles, handles.inference.labels()).await?)
-}
-
-/// Continues logical time and frame counts after whatever earlier runs used: those that the store knows of, and those that
-/// the marks tell of where the store was put back.
-async fn resume(
-    store: &Store,
-    own: crate::domain::base::DeviceId,
-    marked: u64,
-    now: TimeMs,
-) -> Result<(Stamper, u64), StoreError> {
-    // As while running: what claims to lie further ahead than this does not lead.
-    let believed = Hlc::new(now.plus(FRAME_FUTURE_MAX_MS), u16::MAX);
-    store
-        .read("own count", move |c| {
-            let next = next_seq(c, &own, marked)?;
-            let newest: Hlc = frames::max_hlc(c, believed)?.unwrap_or_default();
-            let lived = Hlc::new(super::context::timekeeping::high_water(c)?, 0);
-            Ok((Stamper::resume(newest.max(lived), next), next))
-        })
-        .await
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn the_certificate_for_browsers_is_kept_until_it_is_no_good() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let file = dir.browser_certificate_file();
-        let shown = || format!("{:?}", browser_certificate(&dir).unwrap());
-        let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
-        let first = shown();
-        assert_eq!((shown(), mode()), (first.clone(), 0o600));
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        let second = shown();
-        assert_ne!(second, first, "others could read the key");
-        assert_eq!((shown(), mode()), (second.clone(), 0o600));
-        fs::write(&file, "damaged").unwrap();
-        assert_ne!(shown(), second);
-        fs::remove_file(&file).unwrap();
-        fs::create_dir(&file).unwrap();
-        let error = browser_certificate(&dir).unwrap_err().to_string();
-        assert!(error.contains("tls-browser.bin"), "{error}");
-    }
 }
