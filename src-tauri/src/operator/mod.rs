@@ -7,9 +7,7 @@ pub mod access;
 pub mod actuators;
 mod attach;
 pub mod audit_export;
-pub mod browser;
 pub mod commands;
-pub mod console;
 #[cfg(test)]
 mod device_tests;
 pub mod dto;

@@ -5,9 +5,9 @@
 use std::marker::PhantomData;
 
 use super::access::Scope;
+use super::access::deciding::{DecideRequest, EndedView, SessionView};
+use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
-use super::browser::{LinkRequest, LinkView};
-use super::console::{DecideRequest, EndedView, SessionView};
 use super::dto::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,

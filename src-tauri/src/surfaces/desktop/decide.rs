@@ -13,7 +13,7 @@ use crate::domain::base::limits::{WINDOW_HOLD_MS, WINDOW_SIGN_MS};
 use crate::domain::base::{Code, Refusal};
 use crate::node::proposals::Standing;
 use crate::operator::Answer;
-use crate::operator::console::{DecideRequest, Wish};
+use crate::operator::access::deciding::{DecideRequest, Wish};
 
 /// What the page asks to decide.
 #[derive(Debug, Clone, Deserialize)]

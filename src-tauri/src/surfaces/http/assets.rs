@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::operator::browser::NotOpened;
+use crate::operator::access::sessions::NotOpened;
 
 /// One file of the console.
 struct File {

@@ -20,8 +20,8 @@ use super::{Api, completions};
 use crate::adapters::transport::{FromOwner, Slot, Visit, host_allowed};
 use crate::domain::base::limits::{API_REQUEST_MS, MODEL_TOTAL_MS};
 use crate::domain::base::{Code, Refusal};
+use crate::operator::access::sessions::Session;
 use crate::operator::access::{AtTheWindow, Scope};
-use crate::operator::browser::Session;
 use crate::operator::routes::{self, Route, Verb};
 
 /// How long a request may take until its answer begins.

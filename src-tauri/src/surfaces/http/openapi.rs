@@ -16,8 +16,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    actuators, browser, console, dto, enrolling, estop, meshes, models, names, series, stopping,
-    topology, twin,
+    access, actuators, dto, enrolling, estop, meshes, models, names, series, stopping, topology,
+    twin,
 };
 
 #[derive(OpenApi)]
@@ -54,11 +54,11 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
-    browser::LinkRequest,
-    browser::LinkView,
-    console::SessionView,
-    console::EndedView,
-    console::DecideRequest,
+    access::sessions::LinkRequest,
+    access::sessions::LinkView,
+    access::deciding::SessionView,
+    access::deciding::EndedView,
+    access::deciding::DecideRequest,
     enrolling::EnrolAsk,
     enrolling::EnrolRequestView,
     estop::EstopRequest,

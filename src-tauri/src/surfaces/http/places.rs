@@ -11,7 +11,7 @@ use crate::domain::base::limits::{
 };
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
-use crate::operator::browser::{Maker, SessionId};
+use crate::operator::access::sessions::{Maker, SessionId};
 
 /// Whose places a caller uses: a browser session those of its scope and of who made its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,8 +146,8 @@ mod tests {
     use super::super::tests::{code, house, read};
     use super::*;
     use crate::domain::base::TimeMs;
+    use crate::operator::access::sessions::Session;
     use crate::operator::access::{API_ROOT, AtTheWindow};
-    use crate::operator::browser::Session;
     use crate::operator::routes;
 
     #[test]

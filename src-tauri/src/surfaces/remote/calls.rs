@@ -6,8 +6,8 @@ use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::operator::access::Scope;
+use crate::operator::access::sessions::{LinkRequest, LinkView};
 use crate::operator::actuators::ActuatorView;
-use crate::operator::browser::{LinkRequest, LinkView};
 use crate::operator::dto::{AskRequest, PauseRequest, PlannerView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,

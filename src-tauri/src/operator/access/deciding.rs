@@ -1,6 +1,6 @@
-//! What a person does from a browser and what that takes: the session at a glance, and decisions.
-//! The key is opened for one signature on a person's passphrase and wiped at once; nothing of it is
-//! kept, so neither a stolen session nor anything else in the node can vote.
+//! Decisions of a person in a browser, and the session at a glance. The operator key is opened for one
+//! signature with the person's passphrase and wiped at once, so neither a stolen session nor anything
+//! else in the node can vote.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,10 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::access::Scope;
-use super::browser::Session;
-use super::dto::ProposalRecordView;
-use super::{Answer, Door};
+use super::Scope;
+use super::sessions::Session;
 use crate::adapters::keystore::{self, KeyError, NamedOperatorKey, Passphrase};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{PASSPHRASE_PAUSE_MS, PASSPHRASE_TRIES_MAX, TEXT_MAX_CHARS};
@@ -23,6 +21,8 @@ use crate::domain::proposal::SignedProposal;
 use crate::node::context::DURABLE;
 use crate::node::context::{Event, Severity};
 use crate::node::proposals::Standing;
+use crate::operator::dto::ProposalRecordView;
+use crate::operator::{Answer, Door};
 
 /// What is said where a key is under no passphrase.
 const UNPROTECTED: &str = "The operator key at this node is under no passphrase, so a browser cannot \

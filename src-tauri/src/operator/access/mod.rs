@@ -1,7 +1,11 @@
-//! Who may use the door: the scoped tokens of the state directory.
+//! Who may use the door: the scoped tokens of the state directory, the sessions of browsers and what
+//! a person decides in one.
 //!
-//! They are new at every start of the node, so that one which leaked is worth nothing after the next.
-//! Tokens are compared in constant time and never printed. How they travel is a surface's business.
+//! Tokens are new at every start of the node, so that a leaked one is worth nothing after the next.
+//! They are compared in constant time and never printed. How they travel is a surface's business.
+
+pub mod deciding;
+pub mod sessions;
 
 use std::fmt;
 use std::path::Path;

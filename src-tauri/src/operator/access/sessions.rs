@@ -1,8 +1,8 @@
-//! Browsers at the console: one-time links that open a session, and the sessions themselves. Both
-//! live in memory only, as hashes, so that neither a restart nor a look at the disk revives one.
+//! Sessions of browsers: the one-time links that open one, and the sessions themselves. Both are kept
+//! in memory only, as hashes: a restart ends them, and the disk holds none.
 //!
 //! A session carries a scope like a token, but never the right to decide: a decision needs the
-//! person's passphrase each time (see `console`).
+//! person's passphrase each time (see `deciding`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Answer;
-use super::access::{Scope, fresh};
+use super::{Scope, fresh};
 use crate::domain::base::limits::{
     BROWSER_FAILURE_WINDOW_MS, BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS,
     BROWSER_SESSIONS_MAX, CLOCK_BEHIND_MAX_MS, CONSOLE_FAILURES_MAX, CONSOLE_LINK_TTL_MS,
     CONSOLE_LINKS_MAX, NAME_MAX_BYTES,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::operator::Answer;
 
 /// What a client of this machine asks for: a link that opens the console in a browser.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
