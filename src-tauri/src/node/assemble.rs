@@ -57,7 +57,7 @@ use crate::domain::base::limits::SAFE_AT_START_MS;
 pub struct Opened {
     /// The handles of its rooms.
     pub handles: Handles,
-    /// What it senses with.
+    /// Its sensors.
     pub sensors: Vec<Box<dyn Sensor>>,
     /// Its hold on the state directory.
     pub lock: StateLock,
@@ -223,7 +223,7 @@ fn hold(
     })
 }
 
-/// What a node has before its state is read: its actuators and their guards.
+/// The parts that are there before the state is read: actuators and their guards.
 struct Begun {
     outside: Outside,
     sensors: Vec<Box<dyn Sensor>>,

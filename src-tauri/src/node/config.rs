@@ -40,9 +40,9 @@ pub enum ConfigError {
         path: String,
         /// Which line of it, from 1.
         line: usize,
-        /// What stands there.
+        /// The value in the file.
         text: String,
-        /// What the parser says.
+        /// The parser's error.
         source: Box<toml::de::Error>,
     },
     /// A value is out of bounds.
@@ -50,7 +50,7 @@ pub enum ConfigError {
     Value {
         /// The key or flag.
         key: String,
-        /// What is wrong and what would be right.
+        /// The fault, and a value that would be right.
         why: String,
     },
 }
@@ -62,7 +62,7 @@ fn value(key: &str, why: impl Into<String>) -> ConfigError {
     }
 }
 
-/// What a node is for. Roles other than these are refused, not guessed.
+/// The role of a node. Other roles are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -321,7 +321,7 @@ impl RawConfig {
         Ok(raw)
     }
 
-    /// What the flags say beats what the file says; lists are added.
+    /// Flags override the file; lists are joined.
     #[must_use]
     pub fn overlay(mut self, flags: RawConfig) -> RawConfig {
         macro_rules! take {
@@ -447,7 +447,7 @@ fn line_of(text: &str, at: usize) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// What the node runs with.
+/// The configuration of a running node.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where its state lives.
@@ -474,7 +474,7 @@ pub struct Config {
     pub sensor_interval_ms: u64,
     /// How often a peer is asked whether it is there, in milliseconds.
     pub ping_interval_ms: u64,
-    /// What it measures with and what it moves.
+    /// Its sensors and actuators.
     pub devices: Vec<Configured>,
     /// Everything shown is a demonstration.
     pub demo: bool,

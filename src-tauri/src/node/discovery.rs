@@ -1,5 +1,5 @@
-//! What becomes of what is seen on the LAN: it is remembered, and devices of our mesh that we trust
-//! are dialed, as far as the join policy says so.
+//! Devices seen on the LAN: they are remembered, and those of our mesh that we trust
+//! are dialed, as far as the join policy allows it.
 //!
 //! Of two nodes that see each other the one with the lower id dials (gen-1 §4); the other waits a
 //! moment, since it may be the only one that can. A device of another mesh is shown and never dialed.
@@ -55,7 +55,7 @@ pub struct Near {
     pub admitted: bool,
 }
 
-/// What is on the LAN, and the join policies.
+/// The devices on the LAN, and the join policies.
 #[derive(Debug, Default)]
 pub struct Nearby {
     near: Mutex<BTreeMap<DeviceId, Near>>,
@@ -169,11 +169,11 @@ impl Nearby {
     }
 }
 
-/// What devices on the LAN are seen, shown and dialed with.
+/// The handles that seeing, showing and dialing devices on the LAN takes.
 pub struct Lan {
     /// The links there are, and whom this node trusts.
     pub frames: Frames,
-    /// What is there.
+    /// The devices there.
     pub nearby: Arc<Nearby>,
     /// Dials them.
     pub peers: Arc<Peers>,
@@ -252,7 +252,7 @@ async fn look_around(lan: &Lan, mdns: &Mdns) {
     }
 }
 
-/// What was said and done already.
+/// The events that were told and the links that were there at the last look.
 #[derive(Default)]
 struct Memory {
     linked: BTreeSet<DeviceId>,

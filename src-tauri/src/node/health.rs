@@ -245,7 +245,7 @@ async fn try_to_write(context: &Context) {
 }
 
 /// Writes what the log of the store holds into the database: a file that was removed can be used by the process that
-/// has it open, and by nobody later.
+/// has it open, and by no other program later.
 async fn save(context: &Context) {
     match tokio::time::timeout(STALL, context.store.write_out()).await {
         Ok(Ok(true)) => tracing::info!("all that was acknowledged until now is in the database"),
@@ -257,7 +257,7 @@ async fn save(context: &Context) {
     }
 }
 
-/// What a look at the state directory found.
+/// The result of a look at the state directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
     lost: Option<Loss>,

@@ -1,4 +1,4 @@
-//! What every program that hosts a node does around it: the configuration of a state directory under
+//! The steps of every program that hosts a node: the configuration of a state directory under
 //! the program's own settings, the policy a simulated kit starts with, and the note that tells the
 //! commands of this machine where the node listens. It starts nothing and decides nothing.
 
@@ -26,7 +26,7 @@ pub enum BootError {
     Read {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is too long to be a configuration.
@@ -123,7 +123,7 @@ impl RunFile {
     pub async fn withdraw(self, node: &Node) {
         node.make_safe();
         let gone = tokio::task::spawn_blocking(move || std::fs::remove_file(&self.0));
-        // Either it is gone, or the commands find nobody there.
+        // Either the file is gone, or commands find that no node listens there.
         let _ = tokio::time::timeout(Duration::from_millis(STORE_LAST_WORDS_MS), gone).await;
     }
 }

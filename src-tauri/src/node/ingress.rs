@@ -36,7 +36,7 @@ const JUDGED_AT_ONCE_MAX: usize = 2;
 /// How long ingress waits before it tries a failed store again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What frames that wait hold on to: memory here, credit at their sender.
+/// The resources of waiting frames: memory here, credit at their sender.
 struct Hold {
     _memory: OwnedSemaphorePermit,
     /// Where the frames were paid for with credit.
@@ -229,7 +229,7 @@ fn not_ours(frame: &Frame) -> Refusal {
     Refusal::new(Code::NotAuthorized, why)
 }
 
-/// What frames are judged by.
+/// The trust and limits that frames are checked against.
 struct Judge<'a, T> {
     own: &'a DeviceId,
     own_key: PublicKey,
@@ -259,9 +259,9 @@ impl<T: TrustView> Judge<'_, T> {
             None => signers.contains(device),
         };
         for item in items {
-            // What this node made itself it has, unless a crash took it: then others bring it back.
+            // Own frames are in the store already, unless a crash lost them: then peers bring them back.
             let ours = item.frame.origin == *own;
-            // A gen-1 node says everything back to us, and not as we said it.
+            // Gen-1 peers echo our frames re-encoded; the echo is ignored.
             let kin = signs(&item.peer);
             let lost = kin && item.frame.signature.is_some() && item.frame.timestamp > horizon;
             if ours && !lost {
@@ -269,7 +269,7 @@ impl<T: TrustView> Judge<'_, T> {
             }
             let private = item.frame.private.as_ref();
             let not_for_us = private.is_some_and(|devices| ours || !devices.contains(own));
-            // What came in without proof is on another account than the device's, also where it is refused.
+            // Unproven frames are charged to another account than the device's, also where they are refused.
             let account = match item.proven {
                 true => item.peer.clone(),
                 false => item.peer.at_address(),

@@ -26,8 +26,8 @@ use crate::node::pause::PlannerState;
 /// How a planner tells the others of itself.
 pub const LEASE: &str = "planner.lease";
 
-/// What this node knows of the planners of its mesh, and what it tells them: its frames with the links, whether its own
-/// planner rests and has a model.
+/// The planners of this mesh as this node hears them, and the lease that it tells them: whether its own planner rests and
+/// has a model.
 #[derive(Clone)]
 pub struct Leading(Arc<Parts>);
 
@@ -44,7 +44,7 @@ pub struct Parts {
     leases: Mutex<Leases>,
     /// The epoch since which this node leads, while it does.
     leads: Mutex<Option<u64>>,
-    /// What is left to another planner now.
+    /// The wish that is left to another planner now.
     stands_by: Mutex<Option<StandsBy>>,
 }
 
@@ -122,7 +122,7 @@ impl Leading {
         *self.left_to_another() = now;
     }
 
-    /// What is left to another planner now; the oldest where there are several.
+    /// The wish that is left to another planner now; the oldest where there are several.
     pub fn left(&self) -> Option<StandsBy> {
         self.left_to_another().clone()
     }

@@ -228,7 +228,7 @@ impl Node {
         self.local.as_deref()
     }
 
-    /// What its tasks may use and nothing that acts.
+    /// The context of its tasks; it can neither sign nor move anything.
     pub fn context(&self) -> &context::Context {
         &self.handles.context
     }
@@ -248,7 +248,7 @@ impl Node {
         self.handles.tasks.restart_reason()
     }
 
-    /// Tells what moves to go to its safe state, and waits for nothing: for whoever has something to do
+    /// Orders moving actuators to their safe state and returns at once, for hosts that have work to do
     /// before [`Node::stop`].
     pub fn make_safe(&self) {
         self.handles.guards.secure_each(&Cut::Shutdown);
@@ -303,7 +303,7 @@ impl Node {
 pub struct Stopped {
     /// The actuators that are not confirmed to be in their safe state.
     pub secured: Vec<Secured>,
-    /// What the disk did not take at the end, and why.
+    /// The writes that failed at the end, and why.
     pub unwritten: Option<String>,
 }
 

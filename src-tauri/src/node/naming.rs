@@ -19,7 +19,7 @@ use crate::adapters::store::{Store, StoreError, frames, kv};
 use crate::domain::base::limits::{NAME_MAX_BYTES, NAMES_FILE_MAX_BYTES};
 use crate::domain::base::{AuditKind, Code, Refusal};
 
-/// How long a node waits with its restart, so that whoever asked hears of it.
+/// Delay before a restart, so that the answer to the request is sent first.
 const RESTART_GRACE: Duration = Duration::from_millis(500);
 
 /// Names a person gave.
@@ -112,7 +112,7 @@ pub async fn give(context: &Context, wanted: &Names) -> Result<bool, Refusal> {
         ));
     }
     let dir = StateDir::at(&context.state_dir());
-    // A file that does not read may hold names that somebody wants back: it is never overwritten.
+    // A file that does not parse may still hold names worth keeping, so it is never overwritten.
     let old = read(&dir).map_err(|why| {
         let why = format!("{why}. Nothing was changed, and the file is left as it is");
         Refusal::new(Code::Conflict, why)
@@ -130,10 +130,10 @@ pub async fn give(context: &Context, wanted: &Names) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-/// What follows a names file once it is there.
+/// The store's pending record of a change of the names file; applied at start only if the two match.
 #[derive(Debug, Serialize, Deserialize)]
 struct Pending {
-    /// What the file says then.
+    /// The content of the file after the change.
     names: Names,
     /// Whether the node is then in another mesh than before.
     moves: bool,
@@ -155,7 +155,7 @@ async fn keep(context: &Context, dir: &StateDir, names: Names) -> Result<(), Ref
     let written = context.store.write(DURABLE, "names", write).await;
     written.map_err(|e| store_refusal(&e))?;
     let text = format!("{}\n", json!(names));
-    // What is pending is for a file that says so; without one, the next start drops it.
+    // A pending record without the matching file is dropped at the next start.
     dir.write_private(&dir.names_file(), text.as_bytes())
         .map_err(|e| {
             Refusal::new(

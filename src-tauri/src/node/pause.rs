@@ -2,7 +2,7 @@
 //! is durable, so that a restart does not let the planner loose again; proposals that stand go on.
 //!
 //! A second person who pauses it is listed beside the first: each had a reason, and none is hidden by
-//! another. Letting it go on is one act that ends them all; whoever does it reads all the reasons.
+//! another. Resuming is one act that ends them all; the person who does it is shown all the reasons.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -62,7 +62,7 @@ impl Pause {
         all.join("; and by ")
     }
 
-    /// What a wish of the planner is told while it lasts.
+    /// The refusal of a wish of the planner while it lasts.
     pub fn refusal(&self) -> Refusal {
         let why = format!("the planner is paused by {}", self.holders());
         Refusal::new(Code::PlannerPaused, why)

@@ -75,7 +75,7 @@ impl Drafts {
         }))
     }
 
-    /// What an actuator of this node can do; nothing if it does not have it.
+    /// The operations of an actuator of this node; none if it does not have it.
     pub fn operations(&self, target: &Capability) -> Vec<String> {
         self.executor.guards.operations(target)
     }
@@ -86,7 +86,7 @@ impl Drafts {
     }
 }
 
-/// What became of a draft so far.
+/// The state of a draft after it was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sent {
     /// The executor minted a proposal.
@@ -309,7 +309,7 @@ async fn send(drafts: &Drafts, draft: Draft, place: &Place) -> Result<Sent, Refu
     }
 }
 
-/// What another device led to ends with the trust in it.
+/// Drafts that another device led to end with the trust in it.
 fn leader_trusted(context: &Context, draft: &Draft) -> Result<(), Refusal> {
     let leader = draft.led_by.as_ref();
     match leader.is_none_or(|device| context.trust.live(device).is_some()) {
@@ -358,7 +358,7 @@ async fn deliver(drafts: &Drafts, draft: &Draft, executor: &DeviceId) -> Result<
     Ok(sent(drafts, draft, signed.record(), status))
 }
 
-/// What an executor made of a draft. A proposal of another draft is an equal wish that it had already.
+/// An executor's answer to a draft. A proposal of another draft is an equal wish that it had already.
 fn sent(context: &Context, draft: &Draft, record: &ProposalRecord, status: Status) -> Sent {
     let id = record.proposal_id.clone();
     // Another device may have used the same id for a draft of its own.

@@ -1,5 +1,5 @@
-//! What of this node is private, and who may have it: `[privacy]` of the configuration, applied to the readings that this
-//! node makes. How they travel is in `gossip/private.rs`; which models may see them, in `inference/`.
+//! Which readings of this node are private, and who may have them: `[privacy]` of the configuration, applied to its new
+//! readings. How they travel is in `gossip/private.rs`; which models may see them, in `inference/`.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ use crate::domain::wire::frame::Private;
 use crate::domain::wire::{Frame, FrameKind, FrameSpec};
 use crate::domain::world::Fact;
 
-/// What was private when this node's readings were last looked through.
+/// The private labels when this node's readings were last looked through.
 const LABELLED: &str = "privacy.labelled";
 
-/// What a new frame of this node is marked with: a reading that is labelled private names the devices that may have it.
+/// The mark of a new frame of this node: a reading that is labelled private names the devices that may have it.
 ///
 /// # Errors
 /// `INTERNAL_ERROR` without randomness.

@@ -1,4 +1,4 @@
-//! What an authenticated peer may ask and tell us: the gen-1 methods and our own additions.
+//! Requests and events of authenticated peers: the gen-1 methods and our own additions.
 //!
 //! Each method names the grant it needs; anything unnamed is refused. Text is never looked up in a
 //! table of functions, so `__proto__` and `toString` are just unknown methods.
@@ -175,7 +175,7 @@ pub(super) async fn event(
                 Ok(())
             }
             Err(refusal) => {
-                // What it cost comes back to the sender also where nothing was stored.
+                // Its credit is returned to the sender also where nothing was stored.
                 drop(Taken::new(link, bytes));
                 Err(refusal)
             }
@@ -207,7 +207,7 @@ pub(super) async fn event(
         "proposal.update" if link.info.speaks(Feature::Proposals) => {
             mirror::told(protocol, link, payload).await
         }
-        // What gen-1 nodes also say; the link's own end tells us more than these.
+        // Events of gen-1 nodes that add nothing to the end of the link itself.
         "peer.leaving" => {
             // A gen-1 node also passes on that others leave.
             let about = payload.get("deviceId").and_then(Value::as_str);

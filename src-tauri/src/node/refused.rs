@@ -37,7 +37,7 @@ pub async fn make_safe(
     if found.is_empty() && !has_store(dir) {
         return told(unread.into_iter().collect());
     }
-    // Whoever can write there could have any command run.
+    // Write access to the file would be enough to have any command run.
     if dir.is_open_to_others() {
         let why = format!(
             "{} can be written by others, so no command in it is run: its actuators stay as they are; look at them now",
@@ -166,7 +166,7 @@ fn has_store(dir: &StateDir) -> bool {
     dir.database().exists() || dir.has_had_store()
 }
 
-/// What the store of a directory lists as moved and not seen safe since; it is only read.
+/// The actuators that the store of a directory lists as moved and not seen safe since; it is only read.
 fn listed(dir: &StateDir) -> Result<Vec<Moved>, StoreError> {
     if !has_store(dir) {
         return Ok(Vec::new());

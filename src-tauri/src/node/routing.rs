@@ -26,7 +26,7 @@ pub struct Place {
     pub zone: Option<String>,
 }
 
-/// What each executor known here offers: this node, those that are connected, and those that were.
+/// The offers of each executor known here: this node, connected ones, and ones that were connected before.
 pub fn offers(frames: &Frames) -> BTreeMap<DeviceId, Vec<String>> {
     let mut offers = frames.known_capabilities();
     for link in frames.links.all() {
@@ -50,7 +50,7 @@ pub fn offered(
     offers.is_some_and(|list| list.iter().any(|c| c == target.as_str()))
 }
 
-/// What a draft's cited frames tell of its place.
+/// The place of a draft according to its cited frames.
 #[derive(Default)]
 struct Evidence {
     origins: Vec<DeviceId>,
@@ -136,7 +136,7 @@ fn mints(frames: &Frames, device: &DeviceId) -> bool {
     }
 }
 
-/// What people call a device.
+/// The name of a device for people.
 pub fn name(context: &Context, device: &DeviceId) -> String {
     if device == context.own_id() {
         return context.config.name.clone();

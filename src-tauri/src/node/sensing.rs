@@ -61,10 +61,10 @@ impl Sensors {
     }
 }
 
-/// What reading a sensor gave: the readings, or why there are none.
+/// The result of reading a sensor: the readings, or why there are none.
 type Outcome = Result<Vec<Reading>, String>;
 
-/// What a sensor's task uses.
+/// The handles of a sensor's task.
 #[derive(Clone)]
 struct Desk {
     frames: Frames,

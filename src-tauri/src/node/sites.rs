@@ -1,4 +1,4 @@
-//! The sites of this node's `site.toml`: read when somebody asks, again only once a file has changed.
+//! The sites of this node's `site.toml`: read on request, and read again only after a file has changed.
 //! A broken file stops nothing: what is wrong is kept beside what there is. It knows no reading.
 
 use std::collections::BTreeMap;
@@ -23,20 +23,20 @@ pub struct Drawing {
     pub digest: Digest,
 }
 
-/// What was found.
+/// The sites and plans that were read.
 #[derive(Debug, Default)]
 pub struct Sites {
     /// Whether there is a file at all.
     pub present: bool,
     /// The sites; none if anything is wrong.
     pub sites: Vec<Site>,
-    /// What is wrong.
+    /// The faults of the files.
     pub problems: Vec<Problem>,
     /// The plans, by their path.
     pub drawings: BTreeMap<String, Drawing>,
 }
 
-/// What tells one state of a file from another; `None` if there is no file.
+/// Size and time of change of a file; `None` if there is no file.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 struct Kept {
@@ -127,7 +127,7 @@ fn read(dir: &Path, file: &Path, stamps: &mut Vec<(PathBuf, Stamp)>) -> Sites {
 fn inside(dir: &Path, place: &Path) -> Result<PathBuf, String> {
     let real = match place.canonicalize() {
         Ok(real) => real,
-        // Told as missing by whoever opens it.
+        // Reported as missing where it is opened.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(place.to_path_buf()),
         Err(error) => return Err(error.to_string()),
     };

@@ -1,4 +1,4 @@
-//! What a node reaches outside itself: time, chance, network, disk, threads, further hardware. The
+//! The outside of a node as traits: time, chance, network, disk, threads, further hardware. The
 //! simulator gives it another outside; everything above stays the same code.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::adapters::transport::{Dialer, TcpDialer};
 
 /// The world around a node.
 pub struct Outside {
-    /// What time it is.
+    /// The clock.
     pub clock: SharedClock,
     /// Where ids and nonces come from.
     pub random: SharedRandom,

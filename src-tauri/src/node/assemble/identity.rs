@@ -1,4 +1,4 @@
-//! What a state directory says a node is: its key, its mesh, its certificates, its store, and the counts it goes on with.
+//! The identity in a state directory: key, mesh, certificates, store, and the counts to continue from.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub(super) async fn open_store(
     Ok(store)
 }
 
-/// What browsers are shown, made once; made anew where the file does not hold one.
+/// The certificate for browsers, made once; made anew where the file does not hold one.
 fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> {
     let file = dir.browser_certificate_file();
     let again = |why: String| OpenError::File {

@@ -140,7 +140,7 @@ fn stands(
     Ok(issues && !ended && issuers::get(conn, &record.issuer)?.is_some())
 }
 
-/// What a record of an issuer that is believed here does, inside the transaction that stores it;
+/// Applies a record of a believed issuer, inside the transaction that stores it;
 /// whether it did, or is to be looked at again later.
 pub(super) fn apply(
     context: &Context,

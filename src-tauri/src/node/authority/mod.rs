@@ -234,7 +234,7 @@ pub async fn spread(executor: &Executor, new: Vec<Proven>, from: Option<&LinkHan
             continue;
         }
         let new = new.clone();
-        // A slow link delays nobody else.
+        // A task for each, so that a slow link does not delay the others.
         executor
             .tasks
             .passing("records", async move { send(&link, &new).await });

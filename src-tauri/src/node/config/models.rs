@@ -32,9 +32,9 @@ pub struct RawModel {
     pub key: Option<String>,
     /// Whether it may see private data; where absent, if its server is on this machine.
     pub private: Option<bool>,
-    /// What a million tokens read cost.
+    /// The price of a million tokens read.
     pub input_price: Option<f64>,
-    /// What a million tokens written cost.
+    /// The price of a million tokens written.
     pub output_price: Option<f64>,
     /// Most tokens a day.
     pub tokens_per_day: Option<u64>,
@@ -87,7 +87,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What other devices may have of the models that are shared.
+/// The shares of other devices in the models that are shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lending {
     /// Requests of one device in a day.
@@ -123,9 +123,9 @@ pub struct ModelSettings {
     pub usual: bool,
     /// Whether it may see private data, where that is said.
     pub private: Option<bool>,
-    /// What it costs.
+    /// Its price.
     pub price: Price,
-    /// What it may use in a day.
+    /// Its budget for a day.
     pub budget: Budget,
     /// How many requests its provider may have under way.
     pub at_once: usize,
@@ -166,11 +166,11 @@ pub struct Models {
     pub all: Vec<ModelSettings>,
     /// Whether those of this machine come before others.
     pub edge_first: bool,
-    /// What is private.
+    /// The labels of private data.
     pub labels: Labels,
     /// Whether `infer` and the model endpoint use models of other devices that none of these names.
     pub use_mesh: bool,
-    /// What other devices may have of those that are shared.
+    /// The shares of other devices in those that are shared.
     pub lending: Lending,
 }
 

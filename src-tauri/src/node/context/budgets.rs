@@ -1,4 +1,4 @@
-//! What other devices have used of their shares: alarms about those that are used up, and the shares
+//! Usage of other devices within their shares: alarms about those that are used up, and the shares
 //! that come free again with time. What the store keeps is counted there (`adapters/store/usage.rs`).
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ const SHOWN: usize = 3;
 #[derive(Debug, Default)]
 pub struct Budgets(
     Mutex<BTreeMap<DeviceId, Used>>,
-    /// Refused decisions that are nobody's; with how many were not written down.
+    /// Refused decisions without a known signer; with how many were not written down.
     Mutex<Option<(Bucket, u64)>>,
     Mutex<BTreeMap<Cause, Told>>,
     Mutex<Crowd>,
@@ -202,7 +202,7 @@ impl Budgets {
         None
     }
 
-    /// What a device has used of its bytes of frames by now.
+    /// The bytes of frames that a device has used of its share.
     pub fn frame_bytes(&self, device: &DeviceId, now: TimeMs) -> u64 {
         let mut all = self.lock();
         all.get_mut(device).map_or(0, |used| {
@@ -254,7 +254,7 @@ impl Budgets {
         self.lock().get(device).and_then(of).unwrap_or(0)
     }
 
-    /// Forgets a device that is not trusted any more, and whoever answered at its address.
+    /// Forgets a device that is no longer trusted, and the account of its address.
     pub fn forget(&self, device: &DeviceId) {
         for account in [device.clone(), device.at_address()] {
             self.lock().remove(&account);

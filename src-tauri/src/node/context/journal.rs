@@ -1,6 +1,6 @@
 //! The journal: what happened, what was refused, and the signed audit chain (invariant I10).
 //!
-//! Events are numbered, stored, and streamed to whoever listens. A refusal that repeats is one event and
+//! Events are numbered, stored, and streamed to listeners. A refusal that repeats is one event and
 //! then a number. What a device or a stranger causes is told up to its share, then counted, and is kept in
 //! a room of its own, so that it cannot push the events of others out of the log.
 
@@ -41,7 +41,7 @@ struct Parts {
     refusals: Mutex<BTreeMap<Cause, Refusals>>,
 }
 
-/// What a [`Journal`] is made of.
+/// The parts of a [`Journal`].
 pub struct Needs {
     /// Where events and audit entries are stored.
     pub store: Store,
@@ -55,11 +55,11 @@ pub struct Needs {
     pub metrics: Arc<Metrics>,
     /// Tells whether the store takes writes.
     pub alarms: Arc<Alarms>,
-    /// Records of refusals that nobody waits for.
+    /// Records of refusals that are written in the background.
     pub tasks: Tasks,
 }
 
-/// What makes two refusals the same to a person.
+/// The key under which refusals count as the same for a person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     event: Event,
@@ -73,9 +73,9 @@ struct Told {
     since: TimeMs,
     rest_ms: u64,
     more: u64,
-    /// What the newest of those said.
+    /// The message of the newest of those.
     message: String,
-    /// What has been told.
+    /// The reasons that have been told.
     reasons: BTreeSet<String>,
 }
 
@@ -139,7 +139,7 @@ impl Refusals {
         self.known.is_empty() && self.others == 0 && now.distance(self.minute) >= 60_000
     }
 
-    /// What is to be told of those that were counted; what has been quiet is forgotten.
+    /// Returns counters due for a summary; drops keys with no recent refusals.
     fn due(&mut self, now: TimeMs) -> Vec<Counted> {
         let mut due = Vec::new();
         self.known.retain(|key, told| {
@@ -225,7 +225,7 @@ impl Journal {
             .await;
         match stored {
             Ok(seq) => {
-                // Nobody listening is fine.
+                // Fails where there is no listener, which is fine.
                 let _ = self.0.live.send(seq);
             }
             Err(error) => tracing::warn!(kind, %error, "event not stored: {message}"),
@@ -254,7 +254,7 @@ impl Journal {
                 .await;
         };
         match needs.alarms.stands(AlarmKind::StoreUnwritable, "") {
-            // Whoever is refused does not wait for a disk that does not answer.
+            // Written in the background: the refused side does not wait for the disk.
             true => needs.tasks.passing("refusal's record", record),
             false => record.await,
         }

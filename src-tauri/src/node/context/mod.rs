@@ -179,7 +179,7 @@ pub fn store_refusal(error: &StoreError) -> Refusal {
     }
 }
 
-/// The class of a write that somebody is waiting for.
+/// The class of a write whose caller waits for it.
 pub const DURABLE: Class = Class::Durable;
 
 /// The refusal for an internal fault that has been logged.

@@ -75,7 +75,7 @@ pub fn recorded(conn: &rusqlite::Connection) -> Result<TimeMs, StoreError> {
     Ok(high_water(conn)?.max(ahead::newest(conn)?))
 }
 
-/// What a person's word about the clock came to: how much had been recorded ahead of it.
+/// The result of a person's confirmation of the clock: how much had been recorded ahead of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Righted {
@@ -244,7 +244,7 @@ impl Settling {
     }
 }
 
-/// What housekeeping writes down of time: the mark if the clock has settled, and the steady time.
+/// The times that housekeeping writes: the mark if the clock has settled, and the steady time.
 ///
 /// # Errors
 /// Whatever the store says.

@@ -1,4 +1,4 @@
-//! What frames take: the log in memory and on disk, the links they travel on, and this device's signature under its own.
+//! The handle of the frames: the log in memory and on disk, the links they travel on, and the signature under own frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,15 +23,15 @@ pub struct Frames(Arc<Parts>);
 
 /// What [`Frames`] gives access to.
 pub struct Parts {
-    /// What every task may use.
+    /// Clock, configuration, store, journal and the rest that every task may use.
     pub context: Context,
     /// Signs this node's own frames.
     pub key: Signer,
     /// Whom it is connected to.
     pub links: Links,
-    /// What other devices are known for.
+    /// The last known offers and signers among other devices.
     pub known: Known,
-    /// What reconciliation compares.
+    /// The keys of held frames, for reconciliation.
     pub held: Held,
     /// The newest stored frames, for the links.
     pub recent: RecentFrames,
@@ -100,7 +100,7 @@ impl Frames {
         Self(Arc::new(parts))
     }
 
-    /// What devices offered when they were last connected, as far as they may now.
+    /// The capabilities that devices offered when they were last connected, limited to their present grants.
     pub fn known_capabilities(&self) -> BTreeMap<DeviceId, Vec<String>> {
         self.known.capabilities(self)
     }

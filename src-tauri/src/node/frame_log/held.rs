@@ -1,4 +1,4 @@
-//! What this node holds, as an ordered set in memory: read from the log when first needed, then kept
+//! The keys of the frames that this node holds, as an ordered set in memory: read from the log when first needed, then kept
 //! up to date from its new end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ impl Held {
         }
     }
 
-    /// What is as old as this or older has been pruned and is not taken again.
+    /// Frames of this time or older have been pruned and are not taken again.
     pub fn horizon(&self) -> TimeMs {
         TimeMs(self.horizon.load(Ordering::Acquire))
     }
@@ -72,7 +72,7 @@ impl Held {
     pub fn dropped(&self, keys: &[Keyed]) {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.gone.len() + keys.len() > GONE_MAX {
-            // Nobody has asked for long: what is read anew has none of them.
+            // The set was not read for long: it is built anew from the log, which no longer has these.
             *cached = Cached {
                 upto: self.floor,
                 completed_before: cached.completed_before + 1,

@@ -103,7 +103,7 @@ async fn append_part(
         })
         .collect();
     log.recent.after_losses(log.store.losses());
-    // What is decided without the store: most frames of a mesh come several times.
+    // Decided without the store, because most frames of a mesh come several times.
     let decided: Vec<Option<Inserted>> = part
         .iter()
         .map(|admitted| match admitted.charged() {
@@ -190,7 +190,7 @@ fn gathers(batch: &[Admitted]) -> bool {
     batch.len() <= STORE_GATHER_FRAMES && batch.iter().all(kind)
 }
 
-/// What storing a batch came to.
+/// The result of storing a batch.
 struct Stored {
     inserted: Vec<Inserted>,
     bytes: BTreeMap<DeviceId, u64>,

@@ -13,7 +13,7 @@ use crate::domain::base::limits::{RECENT_FRAMES_BYTES, RECENT_FRAMES_MAX};
 use crate::domain::base::{DeviceId, Digest};
 use crate::domain::sync::FrameKey;
 
-/// What follows a place of the log.
+/// The frames after a place of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// These frames, up to that place; those left out are not for the peer.
@@ -62,7 +62,7 @@ struct Kept {
     keys: BTreeSet<FrameKey>,
     /// The newest place that was announced.
     newest: u64,
-    /// What was at or before this place is no longer kept.
+    /// Frames at or before this place are no longer kept.
     gone: u64,
     /// How often the store had lost frames when it was last asked.
     losses: u64,
@@ -135,7 +135,7 @@ impl RecentFrames {
                     kept.put(old.seq, None);
                 }
             }
-            // What is private is not for every link.
+            // Private frames do not go to every link.
             let public = admitted.frame().private.is_none();
             kept.put(*seq, public.then(|| Arc::new(Encoded::of(admitted))));
         }
@@ -179,7 +179,7 @@ impl RecentFrames {
         keys.retain(|key| !kept.keys.contains(key));
     }
 
-    /// What follows a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
+    /// The frames after a place of the log for a peer: at most `limit` frames and `bytes` of text, one frame
     /// in any case.
     pub fn after(&self, place: u64, peer: &DeviceId, limit: usize, bytes: usize) -> Next {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +188,7 @@ impl RecentFrames {
         }
         let (mut found, mut upto, mut used) = (Vec::new(), place, 0);
         for (seq, frame) in kept.frames.range(place + 1..) {
-            // A place that is missing has been announced by nobody yet, or is kept no longer.
+            // A missing place has not been announced yet, or is no longer kept.
             if *seq != upto + 1 || found.len() >= limit {
                 break;
             }

@@ -91,7 +91,7 @@ impl Tree {
             let key = waits.then(|| key_of(admitted));
             match (one, key) {
                 (_, None) => {}
-                // What its origin has used up is refused whoever brings it.
+                // A frame over its origin's own budget is refused from every peer, so no other is asked for it.
                 (Inserted::OverBudget { device, .. }, Some(key))
                     if *device != admitted.frame().origin =>
                 {

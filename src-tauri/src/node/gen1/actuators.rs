@@ -26,7 +26,7 @@ use crate::node::frame_log::{Frames, WeakFrames};
 use crate::node::guards::Guards;
 use crate::node::links::{Link, LinkHandle};
 
-/// What a gen-1 node answers before it acts: whatever else it says leaves open whether it did.
+/// The refusals that a gen-1 node gives before it acts. After any other answer it is unknown whether it acted.
 const BEFORE_ACTING: [Code; 12] = [
     Code::InvalidParams,
     Code::LoopDetected,

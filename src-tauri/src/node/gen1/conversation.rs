@@ -35,7 +35,7 @@ pub struct OtherProposal {
     pub id: String,
     /// The device whose link it came over.
     pub from: DeviceId,
-    /// What it is about, for people.
+    /// Its subject, for people.
     pub summary: String,
     /// The actuator it names.
     pub target: String,
@@ -205,7 +205,7 @@ pub async fn intent(frames: &Frames, link: &LinkHandle, asked: Intent) -> Result
         "message": said.message, "citations": cites, "proposals": ids, "planner": "rules",
         "question": question, "askedBy": device,
     });
-    // Gen-1 counts every answer as a model's, and so does whoever receives it.
+    // Gen-1 counts every answer as a model's, and so does its receiver.
     let spec = FrameSpec {
         kind: FrameKind::AgentResponse,
         data: data.as_object().cloned().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What became of a frame, and what actuators did, in the shapes of gen-1.
+//! Traces of frames and of actuators' actions in the formats of gen-1.
 
 use serde_json::{Map, Value, json};
 

@@ -35,7 +35,7 @@ pub(crate) async fn ask(context: Context, ingress: Ingress, link: LinkHandle) {
 /// The parameters of `context.sync` for what we lack of a peer.
 pub(crate) async fn question(context: &Context, link: &LinkHandle) -> Value {
     let device = link.info.device.clone();
-    // What others say it said, with whatever time, keeps nothing from being asked for.
+    // Only proven frames count: a claimed one with a late time would hide others.
     let known = context
         .store
         .read("catch up", move |c| frames::newest_proven(c, &device))

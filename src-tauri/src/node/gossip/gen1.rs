@@ -252,7 +252,7 @@ async fn read_on(
 /// Whether a stored frame is for this peer and has not gone far enough.
 fn goes_out(link: &LinkHandle, stored: &StoredFrame) -> bool {
     let (own, peer) = (stored.link_peer.is_none(), &link.info.device);
-    // What was answered at its address it has, if it was the peer.
+    // Frames that came from the address of the peer are not sent back to it.
     let at_address = stored.link_peer.as_ref();
     let at_address = at_address.is_some_and(|account| account.is_address_of(peer));
     stored.origin != *peer && !at_address && (own || stored.hops < GEN1_RELAY_HOPS_MAX)
@@ -307,7 +307,7 @@ mod tests {
             count += 1;
         }
         assert!(count <= 96, "{count}");
-        // What went beside the frames is taken off.
+        // Other messages are deducted from the pace.
         pace.owe(20);
         let after = Instant::now();
         let mut fewer = 0;

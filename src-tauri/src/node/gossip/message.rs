@@ -198,7 +198,7 @@ mod tests {
             let rest: Vec<&str> = (0..3).filter(|n| *n != known).map(|n| texts[n]).collect();
             assert_eq!(leaves(&whole, &[known]), Some((message(&rest), 1)));
         }
-        // What is written in another way is read in the usual way, whatever it is.
+        // Any other encoding is parsed in the usual way.
         for other in [
             whole.replace("},{", "}, {"),
             whole.replace("},{", "}{"),

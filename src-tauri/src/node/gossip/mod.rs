@@ -131,7 +131,7 @@ async fn feed_kin(
             if !send(log, link, &page).await || !offers.send(link).await {
                 return Ok(());
             }
-            // What is wanted must not starve behind what is new, nor the other way round.
+            // Requested and new frames take turns, so that neither starves.
             if let Ok(keys) = wanted.try_recv()
                 && !send_wanted(log, link, keys).await?
             {

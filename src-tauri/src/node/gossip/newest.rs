@@ -1,4 +1,4 @@
-//! What waits for a peer that takes less than there is: of readings and of what nodes say of themselves
+//! Frames that wait for a peer that is slower than their arrival: of readings and of what nodes say of themselves
 //! only the newest of each key, in the order in which the keys began to wait; before them what is said
 //! once, such as outcomes and people's words. Only places in the log are kept, not the frames.
 
@@ -14,7 +14,7 @@ use crate::domain::wire::FrameKind;
 /// Frames that may be on their way when a link breaks; they are sent again on the next one.
 const UNCONFIRMED: usize = 16;
 
-/// What a newer frame of the same key replaces.
+/// The key under which a newer frame replaces an older one.
 type Key = (String, &'static str, String);
 
 /// The frame of a key that waits: its place, and how well it is proven.
@@ -31,7 +31,7 @@ pub(super) struct Newest {
     next_turn: u64,
     /// All places that wait.
     places: BTreeSet<u64>,
-    /// The last places that were sent: nobody has confirmed that they arrived.
+    /// The last places that were sent and are not confirmed.
     sent: VecDeque<u64>,
 }
 
@@ -106,7 +106,7 @@ impl Newest {
     }
 }
 
-/// What the frame would be replaced for; `None` for what is said once.
+/// The replacement key of the frame; `None` for a frame that is never replaced.
 fn key(stored: &StoredFrame) -> Option<Key> {
     let members: &[&str] = match stored.kind {
         FrameKind::Observation => &["zone", "metric"],

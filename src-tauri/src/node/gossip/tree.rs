@@ -244,7 +244,7 @@ pub(crate) async fn run(log: Frames, ingress: Ingress) {
 async fn ask(log: &Frames, busy: bool) {
     let now = log.moment().steady;
     let overdue = log.tree.rules().overdue(now, TREE_OFFERS_PER_MESSAGE);
-    // What is kept in memory no longer may be here all the same.
+    // Frames that memory no longer keeps may still be in the store.
     let here = async {
         let times = super::times(log, &overdue).await?;
         let look =

@@ -23,7 +23,7 @@ use crate::node::config::models::ModelSettings;
 pub(super) struct Missed {
     /// As people are told.
     pub what: SkipKind,
-    /// As whoever asked is told.
+    /// As it is shown to the asker.
     pub kind: FailureKind,
     /// The reason in a sentence.
     pub why: String,
@@ -321,7 +321,7 @@ struct Reply {
     provider: Arc<Provider>,
     stream: Pieces,
     first: Option<Piece>,
-    /// What was counted; nothing for a model that is not.
+    /// The counted usage; `None` for a model that is not counted.
     reserved: Option<Reserved>,
     served: Arc<Served>,
     /// When it was asked, on the steady clock.

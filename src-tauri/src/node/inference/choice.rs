@@ -34,7 +34,7 @@ pub enum Wanted {
 pub struct Offer {
     /// The device, proven by its link.
     pub device: DeviceId,
-    /// What it may be named by beside its id, the best one first.
+    /// Its names beside its id, the best one first.
     pub names: Vec<String>,
     /// The model, as that device names it.
     pub model: ModelRef,
@@ -44,7 +44,7 @@ pub struct Offer {
 
 /// How the models of other devices are found.
 pub trait Mesh: Send + Sync {
-    /// What trusted devices offer, connected ones first.
+    /// The models that trusted devices offer, connected ones first.
     fn offers(&self) -> Vec<Offer>;
 }
 
@@ -53,7 +53,7 @@ pub trait Mesh: Send + Sync {
 pub struct Whole {
     /// Its text.
     pub text: String,
-    /// What it took.
+    /// Its usage.
     pub usage: Usage,
 }
 
@@ -218,7 +218,7 @@ impl Inside {
         let configured = self.served.iter().filter(means);
         let mut all: Vec<Arc<Served>> =
             configured.flat_map(|served| self.or_away(served)).collect();
-        // What is asked of a model of this node goes to nobody else because that one is down.
+        // A question to a named model of this node is not sent to another device when that model is down.
         if !self.use_mesh || !all.is_empty() {
             return all;
         }

@@ -1,4 +1,4 @@
-//! What each model has used today, kept across restarts. A request is on disk with the most it may take before it is
+//! The usage of each model today, kept across restarts. A request is on disk with the most it may take before it is
 //! sent, and with what it took before the end of its reply is passed on.
 
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ pub(super) struct Reserved {
     budget: Budget,
     most: Usage,
     took: Usage,
-    /// Whether it was sent and nobody has said what it took.
+    /// Whether it was sent and its usage is not known yet.
     sent: bool,
     settled: bool,
 }

@@ -45,9 +45,9 @@ use crate::domain::inference::{Failure, FailureKind, InferenceRequest, ModelRef,
 /// Reads a variable of the environment.
 pub type Variables = fn(&str) -> Option<String>;
 
-/// A model and what is decided about it.
+/// A model and its settings.
 pub struct Served {
-    /// What is decided.
+    /// Its settings.
     pub settings: ModelSettings,
     /// The model.
     pub model: SharedModel,
@@ -87,7 +87,7 @@ impl Served {
         Self::new(settings, model)
     }
 
-    /// A model and what is decided about it.
+    /// A model and its settings.
     pub fn new(settings: ModelSettings, model: SharedModel) -> Self {
         Self {
             name: settings.model.clone(),
@@ -171,7 +171,7 @@ impl Default for Pace {
     }
 }
 
-/// What it needs.
+/// The parts it is made of.
 pub struct Needs {
     /// The models, in the order in which they are asked.
     pub served: Vec<Served>,
@@ -212,7 +212,7 @@ struct Inside {
     pace: Pace,
 }
 
-/// What the models of one server share.
+/// State that the models of one server share.
 struct Provider {
     breaker: Mutex<Breaker>,
     turns: Arc<Semaphore>,
@@ -253,7 +253,7 @@ pub struct ModelState {
     pub local: bool,
     /// Whether it may see private data.
     pub sees_private: bool,
-    /// What it has used today.
+    /// Its usage today.
     pub spent: Spent,
     /// Most tokens a day, where there is a limit.
     pub tokens_per_day: Option<u64>,
@@ -315,7 +315,7 @@ impl Inference {
         &self.0.labels
     }
 
-    /// What a reply of a model cost, in millionths.
+    /// The cost of a reply of a model, in millionths.
     pub fn cost(&self, model: &ModelRef, usage: &Usage) -> u64 {
         let served = self.0.served.iter().find(|s| s.settings.model == *model);
         served.map_or(0, |s| s.settings.price.of(usage))
@@ -359,7 +359,7 @@ impl Inference {
         names.collect()
     }
 
-    /// Which way a question would take now; asks nobody.
+    /// The route that a question would take now; sends no request.
     pub fn explain(&self, about: &About) -> Route {
         let all = self.0.among(&Wanted::Chain);
         let (order, skipped) = self.0.plan(&all, about, &Usage::default());
@@ -466,7 +466,7 @@ impl Inside {
         }
     }
 
-    /// Why nobody answers.
+    /// Why no model answers.
     fn nobody(&self, wanted: &Wanted, route: &Route, last: Option<asking::Missed>) -> Failure {
         if self.served.is_empty() && *wanted == Wanted::Chain {
             let why = "no language model is configured; start with --model PROVIDER/MODEL, or add a [[model]] to config.toml";

@@ -17,7 +17,7 @@ use crate::domain::inference::route::{Skip, SkipKind};
 use crate::domain::inference::{Failure, FailureKind, ModelRef, Usage};
 use crate::node::config::models::Place;
 
-/// What tells one key from another, without being one.
+/// A fingerprint that tells one key from another.
 pub(super) type KeyMark = [u8; 32];
 
 /// A key that a server did not take.
@@ -50,7 +50,7 @@ impl Refusals {
     pub(super) fn told(&self, served: &Served, failure: Option<&Failure>, key: Option<KeyMark>) {
         let model = &served.settings.model;
         match failure {
-            // What another device refuses is mended there.
+            // A refusal of another device has to be resolved there.
             Some(failure) if failure.kind == FailureKind::Unauthorized && !served.is_away() => {
                 let why = failure.why.clone();
                 self.lock().insert(model.clone(), Refused { why, key });
@@ -148,7 +148,7 @@ impl Inside {
             .breaker(|b| b.admit(self.clock.steady_ms()))
             .is_err()
         {
-            // Somebody else is trying it.
+            // Another request is trying it.
             return;
         }
         let mut attempt = Try::new(self, served, &provider);

@@ -19,16 +19,16 @@ use crate::domain::wire::handshake::Feature;
 /// The event that gives credit back.
 pub const EVENT: &str = "link.credit";
 
-/// What we may still send, in KiB.
+/// Credit that is left for sending, in KiB.
 #[derive(Debug)]
 pub struct Credit {
     /// `None` towards a peer that gives no credit.
     left: Option<Semaphore>,
-    /// What we have taken in and not given back yet.
+    /// Received bytes whose credit was not returned yet.
     owed: AtomicU32,
 }
 
-/// What a message of this size costs.
+/// The credit that a message of this size takes.
 pub fn cost_kib(bytes: usize) -> u32 {
     u32::try_from(bytes.min(2 * MESSAGE_MAX_BYTES).div_ceil(1_024).max(1)).unwrap_or(1)
 }
@@ -74,7 +74,7 @@ impl Credit {
         Ok(())
     }
 
-    /// What may still be sent, in KiB; `None` without negotiated credit.
+    /// Credit that is left for sending, in KiB; `None` without negotiated credit.
     pub fn left_kib(&self) -> Option<usize> {
         self.left.as_ref().map(Semaphore::available_permits)
     }

@@ -1,5 +1,5 @@
-//! What other devices are known for: what they offered when they were last connected, and whether they sign their frames.
-//! It is kept over a restart.
+//! Memory of other devices, kept over a restart: the capabilities they offered when they were last connected, and
+//! whether they sign their frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Known {
     /// Its actuators among it.
     pub actuators: Vec<Capability>,
     offers: Mutex<BTreeMap<DeviceId, Vec<String>>>,
-    /// What comes in their name unsigned is not theirs.
+    /// Unsigned frames in their name are not theirs.
     signers: RwLock<Arc<BTreeSet<DeviceId>>>,
 }
 
@@ -54,7 +54,7 @@ impl Known {
         }
     }
 
-    /// What devices offered when they were last connected, as far as they may now.
+    /// The capabilities that devices offered when they were last connected, limited to their present grants.
     pub fn capabilities(&self, context: &Context) -> BTreeMap<DeviceId, Vec<String>> {
         let mut known = self
             .offers

@@ -25,7 +25,7 @@ use crate::domain::wire::envelope::RemoteError;
 use crate::domain::wire::handshake::{Feature, Hello};
 use crate::node::context::rate::PerMinute;
 
-/// What is known of a link's other end.
+/// The other end of a link.
 #[derive(Debug, Clone)]
 pub struct PeerInfo {
     /// The device, proven by the handshake.
@@ -34,7 +34,7 @@ pub struct PeerInfo {
     pub name: Option<String>,
     /// Its role, as it says.
     pub role: Option<String>,
-    /// What it offers, as far as it may: actuators only with the grant `actuate`.
+    /// Its offers, limited to its grants: actuators only with the grant `actuate`.
     pub capabilities: Vec<String>,
     /// Actuators that it says it has, without that grant; nothing is sent to it for them.
     pub withheld: Vec<String>,
@@ -55,7 +55,7 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// What a checked [`Hello`] says of the other end.
+    /// The other end according to a checked [`Hello`].
     pub fn new(
         hello: &Hello,
         outbound: bool,
@@ -115,7 +115,7 @@ impl PeerInfo {
         self.features.contains(&feature)
     }
 
-    /// What people call it: its name, or the start of its id.
+    /// Its name for people, or the start of its id.
     pub fn shown(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.device.short())
     }
@@ -160,11 +160,11 @@ pub struct Link {
     pub info: PeerInfo,
     /// Ends the link.
     pub stop: CancellationToken,
-    /// What we may send.
+    /// Credit for sending.
     pub credit: Credit,
     /// How it does.
     pub vitals: Vitals,
-    /// What waits to be written.
+    /// Messages that wait to be written.
     pub room: Room,
     /// Rounds of reconciliation we answered.
     pub rounds: PerMinute,
@@ -369,7 +369,7 @@ impl Link {
             }
             waiting.insert(id.clone(), answer);
         }
-        // Whoever asks may give up before there is an answer; the place is free then too.
+        // The place is also freed if the caller gives up before there is an answer.
         let _place = Place {
             link: self,
             id: &id,
@@ -405,7 +405,7 @@ impl Link {
         })
     }
 
-    /// Takes an answer from the other side; `false` if nobody waits for it.
+    /// Takes an answer from the other side; `false` if no request waits for it.
     pub fn answer(&self, id: &str, result: Result<Value, RemoteError>) -> bool {
         let waiting = self
             .waiting

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::domain::base::TimeMs;
 
-/// What is known of a link's health.
+/// The health of a link.
 #[derive(Debug)]
 pub struct Vitals {
     state: Mutex<Reading>,

@@ -30,7 +30,7 @@ use crate::node::frame_log::Frames;
 use crate::node::inference::{Inference, Wanted};
 use crate::node::links::{LinkHandle, Reach};
 
-/// What goes on with models of and for other devices.
+/// The requests to models of other devices and for other devices.
 #[derive(Debug, Default)]
 pub struct Traffic {
     serving: Serving,
@@ -60,7 +60,7 @@ pub struct MeshModels {
     pub inference: Inference,
     /// Dials those with which no link is needed otherwise.
     pub reach: Arc<dyn Reach>,
-    /// What goes on.
+    /// The requests under way.
     pub traffic: Arc<Traffic>,
 }
 
@@ -172,7 +172,7 @@ pub(super) fn taken(
         .taken(&link.info.device, payload)
 }
 
-/// A piece of a reply of another device. One that nobody asked for, or that nobody waits for any more, is dropped.
+/// A piece of a reply of another device. One without a waiting request is dropped.
 pub(super) fn chunk(mesh_models: &MeshModels, link: &LinkHandle, payload: &Value) {
     mesh_models
         .traffic

@@ -195,7 +195,7 @@ pub(super) struct Hearings(Arc<Mutex<Inboxes>>);
 
 type Inboxes = BTreeMap<(DeviceId, String), Arc<Inbox>>;
 
-/// What has come of one reply and was not read yet.
+/// The received part of a reply that was not read yet.
 #[derive(Debug)]
 struct Inbox {
     waits: Mutex<Waits>,
@@ -310,7 +310,7 @@ struct Talk {
     answered: Option<Result<Usage, Failure>>,
     kin: bool,
     spoke: bool,
-    /// What was taken and not told yet.
+    /// Bytes that were taken and not acknowledged yet.
     owed: usize,
     ended: bool,
 }
@@ -415,7 +415,7 @@ impl Talk {
         }
         let (link, params) = (self.link.clone(), json!({"requestId": self.id}));
         self.frames.tasks.passing("model cancel", async move {
-            // Whatever it answers, nobody waits for the reply.
+            // The answer is ignored: the reply is no longer waited for.
             let _ = link.request(exchange::CANCEL, &params).await;
         });
     }

@@ -44,15 +44,15 @@ type Running = BTreeMap<(DeviceId, String), Run>;
 #[derive(Debug, Clone)]
 struct Run {
     cancel: CancellationToken,
-    /// What may still be sent; none towards a gen-1 node.
+    /// Credit that is left for sending; none towards a gen-1 node.
     window: Option<Arc<Window>>,
 }
 
-/// What may be under way to a device that has not taken it.
+/// The most bytes that may be sent to a device and not acknowledged.
 #[derive(Debug)]
 struct Window {
     left: Semaphore,
-    /// What was sent and not taken, in bytes.
+    /// Bytes that were sent and not acknowledged.
     untaken: AtomicUsize,
 }
 
@@ -116,7 +116,7 @@ impl Serving {
         };
         let id = payload.get("requestId").and_then(Value::as_str);
         let running = self.lock();
-        // What has just ended is told of late, and that is no fault.
+        // A late acknowledgement of a request that has just ended is no fault.
         let run = running.get(&(device.clone(), id.unwrap_or_default().to_owned()));
         let Some(window) = run.and_then(|run| run.window.as_ref()) else {
             return Ok(());
@@ -267,7 +267,7 @@ impl Request {
     async fn tell(&mut self) -> Result<Usage, Refusal> {
         let wanted = Wanted::Shared(self.asked.model.clone());
         let request = std::mem::take(&mut self.asked.request);
-        // What is labelled private here is about our own data; what is asked is the device's.
+        // The private labels of this node are about its own data; the question is the device's.
         let inference = self.mesh_models.inference.clone();
         let (_, pieces) = inference.ask_of(&wanted, request, &About::public()).await;
         let waiting = Waiting::default();
@@ -282,7 +282,7 @@ impl Request {
         let read = async {
             let ended = hear(pieces, &waiting, &mut self.lent, model).await;
             waiting.end();
-            // What came before a failure is passed on before it.
+            // Pieces that came before a failure are sent before it.
             Ok(ended)
         };
         let (ended, ()) = tokio::try_join!(read, out.pass(&waiting))?;
@@ -324,7 +324,7 @@ async fn hear(
     ))
 }
 
-/// What a model has said and its device has not been sent.
+/// Text of a model that was not sent to the device yet.
 #[derive(Debug, Default)]
 struct Waiting {
     texts: Mutex<Texts>,
@@ -466,7 +466,7 @@ impl Out<'_> {
     }
 }
 
-/// What comes of it in this time; `None` also if the link ends.
+/// The result within this time; `None` also if the link ends.
 async fn within<T>(link: &LinkHandle, time: Duration, what: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! What each device has used today of the models that are shared here, kept across restarts.
+//! The usage of each device today of the models that are shared here, kept across restarts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

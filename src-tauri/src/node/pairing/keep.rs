@@ -1,4 +1,4 @@
-//! What is left of a pairing: the trust record, where to dial, and the mesh that was joined. All of it
+//! The result of a pairing in the store: the trust record, where to dial, and the mesh that was joined. All of it
 //! is one transaction on the disk before anybody is told that it is done.
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub async fn learned(pairing: &Pairing) -> Result<Vec<Learned>, StoreError> {
 }
 
 fn learned_in(conn: &rusqlite::Connection) -> Result<Vec<Learned>, StoreError> {
-    // What does not read is as good as not there: the peer can be paired or configured again.
+    // A list that does not parse counts as empty: the peers can be paired or configured again.
     Ok(kv::get(conn, LEARNED)?
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default())

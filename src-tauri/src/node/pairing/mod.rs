@@ -90,7 +90,7 @@ struct Session {
     chosen: bool,
 }
 
-/// What our person says to a pairing under way.
+/// The local person's answer to the pairing under way.
 #[derive(Debug)]
 enum Said {
     Yes(Verdicted),
@@ -98,10 +98,10 @@ enum Said {
     Cancel,
 }
 
-/// What comes with a yes.
+/// The choices that come with a yes.
 #[derive(Debug, Clone)]
 struct Verdicted {
-    /// What the other side may do here.
+    /// The grants of the other side here.
     preset: Preset,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut book = self.pairing.book();
         if book.session.as_ref().is_some_and(|s| s.view.id == self.id) {
-            // Whoever ended it properly has taken it out already.
+            // An orderly end has removed it from the book already.
             let session = book.session.take();
             book.last = Some(PairEndView {
                 id: self.id,
@@ -258,7 +258,7 @@ fn peer_view(peer: &Persona) -> PairPeerView {
     }
 }
 
-/// The preset that fits a role; a role nobody knows only looks.
+/// Default preset for a role; unknown roles get `viewer`.
 fn suggested(role: &str) -> &'static str {
     match role.parse::<Role>() {
         Ok(Role::Field | Role::Sensor | Role::Actuator) => "field",

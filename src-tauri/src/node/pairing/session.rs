@@ -242,7 +242,7 @@ async fn introduce(knock: Knock, wire: &mut Wire) -> Result<(Ticket, Comparison,
     match revealed(&knock, acceptor, params) {
         Ok((ticket, comparison)) => Ok((ticket, comparison, id)),
         Err(refusal) => {
-            // It hears why, and nobody has been shown anything to compare.
+            // The stranger is told the reason; no comparison has been shown to a person yet.
             wire.say(Reply::from(refusal.clone()).to_text(&id)).await?;
             Err(refusal)
         }
@@ -320,7 +320,7 @@ pub(super) async fn initiate(
     expected: Expected,
     secret: Option<LinkSecret>,
 ) {
-    // Without a link nobody knows yet whose key TLS should show; the persons' comparison is what
+    // Without a link the key that TLS should show is not known yet; the persons' comparison is what
     // protects a pairing, and nothing secret is said in it.
     let security = if url.tls() || (expected.is_some() && !url.is_loopback()) {
         Security::Tls {
@@ -473,7 +473,7 @@ async fn tell_stored(wire: &mut Wire) -> Result<(), Refusal> {
 async fn farewell(mut wire: Wire, failed: Option<&Refusal>) {
     if let Some(refusal) = failed {
         let why = json!({"code": refusal.code, "message": refusal.message});
-        // It may be gone already; then there is nobody to tell.
+        // Fails if the peer has hung up already.
         let _ = wire.event("pair.failed", &why).await;
     }
     wire.writer.close(1000, "pairing is over").await;

@@ -115,7 +115,7 @@ async fn ends(peer: &mut Peer, link: &LinkHandle, due: Instant) -> bool {
             () = tokio::time::sleep_until(redial.unwrap_or(due)), if redial.is_some() => {}
             _ = peer.targets.changed() => continue,
         }
-        // Not ended by the link: whoever is behind it could otherwise keep us from dialing.
+        // The end of the link does not cancel this: otherwise the peer could keep us from dialing.
         dialing::beside(peer).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Peers;
 use crate::node::sessions::Sessions;
 
-/// What supervisors share.
+/// The handle of all supervisors.
 #[derive(Clone)]
 pub(super) struct Supervising {
     /// How links are made; beneath it the links themselves.

@@ -51,7 +51,7 @@ fn next(state: State, why: impl Into<String>) -> Next {
     Next(state, why.into())
 }
 
-/// What is known of a peer at a moment.
+/// The state of a peer at a moment.
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// The device.
@@ -66,7 +66,7 @@ pub struct Standing {
     pub next_attempt_at: Option<TimeMs>,
     /// Where it may be reached.
     pub targets: Vec<Target>,
-    /// What it last called itself.
+    /// The name that it last gave itself.
     pub name: Option<String>,
     /// The address at which it has last proven itself.
     pub proven: Option<PeerUrl>,
@@ -95,7 +95,7 @@ pub struct Peers {
     changed: watch::Sender<u64>,
     /// Counts up when this node stands otherwise with one of them.
     moved: watch::Sender<u64>,
-    /// Nobody is dialed any more.
+    /// Whether dialing has ended for good.
     retired: AtomicBool,
 }
 
@@ -113,7 +113,7 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// Dials nobody from now on: the node is stopping.
+    /// Ends dialing for good: the node is stopping.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
@@ -203,7 +203,7 @@ impl Peers {
         });
     }
 
-    /// What a device that is known here calls itself, so that it has a name while it is away.
+    /// Keeps the name that a known device gives itself, for while it is away.
     pub fn named(&self, device: &DeviceId, name: Option<&str>) {
         self.with(|table| {
             if let (Some(standing), Some(name)) = (table.get_mut(device), name) {
@@ -351,7 +351,7 @@ impl Peer {
         }
     }
 
-    /// What follows a rest.
+    /// The state after a rest.
     fn after(&self, woke: &Woke, failures: u32, stay: State, why: &str) -> Next {
         match woke {
             Woke::Linked => next(State::Connected, "a link is up"),
@@ -364,7 +364,7 @@ impl Peer {
         }
     }
 
-    /// What follows the end of a link.
+    /// The state after the end of a link.
     fn after_link(&self, failures: u32) -> Next {
         match self.supervising.links.ended(&self.device) {
             Some(Ended::Here(on_demand::NOT_NEEDED)) => next(State::OnDemand, on_demand::WHY),

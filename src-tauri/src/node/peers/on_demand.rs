@@ -4,7 +4,7 @@ use super::{Next, Peer, State, next};
 
 /// Why a link is given up, as the other side hears it.
 pub(super) const NOT_NEEDED: &str = "not needed now";
-/// What people read.
+/// The reason that is shown to people.
 pub(super) const WHY: &str =
     "it is heard through others, and no link with it is needed until something is to be sent to it";
 

@@ -27,7 +27,7 @@ use crate::node::privacy;
 /// How old what a device tells of itself may be to count as told lately, in milliseconds.
 const LATELY_MS: u64 = 3 * PRESENCE_EVERY_MS;
 
-/// What a device has last told of itself.
+/// The newest presence of a device.
 struct Told {
     at: TimeMs,
     received_at: TimeMs,
@@ -35,7 +35,7 @@ struct Told {
     said: Presence,
 }
 
-/// What the choice depends on from one time to the next.
+/// The state that the choice keeps from one time to the next.
 pub(super) struct View {
     begun: Instant,
     /// A number of this node's own.
@@ -93,7 +93,7 @@ impl View {
                     // That one refuses a link, a person should see.
                     always: standing.is_some_and(|s| s.state == State::Refused)
                         || has_to_do_with(supervising, &record.grants, offered)
-                        // What is private goes over links of its own.
+                        // Private readings go over a direct link.
                         || named.contains(device),
                     carries: record.grants.has(Grant::Relay) && record.grants.has(Grant::Read),
                     reach: reach(supervising, device, standing),
@@ -162,7 +162,7 @@ impl View {
         told.is_some_and(|told| told.said.wants.iter().any(|id| id == own))
     }
 
-    /// What is known of a device through others.
+    /// The state of a device as other nodes report it.
     fn heard(
         &self,
         context: &Context,
@@ -180,7 +180,7 @@ impl View {
         };
         let links = told.links.iter().filter(both).count();
         let age = Moment::unset(context.now()).age_by_wall_ms(told.at, told.received_at);
-        // What this node has seen itself since counts for more.
+        // A later observation of this node itself takes precedence.
         let lost = standing.and_then(|s| s.lost_at);
         let lost = lost.is_some_and(|at| at >= told.received_at);
         match age < LATELY_MS && !lost {
@@ -235,7 +235,7 @@ fn reach(supervising: &Supervising, device: &DeviceId, standing: Option<&Standin
     }
 }
 
-/// What a device has told of itself, if it was that device.
+/// The presence in a frame, if the device itself has signed it.
 fn told(frame: StoredFrame) -> Option<(DeviceId, Told)> {
     if frame.signature == SignatureState::Unverifiable {
         return None;

@@ -1,4 +1,4 @@
-//! What is believed of what another planner tells of a question that was passed on to it: its word, cut, at most T1, with
+//! How an answer from the leading planner to a question that was passed on is taken: as its claim, cut, at most T1, with
 //! the citations of frames that are known here and say what they say here.
 
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(super) fn cut(step: Telling) -> Telling {
     }
 }
 
-/// What a frame says, as this node has it.
+/// The content of a frame as this node stores it.
 fn says(frame: &StoredFrame, now: TimeMs) -> String {
     let whole = serde_json::from_str::<Value>(&frame.json).unwrap_or_default();
     let member = |name: &str| match whole.get("data").and_then(|data| data.get(name)) {
@@ -72,7 +72,7 @@ fn asked_by(
     Ok(known)
 }
 
-/// What is believed of an answer.
+/// An answer of another planner, as far as it is taken.
 pub(super) async fn believed(
     context: &Context,
     (leader, name): (&DeviceId, &str),

@@ -17,9 +17,9 @@ pub struct Parts {
     pub drafts: Drafts,
     /// The models it asks.
     pub models: MeshModels,
-    /// What it is asked.
+    /// The queue of questions.
     pub questions: Questions,
-    /// What it answers for neighbours.
+    /// Questions of neighbours that are answered here.
     pub(super) forwarded: Forwarded,
 }
 

@@ -59,7 +59,7 @@ pub struct Later {
 }
 
 impl Later {
-    /// What may be done for whoever asks, as of now.
+    /// The rights of the asker, as of now.
     fn rights(&self, planner: &Planner) -> Rights {
         let asking = planner
             .config

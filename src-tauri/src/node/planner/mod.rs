@@ -44,7 +44,7 @@ use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::plan::queue::{Priority, Pushed, Queue, Trigger};
 use crate::node::context::{Event, Severity};
 
-/// Events that wait for whoever reads an answer; who does not read gets the answer later, or not at all.
+/// Queue of steps for the reader of an answer; a slow reader gets the answer later, or not at all.
 const TOLD_MAX: usize = 64;
 
 /// A question that waits.
@@ -79,7 +79,7 @@ impl Question {
     }
 }
 
-/// What becomes of a question that no model can answer now.
+/// The treatment of a question that no model can answer now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     /// The rules answer it.
@@ -91,7 +91,7 @@ enum Asks {
 }
 
 impl Question {
-    /// What may be done for whoever asks, as of now: trust may end while a question waits.
+    /// The rights of the asker, as of now: trust may end while a question waits.
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` where nothing may.
@@ -103,12 +103,12 @@ impl Question {
     }
 }
 
-/// What the planner of questions is doing, in one line.
+/// The current work of the planner of questions, in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doing {
     /// The question that is being answered.
     pub question: Option<String>,
-    /// What is done for it now.
+    /// The step that is being done for it.
     pub step: String,
     /// How many wait behind it.
     pub waiting: usize,
@@ -165,7 +165,7 @@ impl Questions {
         self.wishes.load(Ordering::Relaxed)
     }
 
-    /// What is being done now.
+    /// The work that is going on now.
     pub fn doing(&self) -> Doing {
         let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         Doing {
@@ -306,7 +306,7 @@ fn push(planner: &Planner, question: Question) -> Result<(), Refusal> {
     let busy = |why: String| Err(Refusal::new(Code::Busy, why));
     let behind = {
         let mut queue = planner.questions.queue();
-        // Questions that nobody waits for any more make room.
+        // Questions whose asker is gone make room.
         while queue.remove(|t| t.work.tell.is_closed()).is_some() {}
         match queue.push(trigger) {
             Pushed::Waits(behind) | Pushed::Instead(behind, _) => behind,

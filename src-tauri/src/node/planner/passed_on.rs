@@ -41,13 +41,13 @@ pub const TOLD: &str = "planner.told";
 /// A question of a neighbour that is answered here.
 struct Open {
     told: mpsc::Receiver<Telling>,
-    /// What its model wants, where the asker hears of it.
+    /// The wishes of its model, where the asker takes them.
     wishes: Option<Noted>,
     /// When its asker last asked how it stands.
     looked: u64,
 }
 
-/// The questions of neighbours that are answered here. One that nobody asks about any more is taken back.
+/// The questions of neighbours that are answered here. One whose asker stops polling is taken back.
 #[derive(Default)]
 pub struct Forwarded(Mutex<BTreeMap<(DeviceId, String), Open>>);
 
@@ -107,7 +107,7 @@ pub async fn asked(
 }
 
 /// Takes back each second, and at once when a link ends, what devices ask that have gone or may not read here any more,
-/// and what nobody asks about any more.
+/// and those whose asker has stopped polling.
 pub async fn run(planner: Planner) {
     let mut links = planner.links.watch();
     let mut tick = tokio::time::interval(Duration::from_millis(FORWARDED_LOOK_MS));

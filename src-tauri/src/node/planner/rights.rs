@@ -1,10 +1,10 @@
-//! What may be done for whoever asks a question.
+//! The rights of the asker of a question.
 
 use crate::domain::admission::Grant;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::node::context::Context;
 
-/// What may be done for whoever asks.
+/// The rights of the asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rights {
     /// Whether a model may be asked, which may cost money.

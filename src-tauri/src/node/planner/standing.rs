@@ -19,7 +19,7 @@ use crate::node::leading;
 use crate::node::planner::Planner;
 use crate::node::timetable::Timetable;
 
-/// What is remembered of the questions.
+/// The state of the standing questions.
 struct Asked {
     timetable: Timetable,
     memory: Memory,
@@ -117,7 +117,7 @@ async fn changed(context: &Context, every_ms: u64, looked: &mut (u64, Option<Dig
     another
 }
 
-/// What stands for the situation: the readings, and which proposals are open.
+/// A digest of the situation: the readings, and which proposals are open.
 async fn situation(context: &Context) -> Option<Digest> {
     let at = context.moment();
     let read = move |c: &rusqlite::Connection| {
@@ -154,7 +154,7 @@ pub fn ask(planner: &Planner, standing: &Standing) -> Result<(), Refusal> {
     let (mut asked, mut told) = question(planner, &standing.text, name, name, rights, &belongs)?;
     asked.priority = standing.priority();
     super::push(planner, asked)?;
-    // Nobody reads along; the answer is kept.
+    // There is no reader of the steps; the answer is kept.
     planner.tasks.passing("standing question", async move {
         while told.recv().await.is_some() {}
     });

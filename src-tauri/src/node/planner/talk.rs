@@ -11,9 +11,9 @@ use crate::domain::inference::route::{About, Labels};
 use crate::domain::plan::earlier::Pair;
 use crate::node::planner::Planner;
 
-/// What is private where a person says so of the whole conversation.
+/// The label of a conversation that a person calls private as a whole.
 const MARKED: &str = "this conversation";
-/// What is private where nothing is known of it any more.
+/// The label of a conversation whose own labels are no longer known.
 const FORGOTTEN: &str = "this conversation, of which nothing is kept any more";
 
 /// Which conversation a question belongs to.
@@ -49,11 +49,11 @@ impl Belongs {
     }
 }
 
-/// What was said before.
+/// The earlier questions and answers of the conversation.
 pub(super) struct Talk {
     /// Newest first.
     pub pairs: Vec<Pair>,
-    /// What is private in it, and so in whatever comes after.
+    /// Private labels in it; they apply to everything that follows.
     pub about: About,
     /// Who led to what was said.
     pub led: Led,
@@ -78,7 +78,7 @@ impl Talk {
                 if one.conversation != question.conversation || one.id == question.id {
                     continue;
                 }
-                // What is private stays so when the clock was set back since, too.
+                // Entries dated ahead, after the clock was set back, stay private too.
                 about = about.and(private_in(labels, &one));
                 led.add_answer(&one);
                 if one.asked_at <= question.asked_at {
@@ -96,7 +96,7 @@ impl Talk {
     }
 }
 
-/// What events say of a question's text. Devices that may read here read them.
+/// The text of a question in events, which every device with `read` can read.
 pub(super) fn in_events(text: &str, private: bool) -> String {
     match private {
         true => "something private".to_owned(),

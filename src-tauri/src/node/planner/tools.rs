@@ -1,4 +1,4 @@
-//! What a model may use while it answers: it looks things up, and may ask for an action. What is private is withheld
+//! The tools of a model while it answers: it looks things up, and may ask for an action. Private data is withheld
 //! unless the question was about it, and so went to a model that may see it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ fn asked_in_private(row: &ProposalRow) -> bool {
     record.get("reason").and_then(Value::as_str) == Some(PRIVATE_REASON)
 }
 
-/// What the model is told this site is.
+/// The name of the site, for the model.
 pub(super) fn site(context: &Context) -> &str {
     context.config.mesh_name.as_deref().unwrap_or("this site")
 }
@@ -61,7 +61,7 @@ pub(super) fn call(step: &Step) -> String {
     }
 }
 
-/// What the tools look at, as of the moment the question was taken up.
+/// The data of the tools, as of the moment the question was taken up.
 pub(super) struct Tools {
     facts: Vec<Fact>,
     withheld: usize,
@@ -85,7 +85,8 @@ fn waiting(row: &ProposalRow) -> Waiting {
     }
 }
 
-/// What can be asked of an actuator: of one of this node's all that its driver has, of another one what was asked before.
+/// Operations of an actuator: for one of this node all that its driver has, for one of another node those that were asked
+/// for before.
 fn operations(
     planner: &Planner,
     executor: &DeviceId,
@@ -180,7 +181,7 @@ impl Tools {
         })
     }
 
-    /// What the model is told without asking.
+    /// The situation that the model is given with the question.
     pub(super) fn known(&mut self) -> Known<'_> {
         for fact in &self.facts {
             let frame = (fact.frame_id.clone(), fact.origin.clone());

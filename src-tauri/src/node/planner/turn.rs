@@ -28,14 +28,14 @@ use crate::node::mesh_models;
 use crate::node::planner::Planner;
 use crate::node::privacy;
 
-/// What becomes of a wish in a question of another device that hears of wishes.
+/// Told to the model: what happens to a wish when the asking device takes wishes back.
 const WISHES_GO_THERE: &str = "The question came from another device. What you propose goes to that device with your answer; it \
     may ask for it in its own name, and you are not told what became of it. Nothing moves by it.";
-/// What becomes of a wish in a question of another device that does not.
+/// Told to the model: what happens to a wish when the asking device does not take wishes back.
 const NO_WISHES: &str = "The question came from another device, and leads to no proposal of this node. Where the person wants \
     something done, tell them which action they may propose at their own node.";
 
-/// Tells whoever asked. Who reads slowly misses steps and never the answer.
+/// Sends a step to the asker. A slow reader misses steps and never the answer.
 fn tell(planner: &Planner, question: &Question, step: String, telling: Telling) {
     planner.questions.set(|doing| doing.step = step);
     let _ = question.tell.try_send(telling);
@@ -45,7 +45,7 @@ fn internal(refusal: Refusal) -> Failure {
     Failure::new(FailureKind::Refused, refusal.to_string())
 }
 
-/// What the model writes in one reply.
+/// One reply of the model.
 struct Reply {
     text: String,
     model: Option<String>,
@@ -71,11 +71,11 @@ async fn reply_of(
         tools: Vec::new(),
         max_output_tokens: MODEL_OUTPUT_TOKENS,
         schema: Some(choices.schema()),
-        // What is asked for is what the data says, not a choice of words.
+        // Temperature zero: the answer is to follow the data.
         temperature: Some(0.0),
     };
     let (route, mut pieces) = match &question.device {
-        // What is shared with it, on its account.
+        // The question of another device: models shared with it, counted in its share.
         Some(device) => mesh_models::ask_for(&planner.models, device, request, about)
             .await
             .map_err(|refusal| Failure::new(FailureKind::Budget, refusal.message))?,
@@ -122,10 +122,10 @@ async fn reply_of(
     Err(Failure::new(FailureKind::BadReply, why))
 }
 
-/// What a model is told that takes a step again.
+/// Told to a model that repeats a step.
 const DONE_BEFORE: &str = "You did this before; what came of it stands above. Answer now.";
 
-/// What comes of a step.
+/// The result of a step.
 async fn taken(
     planner: &Planner,
     question: &Question,
@@ -145,7 +145,7 @@ async fn taken(
     }
 }
 
-/// What a model said, what is private about it and the tokens that it took, as an answer.
+/// Makes an answer of a model's reply, its private labels and its token count.
 fn answered(
     context: &Context,
     question: &Question,
@@ -226,7 +226,7 @@ pub(super) async fn of_model(planner: &Planner, question: &Question) -> Result<A
         choices.labels = situation.labels.keys().cloned().collect();
         let said = reply_of(planner, question, &messages, &choices, &about).await?;
         led.add(said.device.as_ref());
-        // What a server says of itself.
+        // Token counts as the server reports them.
         let usage = &said.usage;
         let used = usage.input_tokens.saturating_add(usage.output_tokens);
         tokens = used.min(TOKENS_SAID_MAX).saturating_add(tokens);

@@ -55,7 +55,7 @@ impl Noted {
         self.all().clear();
     }
 
-    /// What the device that asked is told.
+    /// The message to the device that asked.
     pub(super) fn told(&self) -> Vec<Value> {
         self.all().clone()
     }

@@ -71,7 +71,7 @@ impl Held {
         });
     }
 
-    /// Asks for what nobody asked for instead, and shows what still waits.
+    /// Asks for the wishes that no leader asked for, and shows those that still wait.
     pub(super) async fn look_again(&mut self, drafts: &Drafts) {
         let now = drafts.clock.steady_ms();
         let mut stands_by = None::<StandsBy>;
@@ -89,7 +89,7 @@ impl Held {
             };
             wish.leader = leader.as_ref().map(|l| l.device.clone()).or(wish.leader);
             if !waits {
-                // What was wanted before this node's own pause is not asked for after it.
+                // A wish from before this node's own pause is dropped at its end.
                 if drafts.planner.pause().is_none() {
                     settle(drafts, wish).await;
                 }

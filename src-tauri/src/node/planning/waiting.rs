@@ -15,7 +15,7 @@ use crate::node::routing::{self, Place};
 /// Waiting drafts that are tried again at the same time.
 const RETRIES_AT_ONCE: usize = 8;
 
-/// Sends waiting drafts again when a link comes up, and expires those nobody wants any more.
+/// Sends waiting drafts again when a link comes up, and expires those whose time is over.
 pub async fn retry_waiting(drafts: Drafts) {
     let mut links = drafts.links.watch();
     let mut tick = tokio::time::interval(Duration::from_secs(5));

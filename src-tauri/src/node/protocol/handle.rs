@@ -9,8 +9,8 @@ use crate::node::mesh_models::MeshModels;
 use crate::node::planner::Planner;
 use crate::node::proposals::Executor;
 
-/// What peers may ask and tell, and so the widest of the handles: one for each room to which a message can go. It holds no
-/// key and dials nobody itself.
+/// The rooms to which a peer's message can go, one handle each, and so the widest of the handles. It holds no
+/// key and does not dial.
 #[derive(Clone)]
 pub struct Protocol {
     /// Proposals, stops, records; beneath it the frames.
@@ -21,7 +21,7 @@ pub struct Protocol {
     pub asking: Planner,
     /// The models that devices use of each other.
     pub mesh_models: MeshModels,
-    /// What the planners of gen-1 nodes propose.
+    /// Proposals of the planners of gen-1 nodes.
     pub other_planners: Arc<OtherPlanners>,
     /// Who makes links.
     pub reach: Arc<dyn Reach>,

@@ -61,7 +61,7 @@ pub async fn keep(log: Frames, link: LinkHandle) {
 struct Tried(BTreeSet<FrameKey>);
 
 impl Tried {
-    /// What has not been tried; everything is then remembered.
+    /// The keys that have not been tried; all of them are then remembered.
     fn fresh(&mut self, keys: Vec<FrameKey>) -> Vec<FrameKey> {
         if self.0.len() + keys.len() > RECONCILE_FUTILE_MAX {
             self.0.clear();
@@ -141,7 +141,7 @@ async fn compare(log: &Frames, link: &LinkHandle, tried: &Tried) -> Result<Diffe
             let (back, next) = heard.await.ok_or("the comparison failed")?;
             side = back;
             match next.map_err(|e| e.to_string())? {
-                // What was tried in vain hides nothing that lies behind it.
+                // Keys that were tried in vain are skipped, so that later ones are reached.
                 Some(next)
                     if side.found(|key| !tried.0.contains(key)) < RECONCILE_DIFFERENCES_MAX =>
                 {

@@ -88,7 +88,7 @@ pub(crate) async fn accepted(sessions: Sessions, ingress: Ingress, incoming: Inc
     drop(slot);
 }
 
-/// What came of a stranger.
+/// The outcome of a stranger's greeting.
 enum Greeted {
     /// A device we trust, with the reply it waits for.
     Peer(Box<Hello>, String),
@@ -118,7 +118,7 @@ async fn greet(
         };
         let (id, method, params) = match Message::parse(&text) {
             Ok(Message::Request { id, method, params }) => (id, method, params),
-            // A stranger's events and responses are nothing to us.
+            // Events and responses of strangers are counted and ignored.
             Ok(_) => {
                 sessions.metrics.refused(Code::NotAuthorized);
                 continue;

@@ -168,7 +168,7 @@ async fn introduce(
     let (ours, now) = (introduction(sessions, kin), sessions.now());
     let asked = Some(our_nonce.as_str());
     let params = match made {
-        // Whoever receives a gen-1 signature can pass it on, except where TLS has proven who receives it.
+        // A receiver can relay a gen-1 signature, except where TLS has proven the receiver's identity.
         Some(made) if kin && door.protection.posture < Posture::IdentityBound => {
             ours.sign_for_kin(&sessions.key, their_nonce, asked, now, made)
         }
@@ -196,7 +196,7 @@ async fn introduce(
     Ok(hello)
 }
 
-/// Asks and waits for the answer; whatever else comes is ignored.
+/// Asks and waits for the answer; other messages are ignored.
 pub(super) async fn ask(
     reader: &mut SocketReader,
     writer: &mut SocketWriter,
@@ -216,7 +216,7 @@ pub(super) async fn ask(
                         _ => refused(e),
                     });
                 }
-                // Whatever else comes before the handshake is over is nothing to us.
+                // Other messages before the end of the handshake are ignored.
                 _ => {}
             },
             Ok(Received::TooLarge { .. }) => {}

@@ -215,7 +215,7 @@ async fn read_loop(
             take_last(link, &text);
             continue;
         }
-        // What it may offer was decided when the link began.
+        // The offers it may make were decided when the link began.
         if node.may_actuate(&link.info.device) != link.info.may_actuate {
             return Ended::Here("whether it may offer actuators has changed");
         }
@@ -241,7 +241,7 @@ async fn take(node: &Protocol, ingress: &Ingress, link: &LinkHandle, text: &str)
     let (bytes, rest) = (text.len(), gossip::without_copies(node, link, text));
     let text = match rest.as_deref() {
         Some("") => {
-            // What it cost comes back to the sender.
+            // Its credit is returned to the sender.
             drop(Taken::new(link, bytes));
             return true;
         }

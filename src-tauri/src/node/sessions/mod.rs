@@ -33,7 +33,7 @@ use crate::domain::identity::DeviceKey;
 use crate::domain::plan::election::role_for_gen1;
 use crate::domain::wire::handshake::{End, Hello, Introduction, ProofFor};
 
-/// What links are made with. The key in it signs handshakes and leaves this room in no other way.
+/// The handle with which links are made. The key in it signs handshakes and nothing else.
 #[derive(Clone)]
 pub struct Sessions {
     protocol: Protocol,
@@ -71,7 +71,7 @@ impl Sessions {
     }
 }
 
-/// What this node says of itself; the role that one of our own `kin` is told, or a gen-1 node.
+/// The introduction of this node; `kin` are told its role, gen-1 nodes the one that stands for it there.
 fn introduction(frames: &Frames, kin: bool) -> Introduction {
     let role = frames.config.role.as_str();
     Introduction {
@@ -95,7 +95,7 @@ fn nonce(context: &Context) -> Result<String, Refusal> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What is known of a connection before anything is said on it.
+/// The properties of a connection before the first message.
 struct Door {
     protection: Protection,
     /// Whether the other end is on this machine.
@@ -123,7 +123,7 @@ impl Door {
 
 /// Judges what the other end has proven, and remembers what may be remembered of it: its key where
 /// none was pinned, and that it is of our own kind. Of a device that has proven nothing beyond the
-/// gen-1 signature the features are dropped: nobody vouches for them.
+/// gen-1 signature the features are dropped: they are not signed.
 ///
 /// # Errors
 /// `AUTH_FAILED`, `UNTRUSTED_PEER`, `PUBLIC_KEY_MISMATCH`, `TLS_REQUIRED`.
