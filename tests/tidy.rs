@@ -83,7 +83,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "src-tauri/src/domain/wire/handshake.rs",
         "one handshake, both sides",
     ),
-    ("src-tauri/src/node/config.rs", "one file format"),
     ("src-tauri/src/node/inference/tests.rs", "tests of one room"),
     (
         "src-tauri/src/node/continuity/mod.rs",

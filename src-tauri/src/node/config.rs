@@ -3,29 +3,31 @@
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
 pub mod models;
+mod peer;
 pub mod privacy;
 pub mod questions;
+mod role;
 mod rules;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use self::peer::{StaticPeer, is_local};
+pub use self::role::Role;
 pub use self::rules::RawRule;
-
 use crate::adapters::devices::{Configured, Switches};
-use crate::adapters::transport::{Fingerprint, ListenAddress, PeerUrl};
+use crate::adapters::transport::ListenAddress;
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
     PING_EVERY_MS, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS,
 };
 use crate::domain::base::text::type_in_words;
-use crate::domain::base::{DeviceId, MeshId};
+use crate::domain::base::MeshId;
 use crate::domain::capability::Capability;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
@@ -59,151 +61,6 @@ fn value(key: &str, why: impl Into<String>) -> ConfigError {
     ConfigError::Value {
         key: key.to_owned(),
         why: why.into(),
-    }
-}
-
-/// The role of a node. Other roles are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Nothing in particular.
-    Node,
-    /// Plans and asks.
-    Planner,
-    /// Plans if no planner does.
-    StandbyPlanner,
-    /// Senses and acts.
-    Field,
-    /// Senses.
-    Sensor,
-    /// Acts.
-    Actuator,
-    /// Looks.
-    Viewer,
-}
-
-impl Role {
-    const NAMES: [(Role, &'static str); 7] = [
-        (Role::Node, "node"),
-        (Role::Planner, "planner"),
-        (Role::StandbyPlanner, "standby-planner"),
-        (Role::Field, "field"),
-        (Role::Sensor, "sensor"),
-        (Role::Actuator, "actuator"),
-        (Role::Viewer, "viewer"),
-    ];
-
-    /// The name on the wire and in the configuration.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(role, _)| *role == self)
-            .map_or("node", |(_, name)| name)
-    }
-
-    /// Whether a node of this role runs the planner.
-    pub fn plans(self) -> bool {
-        matches!(self, Role::Planner | Role::StandbyPlanner)
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::NAMES.iter().find(|(_, name)| *name == text).map(|(role, _)| *role).ok_or_else(|| {
-            let meant = match text.to_lowercase().as_str() {
-                "command-center" | "command-centre" => {
-                    ": that is a preset, which says what another device may do here (trust add --as); the \
-                     role of a command centre is planner, or node where it runs no rules"
-                }
-                "gen1" => ": that is a preset, which says what another device may do here (trust add --as)",
-                _ => "",
-            };
-            format!(
-                "unknown role {text:?}{meant}; use node, planner, standby-planner, field, sensor, actuator or viewer"
-            )
-        })
-    }
-}
-
-/// A peer the node dials, as configured: `<deviceId>=<url>|<tlsFingerprint>|<transportLabel>`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StaticPeer {
-    /// The device that must answer.
-    pub device: DeviceId,
-    /// Where.
-    pub url: PeerUrl,
-    /// The certificate it must show.
-    pub pin: Option<Fingerprint>,
-    /// The transport label, for example `local` or `relay`.
-    pub label: String,
-}
-
-/// Whether a transport label names a network of one's own. Over any other a link must be pinned or
-/// bound to the device's key.
-pub fn is_local(label: &str) -> bool {
-    ["lan", "local", "mdns"].contains(&label)
-}
-
-impl FromStr for StaticPeer {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let bad = |why: String| {
-            value(
-                "peer",
-                format!("{why}; write \"<deviceId>=<url>|<tlsFingerprint>|<label>\""),
-            )
-        };
-        let (device, rest) = text
-            .split_once('=')
-            .ok_or_else(|| bad(format!("{text:?} has no '='")))?;
-        let mut parts = rest.split('|');
-        let url = parts.next().unwrap_or_default();
-        let fingerprint = parts.next().unwrap_or_default().trim();
-        let label = parts
-            .next()
-            .map(str::trim)
-            .filter(|l| !l.is_empty())
-            .unwrap_or("local")
-            .to_ascii_lowercase();
-        let label = label.as_str();
-        if parts.next().is_some() {
-            return Err(bad("too many '|'".into()));
-        }
-        let known = label.len() <= 32
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !known {
-            return Err(bad(format!(
-                "label {label:?} must be lower-case letters, digits and '-'"
-            )));
-        }
-        let device = device.trim().to_ascii_lowercase();
-        let device = device.parse().map_err(|e| bad(format!("{e}")))?;
-        let url: PeerUrl = url.trim().parse().map_err(|e| bad(format!("{e}")))?;
-        let pin = match fingerprint {
-            "" => None,
-            text => Some(text.parse().map_err(|e| bad(format!("{e}")))?),
-        };
-        if !is_local(label) && !url.tls() && pin.is_none() {
-            return Err(value(
-                "peer",
-                format!(
-                    "label {label:?} says that the way to this peer leaves your own network, and {url} protects nothing; \
-                     write wss:// so that the link is bound to the device's key, or add the fingerprint of the peer's \
-                     certificate"
-                ),
-            ));
-        }
-        Ok(Self {
-            device,
-            url,
-            pin,
-            label: label.to_owned(),
-        })
     }
 }
 
@@ -618,23 +475,6 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert_eq!(devices_of("", temp.path()), [""; 0]);
-    }
-
-    #[test]
-    fn static_peers_read_as_gen1_writes_them() {
-        let id = "a".repeat(64);
-        let peer: StaticPeer = format!("{id}=http://127.0.0.1:18789||local")
-            .parse()
-            .unwrap();
-        assert_eq!(peer.label, "local");
-        for bad in [
-            "x",
-            "x=y",
-            &format!("{id}=ftp://x"),
-            &format!("{id}=ws://1.2.3.4:1||relay"),
-        ] {
-            assert!(bad.parse::<StaticPeer>().is_err(), "{bad}");
-        }
     }
 
     #[test]
