@@ -22,12 +22,12 @@ pub use self::role::Role;
 pub use self::rules::RawRule;
 use crate::adapters::devices::{Configured, Switches};
 use crate::adapters::transport::ListenAddress;
+use crate::domain::base::MeshId;
 use crate::domain::base::limits::{
     CAPABILITIES_MAX, CONFIG_LINE_SHOWN_CHARS, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS,
     PING_EVERY_MS, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS,
 };
 use crate::domain::base::text::type_in_words;
-use crate::domain::base::MeshId;
 use crate::domain::capability::Capability;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;

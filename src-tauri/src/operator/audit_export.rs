@@ -17,7 +17,7 @@ use crate::domain::identity::{PublicKey, Signature};
 use crate::node::authority::export_message;
 use crate::node::context::store_refusal;
 
-/// What the first line says it is.
+/// The format that the first line names.
 const FORMAT: &str = "clawmesh-audit/1";
 /// Entries read from the store at once.
 const PAGE: usize = 500;
@@ -49,7 +49,7 @@ struct Line {
     signature: String,
 }
 
-/// What is signed of an opening.
+/// The signed bytes of an opening.
 fn signed_part(opening: &Opening) -> Vec<u8> {
     let plain = Opening {
         signature: None,

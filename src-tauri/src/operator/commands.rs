@@ -24,7 +24,7 @@ use crate::node::planning::{self, Sent, Stood};
 use crate::node::proposals::{self, Standing};
 use crate::node::routing::Place;
 
-/// What a person reads whose wish stood already.
+/// The answer to a wish that equals a proposal which stands already.
 fn standing_words(stood: &Stood) -> String {
     let id = stood.id.as_str();
     match stood.status {

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!((view.name.as_str(), view.emoji.len()), ("ada", 7));
         let again = waiting.ask(&asked(1, "ada"), "mallory", T.plus(1)).unwrap();
         assert_eq!((again.digits, again.from), (view.digits, view.from));
-        // Nobody else can put another name on it.
+        // A second request cannot change the name.
         assert!(waiting.ask(&asked(1, "mallory"), "m", T).is_err());
         assert_eq!(waiting.all(T).len(), 1);
         let end = T.plus(ENROL_REQUEST_TTL_MS);

@@ -42,7 +42,7 @@ use crate::node::Handles;
 use crate::node::context::Context;
 use crate::node::context::store_refusal;
 
-/// What every call of the door may fail with.
+/// The result of a call of the door; every one may be refused.
 pub type Answer<T> = Result<T, Refusal>;
 
 /// The door of a running node.
@@ -57,7 +57,7 @@ impl Door {
         Self { handles }
     }
 
-    /// What a surface may use of the node besides the door's own calls: clock, configuration, journal,
+    /// The parts of the node that a surface may use besides the door's own calls: clock, configuration, journal,
     /// metrics, tasks. It can neither sign nor move anything.
     pub fn context(&self) -> &Context {
         &self.handles.context

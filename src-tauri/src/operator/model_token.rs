@@ -13,7 +13,7 @@ use crate::adapters::keystore;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::limits::MODEL_TOKEN_FILE_MAX_BYTES;
 
-/// What a token begins with, so that programs that look for lost secrets know it.
+/// The prefix of a token, by which scanners for leaked secrets recognise it.
 const PREFIX: &str = "cmk_";
 
 /// See the module.
@@ -33,7 +33,7 @@ pub enum TokenError {
     File {
         /// The file.
         file: String,
-        /// What is wrong; never the content.
+        /// The fault; never the content.
         why: String,
     },
     /// It cannot be written.

@@ -25,7 +25,7 @@ use crate::node::context::{Event, Severity};
 use crate::node::credentials;
 use crate::node::inference::ModelState;
 
-/// Pieces of a try that wait for whoever reads them; who reads slowly misses some and never the end.
+/// Queue of pieces of a try for their reader; a slow reader misses some and never the end.
 const TOLD_MAX: usize = 32;
 
 /// The models of this node and what decides between them.
@@ -230,7 +230,7 @@ impl Door {
         }
     }
 
-    /// Which way a question would take now; nobody is asked.
+    /// The route that a question would take now; no model is asked.
     ///
     /// # Errors
     /// `INVALID_PARAMS` for no question or one that is too long.
@@ -251,7 +251,7 @@ impl Door {
         })
     }
 
-    /// Asks the models a short text, as a question would go. Whoever drops the channel ends it.
+    /// Asks the models a short text, as a question would go. Dropping the channel ends it.
     ///
     /// # Errors
     /// `INVALID_PARAMS` for no text or one that is too long, `RATE_EXCEEDED` where that is done too often.

@@ -66,7 +66,7 @@ impl Door {
         links.iter().map(view).collect()
     }
 
-    /// Brings the gauges up to date that are looked at only when somebody asks.
+    /// Updates the gauges that are computed on request.
     pub fn look_at_links(&self) {
         let metrics = &self.handles.metrics;
         let links = self.handles.links.all();
@@ -120,7 +120,7 @@ impl Door {
         let follows = link.is_some() && standing.is_some_and(|s| s.state.plain() != state);
         PeerView {
             device_id: device.as_str().to_owned(),
-            // What a person named it, rather than what it says.
+            // A name that a person gave comes before the one it gives itself.
             display_name: kept
                 .or_else(|| info.and_then(|i| i.name.clone()))
                 .or_else(|| standing.and_then(|s| s.name.clone())),

@@ -24,7 +24,7 @@ use crate::node::authority;
 use crate::node::context::{DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 
-/// How long an operator record holds where nobody says otherwise, in days.
+/// Default validity of an operator record, in days.
 const OPERATOR_DAYS: u32 = 365;
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -463,7 +463,7 @@ pub async fn issuer_list(desk: &Desk) -> Answer<Vec<IssuerView>> {
     all.map_err(|e| store_refusal(&e))
 }
 
-/// What became of one issuer.
+/// The state of one issuer.
 fn issuer_view(c: &Connection, own: &DeviceId, id: &DeviceId) -> Result<IssuerView, StoreError> {
     let all = issuer_views(c, own)?;
     let found = all.into_iter().find(|v| v.device_id == id.as_str());

@@ -38,7 +38,7 @@ fn other(proposal: OtherProposal, names: &Names) -> OtherProposalView {
     }
 }
 
-/// What is done for a question, in a line.
+/// The work on a question, in a line.
 fn doing(doing: &Doing) -> Option<String> {
     let question = doing.question.as_ref()?;
     let behind = match doing.waiting {
@@ -179,7 +179,7 @@ impl Door {
         })
     }
 
-    /// Asks the planner of this node. What is told of it comes over the channel, the answer last; whoever drops that
+    /// Asks the planner of this node. Its steps come over the channel, the answer last; a caller that drops that
     /// end takes the question back.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ impl Door {
     pub fn planner_for(&self, scope: Scope) -> PlannerView {
         let mut view = self.planner();
         if scope == Scope::Read {
-            // What is private in a conversation is known when it is answered.
+            // The private labels of a conversation are known when it is answered.
             view.question = view.question.map(|_| "a question".to_owned());
             view.later.retain(|one| !one.private);
         }
@@ -259,7 +259,7 @@ impl Door {
         if !out || self.handles.planner.pause().is_some() {
             pause::resume(&self.handles, &self.handles.planner, by).await?;
         }
-        // A server that hangs keeps nobody waiting.
+        // In a task, so that a server that hangs does not delay the answer.
         let (handles, (done, over)) = (self.handles.clone(), tokio::sync::oneshot::channel::<()>());
         self.handles.tasks.passing("try of the models", async move {
             handles.inference.probe_all().await;

@@ -93,7 +93,7 @@ pub struct EventQuery {
 }
 
 impl Door {
-    /// What the registry's functions need of a running node.
+    /// The store and the issuer of a running node, for the functions of the registry.
     pub fn desk(&self) -> Desk {
         Desk {
             store: self.handles.store.clone(),
@@ -397,7 +397,7 @@ impl Door {
         }
     }
 
-    /// What this executor's policy says of an action now.
+    /// The ruling of this executor's policy on an action now.
     ///
     /// # Errors
     /// `INVALID_PARAMS` for what is no action.

@@ -70,7 +70,7 @@ pub fn trust_view(
     }
 }
 
-/// What presets and grants can do at worst, as one table.
+/// The worst that presets and grants allow, as one table.
 pub fn grant_table() -> GrantTableView {
     let words = |w: worst::Words| WordsView {
         en: w.en.to_owned(),
@@ -207,7 +207,7 @@ pub async fn trust_add(desk: &Desk, add: &TrustAdd) -> Answer<TrustRecord> {
             public_key: wanted.public_key.or(old.public_key),
             name: wanted.name.or(old.name),
             added_at: old.added_at,
-            // What it has proven stays until a person says otherwise.
+            // The generation that it has proven stays until a person changes it.
             generation: wanted.generation.or(old.generation),
             ..wanted
         })

@@ -12,7 +12,7 @@ use crate::domain::base::DeviceId;
 use crate::node::context::store_refusal;
 use crate::node::frame_log;
 
-/// What the store counts of every device's shares.
+/// The usage of every device's shares as the store counts it.
 pub struct Usage {
     used: BTreeMap<(String, Share), u64>,
     /// How many bytes of frames this store lets one device have.

@@ -33,7 +33,7 @@ impl Door {
     /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
     pub async fn stop(&self, wanted: &str) -> Answer<StopView> {
         let by = "an operator of this node";
-        // What runs here is found in memory: a disk that does not answer keeps nothing moving.
+        // Actions that run here are found in memory, so a disk that does not answer delays no stop.
         let stopped = match proposals::stop(&self.handles, wanted, by).await {
             Ok(stopped) => stopped,
             Err(_) => {

@@ -1,5 +1,5 @@
 //! The mesh as far as anybody has told: every node and link, from this node's own links and the
-//! newest presence of each other node. What others say is shown with its age, and acted on by nobody.
+//! newest presence of each other node. Reports of others are shown with their age, and nothing acts on them.
 
 use std::collections::BTreeMap;
 
@@ -155,7 +155,7 @@ fn read(frame: StoredFrame) -> Option<(DeviceId, Report)> {
 }
 
 impl Door {
-    /// What this node says of itself now.
+    /// The present state of this node itself.
     pub fn presence(&self) -> Presence {
         let estop = self.handles.running.latched().is_some();
         present(&self.handles, self.handles.peers.unreached(), estop)

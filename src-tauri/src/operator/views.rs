@@ -30,7 +30,7 @@ pub(super) fn json_name(value: impl serde::Serialize) -> String {
         .unwrap_or_default()
 }
 
-/// What devices are called.
+/// The names of devices.
 pub(super) type Names = BTreeMap<DeviceId, String>;
 
 pub(super) fn fact_view(f: FactRow, names: &Names, at: Moment) -> FactView {

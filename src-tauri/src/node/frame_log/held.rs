@@ -1,5 +1,5 @@
-//! The keys of the frames that this node holds, as an ordered set in memory: read from the log when first needed, then kept
-//! up to date from its new end.
+//! The keys of the frames that this node holds, as an ordered set in memory: read from the log when first needed, then
+//! kept up to date from its new end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};

@@ -24,14 +24,14 @@ use crate::node::proposals::Standing;
 use crate::operator::dto::ProposalRecordView;
 use crate::operator::{Answer, Door};
 
-/// What is said where a key is under no passphrase.
+/// Shown where the key is under no passphrase.
 const UNPROTECTED: &str = "The operator key at this node is under no passphrase, so a browser cannot \
      decide with it; run `clawmesh-node operator key protect` on the machine of the node.";
-/// What is said where there is no key.
+/// Shown where there is no key.
 const NO_KEY: &str = "Run `clawmesh-node operator init` and `clawmesh-node operator key protect` on the \
      machine of the node, and enrol the key at the executors.";
 
-/// What is said in a browser where the keychain of the desktop has the key.
+/// Shown in a browser where the keychain of the desktop has the key.
 const IN_KEYCHAIN: &str = "The operator key of this node is in the keychain of its desktop application; \
      decide in that window.";
 
@@ -133,7 +133,7 @@ pub enum Wish {
     Withdraw,
 }
 
-/// Counts wrong passphrases, so that nobody tries many.
+/// Counts wrong passphrases, to limit guessing.
 pub struct PassphraseGate {
     turn: Semaphore,
     wrong: Mutex<(u32, TimeMs)>,

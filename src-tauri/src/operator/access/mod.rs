@@ -47,7 +47,7 @@ impl fmt::Display for Scope {
 }
 
 /// Put into a request by the desktop window of this very process, it stands for the person at that
-/// window. A request from a socket carries no extension of ours, so nobody can send it.
+/// window. A request from a socket carries no such extension, so it cannot be forged over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtTheWindow;
 
@@ -74,7 +74,7 @@ pub enum TokensError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is not what a node writes.
@@ -84,7 +84,7 @@ pub enum TokensError {
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong; never the content.
+        /// The fault; never the content.
         why: &'static str,
     },
     /// The file cannot be written.

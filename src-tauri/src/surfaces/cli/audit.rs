@@ -18,10 +18,10 @@ use crate::domain::base::DeviceId;
 use crate::operator::audit_export::check_file;
 use crate::operator::dto::{AuditReport, AuditView};
 
-/// What to do about a fault in this node's own trail.
+/// The advice after a fault in this node's own trail.
 const KEEP_STATE: &str =
     "keep a copy of the state directory as it is before anything else is done with it";
-/// What to do about a fault in an exported file, which is not the trail itself.
+/// The advice after a fault in an exported file, which is not the trail itself.
 const EXPORT_AGAIN: &str = "the file was altered or cut off after it was written: do not rely on it; keep it, and export \
      the trail again at its node";
 
@@ -139,7 +139,7 @@ async fn export(registry: &Registry, path: Option<&Path>) -> Done {
     Ok(())
 }
 
-/// What an entry is about: a device or a person by the name that the entry gives.
+/// The subject of an entry: a device or a person by the name that the entry gives.
 fn subject(e: &AuditView) -> String {
     let people = ["trust.", "operator.", "person."];
     let named = match people.iter().any(|of| e.kind.starts_with(of)) {

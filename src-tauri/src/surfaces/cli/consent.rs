@@ -15,7 +15,7 @@ use crate::domain::policy::Level;
 /// Longest answer that is read, in bytes.
 const ANSWER_MAX_BYTES: u64 = 1_024;
 
-/// Whether somebody can be asked.
+/// Whether a person can be asked.
 pub(super) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
@@ -60,7 +60,7 @@ pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Do
             digest.get(..12).unwrap_or(&digest)
         )));
     }
-    // What was typed before the record could be read is no answer to it.
+    // Input from before the record was shown is no answer to it.
     let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
     let wanted = if must_name { target } else { "yes" };
     let what = match verdict {
@@ -100,7 +100,7 @@ pub(super) fn to_change(yes: bool, what_it_means: &str) -> Done {
 }
 
 fn ask(prompt: &str, wanted: &str, from: &mut dyn BufRead, to: &mut dyn Write) -> Done {
-    // A prompt that cannot be written is one that nobody has read.
+    // A prompt that cannot be written was not read.
     to.write_all(prompt.as_bytes())
         .and_then(|()| to.flush())
         .map_err(|e| Failure::failed(format!("nobody can be asked ({e}); nothing was signed")))?;

@@ -1,4 +1,4 @@
-//! What every command needs: the state directory, the running node behind it, the clock, the
+//! The context of every command: the state directory, the running node behind it, the clock, the
 //! person's key. Here a start of an id becomes an id; that of a proposal does at the node.
 
 use super::args::Global;
@@ -12,7 +12,7 @@ use crate::domain::base::TimeMs;
 use crate::domain::identity::OperatorKey;
 use crate::surfaces::remote::Remote;
 
-/// What every command gets.
+/// The context of a command.
 #[derive(Debug)]
 pub(super) struct Context {
     /// The state directory.

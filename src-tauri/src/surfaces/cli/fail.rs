@@ -41,15 +41,15 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
 /// A command's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// What the process ends with.
+    /// The exit code of the process.
     pub exit: Exit,
-    /// What a person reads; one line.
+    /// The message for a person; one line.
     pub message: String,
     /// Further lines where one would be too long to read: what stands there, what to do. Few.
     pub more: Vec<String>,
 }
 
-/// What every command returns.
+/// The result of every command.
 pub(super) type Done = Result<(), Failure>;
 
 impl Failure {
@@ -69,7 +69,7 @@ impl Failure {
         self
     }
 
-    /// What is wrong with a key: a passphrase that does not open it or a key that is not there is a
+    /// The failure for a faulty key: a passphrase that does not open it or a key that is not there is a
     /// refusal; a file that cannot be used is the state directory's fault.
     pub(super) fn key(error: &KeyError) -> Self {
         match error {

@@ -26,7 +26,7 @@ pub(super) fn short_frame(id: &str) -> String {
 /// Longest name that is shown beside an id, in characters.
 const NAME_CHARS: usize = 40;
 
-/// A name that somebody chose, so that it reads as one name: plain words as they are; in quotes what has
+/// A name chosen by a person or a device, so that it reads as one name: plain words as they are; in quotes if it has
 /// brackets, marks or escapes in it, or could be taken for an id.
 pub(super) fn name(name: &str) -> String {
     let shown = cut(&visible(name.trim(), usize::MAX), NAME_CHARS);
@@ -112,7 +112,7 @@ pub(super) fn pairs(params: &Value) -> String {
 /// Reads `key=value`; the value is a JSON scalar if it reads as one, else text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why it is no pair.
 pub(super) fn parse_pair(text: &str) -> Result<(String, Value), String> {
     let (key, given) = text
         .split_once('=')

@@ -8,7 +8,7 @@ use crate::adapters::signals;
 use crate::domain::inference::Usage;
 use crate::operator::inference::{InferRequest, Inferred};
 
-/// What came of it.
+/// The result of the request.
 #[derive(Default)]
 struct Came {
     model: String,

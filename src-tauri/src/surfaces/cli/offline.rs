@@ -136,7 +136,7 @@ impl Offline {
         Self::open(&ctx.dir, ctx.time()).await
     }
 
-    /// What is in doubt about the state.
+    /// The doubt about the state, if there is one.
     ///
     /// # Errors
     /// Whatever the store says.

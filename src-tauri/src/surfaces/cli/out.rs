@@ -1,6 +1,6 @@
 //! Writing to the terminal: the only place of the CLI that touches stdout and stderr.
 //!
-//! What cannot be written makes the command fail at its end, see [`arrived`]. A reader that stalls makes
+//! Failed writes make the command fail at its end, see [`arrived`]. A reader that stalls makes
 //! a command wait, but never a program that runs on, such as a node: see [`never_wait`].
 
 use std::io::{ErrorKind, IsTerminal, Write as _};

@@ -255,7 +255,7 @@ async fn compare(
     Ok(())
 }
 
-/// What a person may have meant with an answer to a yes-or-no question.
+/// The meaning of an answer to a yes-or-no question.
 fn meant(word: &str) -> Option<bool> {
     match word {
         "y" | "yes" => Some(true),
@@ -265,7 +265,7 @@ fn meant(word: &str) -> Option<bool> {
 }
 
 /// Asks whether both screens show the same. A slip of the finger is no answer: it is asked again, a few
-/// times, and then the answer is no. Nobody there to answer ends the pairing.
+/// times, and then the answer is no. The end of the input ends the pairing.
 async fn ask_same(
     ctx: &Context,
     remote: &Remote,

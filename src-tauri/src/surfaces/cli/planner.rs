@@ -198,7 +198,7 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
     Ok(())
 }
 
-/// What the models can do, and why; nothing where there is none.
+/// The modes of the models, and why; nothing where there is none.
 pub(super) fn brief(view: &PlannerView) -> String {
     view.mode
         .as_ref()
@@ -298,7 +298,7 @@ fn print(view: &PlannerView, now: u64) {
     out::table(&head, &rows, "");
 }
 
-/// What it does by itself at times of a schedule, and what its model is asked without a person.
+/// The planner's scheduled rules and standing questions.
 fn triggers(view: &PlannerView, now: u64) {
     let next = |at: Option<u64>| match at {
         Some(at) => format!("{}, in {}", format::moment(at), format::age(at, now)),

@@ -25,14 +25,14 @@ const TEXT_SHOWN_CHARS: usize = 600;
 /// Longest name that is printed whole, in characters.
 const NAME_SHOWN_CHARS: usize = 80;
 
-/// What this state directory knows of a record's executor.
+/// A record's executor according to this state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Executor {
     /// The device of this state directory.
     Own,
     /// A device it trusts, by its name.
     Trusted(String),
-    /// Nobody it can vouch for, and why.
+    /// It is not known here, and why.
     Unknown(String),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Checked {
     pub signed: SignedProposal,
     /// Who that is.
     pub executor: Executor,
-    /// What this state directory calls the devices that the record names.
+    /// Names in this state directory of the devices that the record names.
     names: BTreeMap<DeviceId, String>,
     /// The node's own description.
     told: ProposalRecordView,
@@ -92,7 +92,7 @@ fn open(told: &ProposalRecordView, wanted: &str) -> Result<SignedProposal, Failu
     Ok(signed)
 }
 
-/// What the files of the state directory say of a device; the serving node is not asked.
+/// A device according to the files of the state directory; the serving node is not asked.
 fn executor(ctx: &Context, id: &DeviceId) -> Executor {
     let own = match keystore::device_public_key(&ctx.dir) {
         Ok(key) => key.map(|key| key.device_id()),
@@ -149,7 +149,7 @@ impl Checked {
         format::short(self.record().proposal_id.as_str())
     }
 
-    /// Refuses a record that nobody should sign a decision about.
+    /// Refuses a record about which no decision should be signed.
     ///
     /// # Errors
     /// If its executor is not known here, or the node describes it otherwise than its executor did.
@@ -283,7 +283,7 @@ impl Checked {
     fn signed_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let r = self.record();
         let params = clean::exact_pairs(&serde_json::to_value(&r.params).unwrap_or_default());
-        // What may be signed is never cut.
+        // Text that may be signed is never cut.
         let params = match r.check_texts() {
             Ok(()) => params,
             Err(_) => clean::visible(&params, TEXT_SHOWN_CHARS),
@@ -414,7 +414,7 @@ impl Checked {
     }
 }
 
-/// What a gen-1 node is told, exactly, and what that is worth.
+/// The exact command to a gen-1 node, and how little it guarantees.
 fn told_to_gen1(command: &Gen1Command) -> String {
     let action = &command.action;
     let params = serde_json::to_value(&action.params).unwrap_or_default();

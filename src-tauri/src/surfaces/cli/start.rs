@@ -119,7 +119,7 @@ fn clock() -> SharedClock {
 
 /// How one run of the node ended.
 enum Ended {
-    /// Somebody asked for it.
+    /// It was requested.
     Done,
     /// The node wants to be started again.
     Again {

@@ -1,4 +1,4 @@
-//! What a person does outside the page, in the tray or a notification: each act translates and calls the
+//! Actions of a person outside the page, in the tray or a notification: each act translates and calls the
 //! node's door, and what it came to is told where it will be seen.
 
 use std::sync::Arc;

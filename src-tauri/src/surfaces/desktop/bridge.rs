@@ -39,7 +39,7 @@ use crate::operator::http_status;
 /// The headers a page may send.
 const HEADERS: [&str; 3] = ["accept", "content-type", "last-event-id"];
 
-/// What only asks, though it is posted; and the stop, which nothing may delay.
+/// Posted routes that only read; and the stop, which is never delayed.
 const NO_PRESS_NEEDED: [&str; 4] = [
     "/policy/explain",
     "/session/end",
@@ -47,7 +47,7 @@ const NO_PRESS_NEEDED: [&str; 4] = [
     "/models/explain",
 ];
 
-/// What changes who counts here and what is allowed: each such change uses a press up.
+/// Routes that change trust, operators or permissions: each such change uses up one press.
 const RESERVED: [&str; 7] = [
     "/operators",
     "/trust",
@@ -190,7 +190,7 @@ async fn asked_of(router: Router, request: Request<Body>, stops: Unstopped) -> R
     }
 }
 
-/// What carries requests and the stream.
+/// The carrier of requests and the stream.
 pub(super) struct Bridge {
     host: Arc<Host>,
     tasks: Tasks,

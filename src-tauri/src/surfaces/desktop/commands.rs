@@ -1,4 +1,4 @@
-//! What the page in the window can ask of the application: these commands and no others, each named in
+//! The commands that the page in the window can call, and no others; each is named in
 //! `capabilities/window.json`. They translate and call.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::domain::base::limits::WINDOW_PRESS_MS;
 
 type Here<'a> = State<'a, Arc<Desktop>>;
 
-/// What a script that acts by itself is answered.
+/// The refusal of a command without a person's press.
 const NEEDS_PRESS: &str = "this needs a press by the person at the window; press the button again";
 
 /// Refuses what does not come with a press of the person; the press counts no more after it.
@@ -92,7 +92,7 @@ pub(super) fn choose(app: AppHandle, desktop: Here<'_>, choice: Choice) -> Resul
     pressed(&desktop.gestures)?;
     let stage = desktop.host.stages().borrow().clone();
     match (stage, choice) {
-        // What answered for the keychain is asked once per process.
+        // The keychain is asked once per process.
         (Stage::Keychain { absent: true, .. }, Choice::Retry) => app.request_restart(),
         (Stage::Keychain { file_possible, .. }, Choice::File) if !file_possible => {}
         _ => desktop.host.choose(choice),
@@ -116,7 +116,7 @@ pub(super) fn stop_seen(desktop: Here<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What a person changes of this desktop's settings; what is left out stays.
+/// A change of this desktop's settings; absent members stay as they are.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Change {

@@ -15,7 +15,7 @@ use crate::node::proposals::Standing;
 use crate::operator::Answer;
 use crate::operator::access::deciding::{DecideRequest, Wish};
 
-/// What the page asks to decide.
+/// The page's request for a decision.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Decided {
@@ -25,7 +25,7 @@ pub(super) struct Decided {
     decision: Wish,
     #[serde(default)]
     reason: Option<String>,
-    /// What will move, as the person typed it.
+    /// The actuator, as the person typed it.
     #[serde(default)]
     target: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(super) async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -
 /// Rejects what the person was shown outside the page, in the tray or a notification.
 ///
 /// # Errors
-/// What the key or the decision is refused with.
+/// The refusal of the key or the decision.
 pub(super) async fn reject(host: &Host, id: String, digest: String) -> Answer<Standing> {
     let request = DecideRequest {
         proposal_id: id,

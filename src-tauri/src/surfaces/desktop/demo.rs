@@ -17,13 +17,13 @@ use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir};
 use crate::domain::base::text::one_line;
 
-/// What it says on stderr, in our state directory.
+/// The file with its stderr, in our state directory.
 const LOG: &str = "demo.log";
 /// How much of its end is read, in bytes.
 const TAIL_BYTES: u64 = 2_048;
 /// Longest sentence of it that is shown, in characters.
 const SAID_CHARS: usize = 300;
-/// What a note about it begins with.
+/// The prefix of a note about it.
 const FAILED: &str = "The demo farm ended with an error";
 
 /// The demonstration that this window has started.
@@ -81,7 +81,7 @@ pub(super) async fn open(desktop: &Arc<Desktop>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether somebody runs on that directory; one that is not there is free.
+/// Whether a node runs on that directory; a missing directory is free.
 async fn is_held(dir: &Path) -> bool {
     let dir = StateDir::at(dir);
     let asked = tokio::task::spawn_blocking(move || {

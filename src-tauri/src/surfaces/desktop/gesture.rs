@@ -1,10 +1,10 @@
 //! The person at the window, as the toolkit sees them: real presses of buttons and keys, counted here
-//! in Rust before the page hears of them. Whoever signs or changes something asks here first.
+//! in Rust before the page hears of them. Code that signs or changes something asks here first.
 //!
-//! What this protects: a script in the page (injected text, a bad dependency) can call our commands but
+//! Protected against: a script in the page (injected text, a bad dependency) can call our commands but
 //! cannot press a button. An approval of level L2 needs a press that was held, each press counts once,
 //! and nothing is signed that is not the executor's own record with the digest that was shown.
-//! What it does not protect: a script that waits until the person holds a button for something else
+//! Not protected against: a script that waits until the person holds a button for something else
 //! could have that press; other programs of the same person can fake input (X11) or read the keychain.
 //! A WebDriver presses inside the page, past the toolkit, and counts as a script. On systems other than
 //! Linux no press can be seen this way yet: there the page's own hold-to-confirm stands alone.

@@ -2,7 +2,7 @@
 //! time. Where it stands is a [`Stage`] that the window follows; nothing here knows of the window.
 //!
 //! The identity lies in the system's keychain, or in an owner-only file if it does already or a person
-//! chooses so when there is no keychain; `operator_key` sees to the key of whoever sits here. Whatever happens
+//! chooses so when there is no keychain; `operator_key` keeps the key of this desktop's person. Whatever happens
 //! to the node, and be it a panic, [`Host::ended`] comes: an exit never waits for nothing.
 
 use std::path::Path;
@@ -30,7 +30,7 @@ pub type App = Box<dyn FnOnce(Door) -> Router + Send>;
 /// Prepares the HTTP surface of a state directory, which the node holds by then; says why it cannot.
 pub type MakeApp = fn(&Path) -> Result<App, String>;
 
-/// Ports tried above the usual one when somebody else has that.
+/// Ports tried above the usual one when that is taken.
 const PORTS_TRIED: u16 = 9;
 
 /// A node that runs.
@@ -119,7 +119,7 @@ impl Host {
             .ok_or_else(|| Refusal::new(Code::Busy, "the node in this window does not run now"))
     }
 
-    /// What a person chose; a second choice while the first is being tried is dropped.
+    /// A person's choices; a second one while the first is being tried is dropped.
     pub(super) fn choose(&self, choice: Choice) {
         let _ = self.choices.0.try_send(choice);
     }
@@ -144,7 +144,7 @@ impl Host {
         &self.ended
     }
 
-    /// Why nobody at this desktop can decide yet, if that is so.
+    /// Why the person at this desktop cannot decide yet, if that is so.
     pub(super) fn nobody(&self) -> Option<String> {
         self.nobody
             .lock()
@@ -310,7 +310,7 @@ impl Host {
         *self.nobody.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Starts the node; on one of the next ports if the usual one is taken and nobody chose it.
+    /// Starts the node; on one of the next ports if the usual one is taken and was not chosen by a person.
     async fn start(&self, config: Config, chosen: bool) -> Result<Node, Stage> {
         let usual = config.port;
         let mut next = (1..=PORTS_TRIED).map_while(|n| usual.checked_add(n));
@@ -566,7 +566,7 @@ mod tests {
             .unwrap()
             .retain(|name, _| name.starts_with("device:"));
         assert_eq!(place.people(Fate::Kept).await.len(), 1);
-        // The key is there, and nobody knows it.
+        // The key is there and not enrolled.
         std::fs::remove_file(place.dir.database()).unwrap();
         let card = operator_card(&place.dir).unwrap().unwrap();
         assert_eq!(place.people(Fate::Kept).await, [card.id.to_string()]);

@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use crate::domain::base::limits::{WINDOW_ANSWER_MAX_BYTES, WINDOW_LINES_MAX};
 use crate::domain::base::{Code, Refusal};
 
-/// What the page is sent, in order; `end` is the last.
+/// The messages to the page, in order; `end` is the last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(super) enum Piece {

@@ -5,7 +5,7 @@
 //! `clawmesh://approvals?id=…`, `clawmesh://nodes/…`, `clawmesh://traces/…`, `clawmesh://frames/…`,
 //! `clawmesh://settings/peers`, and `clawmesh://` with the name of a page.
 
-/// What the addresses begin with.
+/// The scheme of the addresses.
 pub(super) const SCHEME: &str = "clawmesh";
 /// Longest address that is looked at, in bytes.
 const LINK_MAX_BYTES: usize = 256;

@@ -1,7 +1,7 @@
 //! The desktop application: a window around the console, the node inside the process, the tray, native
 //! notifications, the keychain. It hosts and shows; what happens is decided behind the operator door.
 //!
-//! `host` runs the node and `operator_key` sees to the key of whoever sits here; `bridge` joins the page to
+//! `host` runs the node and `operator_key` keeps the key of this desktop's person; `bridge` joins the page to
 //! the node and `lines` brings answers piece by piece, `decide` signs on a press that `gesture` saw. `summary` is what `tray` and `notify` show,
 //! `actions` what a person does there, `stop` what an emergency stop came to. `window` is the window,
 //! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
@@ -73,7 +73,7 @@ const NO_TRAY: &str = "No tray on this desktop: closing the window ends ClawMesh
 /// Said of an address that leads nowhere; what it was is not repeated.
 const BAD_LINK: &str = "A link to ClawMesh was not understood, and was not followed.";
 
-/// What the page is told without asking.
+/// Messages that the page is sent without asking.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum DeskTold {
@@ -87,7 +87,7 @@ pub(crate) enum DeskTold {
         /// A path of the console.
         path: String,
     },
-    /// What an emergency stop from outside the page came to.
+    /// The result of an emergency stop from outside the page.
     Stop {
         /// Who answered and who did not.
         stopped: Stopped,
@@ -114,13 +114,13 @@ pub(crate) struct Desktop {
     stale: Stale,
 }
 
-/// What the page has been told, and what it is to be told when it is there.
+/// Messages that the page has been sent, and those to send when it is there.
 #[derive(Default)]
 struct Told {
     notes: Vec<String>,
     page: Option<Channel<DeskTold>>,
     goto: Option<String>,
-    /// What a stop came to, until a person has closed it.
+    /// The result of a stop, until a person has closed it.
     stop: Option<Stopped>,
 }
 
@@ -190,7 +190,7 @@ impl Desktop {
         }
     }
 
-    /// What a second start asks of this one.
+    /// The request of a second start.
     fn started_again(&self, app: &AppHandle, argv: &[String]) {
         let link = Args::try_parse_from(argv).ok().and_then(|args| args.link);
         if let Some(link) = link {
@@ -239,7 +239,7 @@ impl Desktop {
             if let Some(path) = told.goto.take() {
                 let _ = page.send(DeskTold::Goto { path });
             }
-            // A page that is loaded anew shows it again: nobody has closed it yet.
+            // A page that is loaded anew shows it again until a person has closed it.
             if let Some(stopped) = told.stop.clone() {
                 let _ = page.send(DeskTold::Stop { stopped });
             }
@@ -480,7 +480,7 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
 }
 
 /// Follows whether a tray shows us. A hidden window that no tray leads to comes forward after a grace,
-/// in which a panel may still be starting: never a process that nobody can reach.
+/// in which a panel may still be starting: never a process without a window or a tray.
 async fn tray_host(app: AppHandle, desktop: Arc<Desktop>) {
     let grace = Duration::from_millis(TRAY_GRACE_MS);
     let mut gone_since: Option<tokio::time::Instant> = None;

@@ -146,7 +146,7 @@ pub(super) async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
     said(desktop, summary, body, Urgency::Normal).await
 }
 
-/// Tells what nobody may miss; whether it is shown.
+/// Shows an urgent notification; whether it is shown.
 pub(super) async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
     said(desktop, summary, body, Urgency::Critical).await
 }

@@ -19,7 +19,7 @@ use crate::domain::base::text::one_line;
 use crate::operator::Door;
 use crate::operator::dto::{OperatorEnroll, OperatorView};
 
-/// What lies in the state directory while the person is not enrolled yet.
+/// The marker file in the state directory while the person is not enrolled yet.
 const NOTE: &str = "desktop-first-start";
 /// Longest name of a person, in characters.
 const NAME_CHARS: usize = 64;
@@ -40,7 +40,7 @@ fn note(dir: &StateDir) -> PathBuf {
 /// Notes down, before a first start makes the identity, that the person comes after it.
 ///
 /// # Errors
-/// What the system said.
+/// The system's error.
 pub(super) fn begin(dir: &StateDir) -> Result<(), PathError> {
     if dir.identity_file().exists() {
         return Ok(());
@@ -101,8 +101,8 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Whether somebody is still to be enrolled: the first start of this window was not finished, or an
-/// earlier version left an identity in the keychain and nobody who could decide.
+/// Whether the person is still to be enrolled: the first start of this window was not finished, or an
+/// earlier version left an identity in the keychain and no operator.
 fn is_due(
     dir: &StateDir,
     card: Option<&OperatorCard>,
@@ -112,7 +112,7 @@ fn is_due(
         .iter()
         .filter(|p| p.counts || p.revoked_at.is_some())
         .collect();
-    // Whoever was ever known here, revoked or not, is not made known again.
+    // A key that was ever enrolled here, revoked or not, is not enrolled again.
     if card.is_some_and(|c| known.iter().any(|p| p.operator_id == c.id.to_string())) {
         return Ok(false);
     }

@@ -1,4 +1,4 @@
-//! What the desktop application is told: its command line, and `desktop.json` in the state directory,
+//! Settings of the desktop application: its command line, and `desktop.json` in the state directory,
 //! which a person may write, by hand or in the window's settings. A wrong file is named in the window,
 //! the usual settings apply, and it is never written over.
 

@@ -1,4 +1,4 @@
-//! What the window shows before, around and after the node: the stages of its life, as the page is
+//! The stages of the window before, around and after the node, as the page is
 //! told them, and what else the window has to say. No stage is an empty screen.
 
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) enum Stage {
     Ending,
 }
 
-/// What the page is told of the desktop around it.
+/// The state of the desktop, for the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Desk {
@@ -59,7 +59,7 @@ pub(crate) struct Desk {
     pub autostart: Option<bool>,
 }
 
-/// What a person chose on the page that asks.
+/// A person's choice on the page that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Choice {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
 
-/// What is shown, in the state directory.
+/// The file with the shown notifications, in the state directory.
 const FILE: &str = "desktop-notifications.json";
 /// Largest file of them that is read, in bytes.
 const FILE_MAX_BYTES: u64 = 16_384;

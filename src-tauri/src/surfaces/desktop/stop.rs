@@ -1,5 +1,5 @@
-//! What an emergency stop came to, kept for the tray and the page for as long as it was not complete:
-//! nobody may take a stop for done that is not. It stops nothing itself.
+//! The result of an emergency stop, kept for the tray and the page while it is not complete, so that an
+//! incomplete stop is not taken for a complete one. It stops nothing itself.
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ const NAMES_MAX: usize = 4;
 /// Longest name of a node, in characters.
 const NAME_CHARS: usize = 32;
 
-/// What an emergency stop came to.
+/// The result of an emergency stop.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Stopped {

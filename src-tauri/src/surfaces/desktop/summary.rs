@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// Longest text of a line, in characters.
 const LINE_CHARS: usize = 64;
 
-/// What matters most now, the worst last.
+/// The urgency of the state, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum Mood {
     /// No node runs, or its emergency stop is latched.
@@ -86,7 +86,7 @@ pub(super) struct Summary {
     pub waiting: Vec<Waiting>,
 }
 
-/// What a proposal would do, in words.
+/// The effect of a proposal, in words.
 fn title(p: &ProposalView) -> String {
     let device = p.target.rsplit(':').next().unwrap_or(&p.target);
     let span = match p.run_ms {
@@ -187,7 +187,7 @@ impl Summary {
     }
 }
 
-/// What a summary is made from and where it goes.
+/// The source of summaries and their receiver.
 struct Feed {
     stops: Unstopped,
     summaries: watch::Sender<Summary>,

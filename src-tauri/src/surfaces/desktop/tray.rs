@@ -10,7 +10,7 @@ use super::icon;
 use super::summary::{Mood, Summary};
 use crate::domain::base::limits::TRAY_PROPOSALS_MAX;
 
-/// What a person chose in the tray.
+/// A person's choice in the tray.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Chosen {
     /// Show the window.
@@ -43,7 +43,7 @@ impl Chosen {
         }
     }
 
-    /// What a menu item's id means.
+    /// The choice behind a menu item's id.
     pub(crate) fn from_id(id: &str) -> Option<Self> {
         let mut words = id.split(' ');
         let chosen = match (words.next()?, words.next(), words.next()) {

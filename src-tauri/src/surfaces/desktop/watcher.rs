@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-/// What asks; may block.
+/// The query; may block.
 type Look = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What is known of the tray's host.
+/// The state of the tray's host.
 #[derive(Clone)]
 pub(super) struct Watcher {
     look: Look,
@@ -45,7 +45,7 @@ impl Watcher {
         }
     }
 
-    /// What the last answer was; asks nothing.
+    /// The last answer; does not ask again.
     pub(super) fn there(&self) -> bool {
         self.there.load(Ordering::Acquire)
     }

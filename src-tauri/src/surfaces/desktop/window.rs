@@ -1,5 +1,5 @@
 //! The window: one, of the console's own files, that goes nowhere else. Closing it leaves the
-//! application in the tray, and ends it where no tray shows us: never a process that nobody can reach.
+//! application in the tray, and ends it where no tray shows us: never a process without a window or a tray.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tau
     Ok(())
 }
 
-/// What the page exports goes to the person's downloads, under a name that is free.
+/// Exports of the page go to the person's downloads, under a name that is free.
 fn saves(app: &AppHandle, desktop: &Arc<Desktop>, event: DownloadEvent<'_>) -> bool {
     match event {
         DownloadEvent::Requested { url, destination } => {

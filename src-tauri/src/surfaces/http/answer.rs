@@ -27,7 +27,7 @@ impl From<Refusal> for Failed {
     }
 }
 
-/// What handlers return.
+/// The result of a handler.
 pub(super) type Answered = Result<Response, Failed>;
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -22,7 +22,7 @@ struct File {
 
 include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
-/// What a page of ours may do: nothing but what comes from this node itself.
+/// The content security policy of our pages: only what comes from this node itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 /// Paths that programs use: what is missing there is an error in JSON, never a page.

@@ -53,7 +53,7 @@ const fn urgent<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
     (route.verb, route.path)
 }
 
-/// What is asked for, as the check before it needs to know.
+/// The kind of a request, for the check before its handler.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     scope: Scope,
@@ -109,7 +109,7 @@ fn forbidden(message: &str) -> Response {
     Failed::from(Refusal::new(Code::NotAuthorized, message)).into_response()
 }
 
-/// What every request meets first. A request without `ConnectInfo` comes from this very process or
+/// The first check of every request. A request without `ConnectInfo` comes from this very process or
 /// over the local socket.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
     let remote = request
@@ -163,7 +163,7 @@ fn of_our_page(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What every answer says: it is what it says it is, and for nobody's page but ours.
+/// Sets the headers of every answer: its type is not guessed, and pages of other origins cannot use it.
 fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(
@@ -188,7 +188,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Who asks with this request.
 ///
 /// # Errors
-/// `UNAUTHENTICATED` for nobody we know, `NOT_AUTHORIZED` for a request that is not our own page's.
+/// `UNAUTHENTICATED` without valid credentials, `NOT_AUTHORIZED` for a request that is not our own page's.
 fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
     let headers = request.headers();
     let of_a_socket = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -201,7 +201,7 @@ fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
             .map(Caller::Token)
             .ok_or_else(|| unknown("the token is not one of tokens.json in the state directory"));
     }
-    // The kernel has said who it is; whoever may open the socket may read the tokens as well.
+    // The kernel has identified the caller; a user that may open the socket may read the tokens as well.
     if of_a_socket.is_none() && request.extensions().get::<FromOwner>().is_some() {
         return Ok(Caller::Owner);
     }

@@ -52,7 +52,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
         .find(|name| named(headers, name).next().is_some())?;
     let mut found = named(headers, name);
     let value = found.next()?;
-    // Two of the same name: somebody put one there, and which is ours cannot be told.
+    // Two cookies of the same name: one is foreign, and which is ours cannot be told.
     found.next().is_none().then_some(value)
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn open(
     headers: HeaderMap,
     asked: Result<Query<OpenAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    // Whoever asks for the head alone, and a browser that only looks ahead, must not use the code up.
+    // HEAD requests and prefetching browsers must not use the code up.
     if method == Method::HEAD {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -343,7 +343,7 @@ pub(super) async fn planner_resume(
 /// How long nothing is sent while a question is answered: then an empty line says that it still is.
 const STILL_ASKED: Duration = Duration::from_secs(5);
 
-/// Asks a model as JSON lines; whoever goes takes the request back.
+/// Asks a model as JSON lines; the request ends when the client disconnects.
 pub(super) async fn infer(State(api): Door, sent: Sent) -> Answered {
     let asked: InferRequest = body(sent)?;
     let told = Box::pin(api.door.infer_told(&asked).await?);
@@ -390,7 +390,7 @@ pub(super) async fn ask_later_cancel(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.ask_later_cancel(&id).await?))
 }
 
-/// What is told, as JSON lines until it ends or the other side has gone.
+/// A stream of JSON lines until it ends or the client has disconnected.
 pub(super) fn lines<T: Serialize + Send + 'static>(told: mpsc::Receiver<T>) -> Response {
     let lines = stream::unfold(told, |mut told| async move {
         let line = match tokio::time::timeout(STILL_ASKED, told.recv()).await {

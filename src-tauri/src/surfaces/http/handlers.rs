@@ -43,7 +43,7 @@ pub(super) async fn nothing_here(method: Method, uri: Uri, headers: HeaderMap) -
     .into_response()
 }
 
-/// What is there, but not like this.
+/// The resource exists, but not for this method.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
     let why = format!(
         "{} is not possible on {}",

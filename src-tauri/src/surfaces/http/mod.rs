@@ -45,7 +45,7 @@ use crate::operator::enrolling::EnrolRequests;
 use crate::operator::models::Trials;
 use crate::operator::routes::{self, Route, Verb};
 
-/// What every handler works with.
+/// The state of every handler.
 pub(crate) struct Api {
     pub(crate) door: Door,
     tokens: Tokens,
@@ -87,7 +87,7 @@ impl Bound {
     }
 }
 
-/// What is known of the mesh, its nodes and their world.
+/// Routes about the mesh, its nodes and their world.
 fn mesh_routes(bound: Bound) -> Bound {
     bound
         .on(routes::STATUS, h::status)

@@ -168,7 +168,7 @@ impl Follower {
         read.is_ok()
     }
 
-    /// Whether whoever opened the stream may still look: a session that ended takes its streams along.
+    /// Whether the caller may still look: the streams of a session end with it.
     fn allowed(&self) -> bool {
         match &self.caller {
             Caller::Token(_) | Caller::Window | Caller::Owner => true,

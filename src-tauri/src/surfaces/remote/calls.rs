@@ -1,4 +1,4 @@
-//! What the commands ask a running node: one method for each route that they need.
+//! Calls of the commands to a running node: one method for each route that they need.
 
 use super::{Asked, Remote, Sink};
 use crate::domain::gate::SignedDecision;
@@ -205,7 +205,7 @@ impl Remote {
         self.read(routes::POLICY_RELOAD).await
     }
 
-    /// What the node's policy says of an action now.
+    /// The ruling of the node's policy on an action now.
     ///
     /// # Errors
     /// As [`Remote::status`].

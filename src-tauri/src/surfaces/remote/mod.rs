@@ -59,7 +59,7 @@ pub enum RemoteError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
     /// The tokens cannot be used.
@@ -70,7 +70,7 @@ pub enum RemoteError {
     Unreachable {
         /// Where it should be.
         address: SocketAddr,
-        /// What happened.
+        /// The error.
         why: String,
     },
     /// The node took too long.
@@ -84,7 +84,7 @@ pub enum RemoteError {
     /// A long answer broke off, or could not be written on.
     #[error("the answer could not be written whole: {source}")]
     Sink {
-        /// What happened.
+        /// The error.
         source: io::Error,
     },
     /// The answer is not what this program expects.
@@ -92,7 +92,7 @@ pub enum RemoteError {
     Answer {
         /// Where it is.
         address: SocketAddr,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
 }
@@ -240,7 +240,7 @@ impl Remote {
         Ok(Some(Remote { address, way }))
     }
 
-    /// A connection to the node and to nobody else.
+    /// A connection to the node, which has proven itself.
     async fn open(&self) -> io::Result<Box<dyn ByteStream>> {
         match &self.way {
             Way::Socket { path, owner } => Ok(Box::new(local::reach(path, *owner).await?)),
@@ -295,7 +295,7 @@ impl Remote {
         }
     }
 
-    /// What a node that did not answer with success said.
+    /// The refusal of a node that did not answer with success.
     fn refused(&self, status: StatusCode, bytes: &[u8]) -> RemoteError {
         match serde_json::from_slice::<ErrorBody>(bytes) {
             Ok(body) => RemoteError::Refused {
@@ -449,7 +449,7 @@ async fn pour(mut body: Incoming, sink: &mut Sink<'_>) -> Asked<()> {
     }
 }
 
-/// Whether nobody listens there any more.
+/// Whether the port is no longer listened on.
 fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),

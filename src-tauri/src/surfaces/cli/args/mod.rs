@@ -314,7 +314,7 @@ pub(super) struct ProposalArg {
     pub proposal: String,
 }
 
-/// The start of a digest, long enough that nobody makes another record with it by trying.
+/// The start of a digest, long enough that a second record with it cannot be found by trying.
 fn digest_start(text: &str) -> Result<String, String> {
     let hex = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     match (8..=64).contains(&text.len()) && hex {

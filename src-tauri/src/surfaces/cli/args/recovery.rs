@@ -1,4 +1,4 @@
-//! What a person says of a state or a clock that the node cannot judge, as the command line names it.
+//! Commands by which a person confirms a state or a clock that the node cannot judge.
 
 use clap::{Args, Subcommand};
 

@@ -40,7 +40,7 @@ pub(crate) fn settle(dir: &StateDir) -> Result<Option<Zeroizing<String>>, Failur
         };
         return Ok(kept(dir).filter(opens));
     }
-    // Written down first: a key under a passphrase that nobody knows would be lost.
+    // Written to the file first: a key under an unknown passphrase would be lost.
     let text = match kept(dir) {
         Some(text) => text,
         None => make()?,

@@ -1,6 +1,6 @@
 //! The demo's two state directories: identities, mutual trust, an operator, policy, configuration.
 //!
-//! What is there from an earlier demo is used again; a directory that no demo made is refused.
+//! The directories of an earlier demo are used again; a directory that no demo made is refused.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -220,7 +220,7 @@ fn claim(port: u16) -> Option<Claim> {
             _file: Some(file),
         }),
         Ok(None) => None,
-        // The file is somebody else's: then only what listens is seen.
+        // The file belongs to another user: then only listening ports are seen.
         Err(_) => Some(Claim { port, _file: None }),
     }
 }
@@ -243,7 +243,7 @@ fn draw(dir: &StateDir) -> Done {
     if there(&site) || there(&plan) {
         return Ok(());
     }
-    // The plan first: whoever reads between the two finds no site yet, instead of one without a plan.
+    // The plan first: a reader between the two writes finds no site yet, instead of one without a plan.
     create_private(&plan, EXAMPLE_PLAN.as_bytes()).map_err(Failure::state)?;
     create_private(&site, EXAMPLE_SITE.as_bytes()).map_err(Failure::state)
 }

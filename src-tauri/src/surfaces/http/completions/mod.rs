@@ -37,13 +37,13 @@ use crate::domain::inference::{Failure, FailureKind, Piece, Usage};
 use crate::node::context::rate::PerMinute;
 use crate::operator::inference::AUTO;
 
-/// What the paths of this endpoint begin with.
+/// The prefix of this endpoint's paths.
 pub(super) const ROOT: &str = "/v1/";
 
 /// How often a stream says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What the endpoint has room for.
+/// The limits of the endpoint.
 #[derive(Debug)]
 pub(super) struct Completions {
     places: Arc<Semaphore>,
@@ -310,7 +310,7 @@ async fn received(body: Body) -> Result<Map<String, Value>, Failed> {
     })
 }
 
-/// What every part of one answer says of it.
+/// The members that every part of one answer repeats.
 struct Said {
     id: String,
     created: u64,
@@ -409,7 +409,7 @@ impl Pump {
                     return self.send(Event::default().data("[DONE]")).await;
                 }
                 Err(failure) => {
-                    // What was said stands; nobody says it again.
+                    // The text so far was sent already and is not repeated.
                     let told = failed(&Route::default(), &failure).body();
                     return self.say(&told).await;
                 }

@@ -1,4 +1,4 @@
-//! What an OpenAI-compatible client asks. What this endpoint cannot do is refused by name, never passed over: a client
+//! Requests of OpenAI-compatible clients. Unsupported members are refused by name and never ignored: a client
 //! that asked for it would believe that it was done.
 
 use serde_json::{Map, Value, json};
@@ -10,12 +10,12 @@ use crate::domain::base::number::whole;
 use crate::domain::inference::exchange::temperature;
 use crate::domain::inference::{InferenceRequest, Message};
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Asked {
     /// The model, as the client names it.
     pub model: String,
-    /// What is asked of it.
+    /// The request to it.
     pub request: InferenceRequest,
     /// Whether the reply is told while it comes.
     pub stream: bool,
@@ -23,7 +23,7 @@ pub(super) struct Asked {
     pub usage: bool,
 }
 
-/// What is wrong: a sentence and the member it is about.
+/// A fault: a sentence and the member it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub why: String,
@@ -40,7 +40,7 @@ fn wrong<T>(param: &str, why: impl Into<String>) -> Result<T, Wrong> {
 /// Members that are no request of anything: they say who asks, or what the client keeps.
 const PASSED_OVER: [&str; 4] = ["user", "metadata", "safety_identifier", "prompt_cache_key"];
 
-/// What a member that is not supported may be all the same: what it is where nothing is asked.
+/// Whether an unsupported member has its default value, with which it is accepted.
 fn is_neutral(name: &str, value: &Value) -> bool {
     match (name, value) {
         (_, Value::Null) => true,
