@@ -43,7 +43,7 @@ pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
     let tokens = scan::tokens(&scan::blank(source));
     let starts = tokens
         .iter()
-        .filter(|token| token.text == "Starter" && !STARTERS.contains(&file));
+        .filter(|token| token.text == "RunStarter" && !STARTERS.contains(&file));
     let starts = starts.map(|token| Fault {
         place: format!("{file}:{}", token.line),
         what: "begins runs, which node/proposals/ alone does: send the executor a draft".to_owned(),
@@ -117,6 +117,10 @@ fn drivers_are_held_and_moved_by_the_guards_alone() {
         ("node/planning.rs", 1),
         ("operator/commands.rs", 1),
     ] {
-        assert_eq!(faults(file, "struct S { begins: Starter }"), many, "{file}");
+        assert_eq!(
+            faults(file, "struct S { begins: RunStarter }"),
+            many,
+            "{file}"
+        );
     }
 }

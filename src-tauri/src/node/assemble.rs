@@ -25,7 +25,7 @@ use super::credentials::{Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gen1::actuators::Wire;
-use super::guards::{Cut, Guards, Starter};
+use super::guards::{Cut, Guards, RunStarter};
 use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
@@ -230,7 +230,7 @@ struct Begun {
     wire: Wire,
     own: Arc<Own>,
     guards: Guards,
-    starter: Starter,
+    starter: RunStarter,
     alarms: Arc<Alarms>,
     tasks: Tasks,
 }

@@ -7,7 +7,7 @@ use crate::node::frame_log::Frames;
 use crate::node::guards::Guards;
 
 /// The state of this node and its guards. Who has it can end what moves and ask what the actuators are; a run is begun by the
-/// executor alone, which has the guards' `Starter`.
+/// executor alone, which has the guards' `RunStarter`.
 #[derive(Clone)]
 pub struct Footing(Arc<Parts>);
 

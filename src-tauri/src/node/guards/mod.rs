@@ -203,9 +203,9 @@ struct Inner {
 
 /// The right to begin runs. There is one for the guards of a node, and the executor has it; the other rooms that have the
 /// guards read them and order the safe state.
-pub struct Starter(Guards);
+pub struct RunStarter(Guards);
 
-impl Starter {
+impl RunStarter {
     /// Hands a run to its actuator's guard and returns at once. `None` if the node has no such
     /// actuator or its guard takes no more; then nothing has moved.
     pub fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
@@ -225,7 +225,7 @@ impl Guards {
         alarms: &Arc<Alarms>,
         tasks: &Tasks,
         threads: bool,
-    ) -> std::io::Result<(Self, Starter)> {
+    ) -> std::io::Result<(Self, RunStarter)> {
         let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
         let mut each = BTreeMap::new();
         for actuator in actuators {
@@ -270,7 +270,7 @@ impl Guards {
             alarms: alarms.clone(),
             clock: clock.clone(),
         }));
-        Ok((guards.clone(), Starter(guards)))
+        Ok((guards.clone(), RunStarter(guards)))
     }
 
     /// What was moved and not seen safe since has changed, or is about to; wakes who keeps the copy of it.
@@ -303,7 +303,7 @@ impl Guards {
         handle.map_or(0, |h| h.wanted.borrow().count)
     }
 
-    /// See [`Starter::run`].
+    /// See [`RunStarter::run`].
     fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
         let handle = self.0.each.get(&run.permit.action().target)?;
         let (done, ended) = oneshot::channel();

@@ -10,7 +10,7 @@ use super::{Running, Unrecorded};
 use crate::domain::base::limits::MIRRORS_OWED_MAX;
 use crate::domain::identity::DeviceKey;
 use crate::node::continuity::Footing;
-use crate::node::guards::Starter;
+use crate::node::guards::RunStarter;
 use crate::node::policy_book::{self, PolicyBook};
 
 /// What proposals are minted, decided and carried out with. The key in it signs their records and leaves this room in no
@@ -23,7 +23,7 @@ pub struct Parts {
     /// What the node stands on.
     pub footing: Footing,
     /// Begins runs.
-    pub(super) starter: Starter,
+    pub(super) starter: RunStarter,
     /// Signs the records of proposals.
     pub(super) key: Arc<DeviceKey>,
     /// What it allows.
@@ -56,7 +56,7 @@ impl Executor {
     /// An executor that does nothing yet.
     pub fn new(
         footing: Footing,
-        starter: Starter,
+        starter: RunStarter,
         key: Arc<DeviceKey>,
         policy: PolicyBook,
     ) -> Self {
