@@ -84,10 +84,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one handshake, both sides",
     ),
     ("src-tauri/src/node/inference/tests.rs", "tests of one room"),
-    (
-        "src-tauri/src/node/continuity/mod.rs",
-        "to be split with the rooms of the node",
-    ),
     ("src-tauri/src/node/guards/guard.rs", "one state machine"),
     (
         "src-tauri/src/node/pairing/session.rs",
