@@ -149,6 +149,23 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Parse`] with line and key.
     pub fn parse(text: &str, path: &str) -> Result<RawConfig, ConfigError> {
+        let (raw, devices, mut errors) = Self::read(text, path);
+        match errors.is_empty() {
+            true => Ok(RawConfig { devices, ..raw }),
+            false => Err(errors.swap_remove(0)),
+        }
+    }
+
+    /// The devices of a text that read, and everything in it that does not, in its order.
+    pub fn devices_of(text: &str, path: &str) -> (Vec<Configured>, Vec<ConfigError>) {
+        let (raw, devices, mut errors) = Self::read(text, path);
+        if errors.is_empty() {
+            errors.extend(raw.resolve(PathBuf::new()).err());
+        }
+        (devices, errors)
+    }
+
+    fn read(text: &str, path: &str) -> (RawConfig, Vec<Configured>, Vec<ConfigError>) {
         let bad = |e: toml::de::Error, at: usize| {
             let line = line_of(text, e.span().map_or(at, |span| span.start));
             let there = text.lines().nth(line - 1).unwrap_or_default().trim_end();
@@ -159,23 +176,34 @@ impl RawConfig {
                 source: Box::new(e),
             }
         };
-        let file = DeTable::parse(text).map_err(|e| bad(e, 0))?;
+        let (mut devices, mut errors) = (Vec::new(), Vec::new());
+        let file = match DeTable::parse(text) {
+            Ok(file) => file,
+            Err(error) => return (RawConfig::default(), devices, vec![bad(error, 0)]),
+        };
         let tables = |key: &str| match file.get_ref().get(key).map(Spanned::get_ref) {
             Some(DeValue::Array(all)) => all.iter().cloned().collect(),
             _ => Vec::new(),
         };
-        let (devices, actuators) = (tables("device"), tables("actuator"));
+        let of = [(tables("device"), false), (tables("actuator"), true)];
         let raw = RawConfig::deserialize(toml::Deserializer::from(file));
-        let mut raw = raw.map_err(|e| bad(e, 0))?;
-        for (tables, are_actuators) in [(devices, false), (actuators, true)] {
+        let raw = raw.unwrap_or_else(|error| {
+            errors.push(bad(error, 0));
+            RawConfig::default()
+        });
+        for (tables, are_actuators) in of {
             for table in tables {
                 let at = table.span().start;
-                let device = Configured::read(table, are_actuators).map_err(|e| bad(e, at))?;
-                let place = format!("{path}, line {}", line_of(text, at));
-                raw.devices.push(device.at(place));
+                match Configured::read(table, are_actuators) {
+                    Ok(device) => {
+                        let place = format!("{path}, line {}", line_of(text, at));
+                        devices.push(device.at(place));
+                    }
+                    Err(error) => errors.push(bad(error, at)),
+                }
             }
         }
-        Ok(raw)
+        (raw, devices, errors)
     }
 
     /// Flags override the file; lists are joined.

@@ -1,6 +1,8 @@
 //! Sensing: reads the node's sensors and publishes what they say as signed observations. Each sensor has a
 //! task of its own: one that hangs, panics or fails costs only its own readings.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use self::health::Standing;
+pub use self::health::{Said, SensorHealth, Sensors};
 use super::frame_log;
 use super::frame_log::Frames;
 use crate::adapters::devices::{Reading, Sensor};
@@ -20,46 +24,12 @@ use crate::domain::base::limits::{
     SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_PAUSE_MAX_MS,
     SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
 };
-use crate::domain::base::{EvidenceSource, Tier, TimeMs, quantity};
+use crate::domain::base::{EvidenceSource, Tier, quantity};
 use crate::domain::quality::Doubt;
 use crate::domain::wire::FrameKind;
 use crate::domain::wire::frame::FrameSpec;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Event, Severity};
-
-/// How a sensor is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SensorHealth {
-    /// Its name; the second of one name has a number behind it.
-    pub name: String,
-    /// The device that it belongs to; its own name where it stands for itself.
-    pub device: String,
-    /// When it last gave a reading.
-    pub last_reading_at: Option<TimeMs>,
-    /// Since when it fails, if it does, and why.
-    pub failing: Option<(TimeMs, String)>,
-}
-
-/// The health of the node's sensors, in the order in which they were added.
-#[derive(Debug, Clone, Default)]
-pub struct Sensors(Arc<Mutex<Vec<SensorHealth>>>);
-
-impl Sensors {
-    fn lock(&self) -> MutexGuard<'_, Vec<SensorHealth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How each is now.
-    pub fn list(&self) -> Vec<SensorHealth> {
-        self.lock().clone()
-    }
-
-    fn change(&self, name: &str, change: impl FnOnce(&mut SensorHealth)) {
-        if let Some(health) = self.lock().iter_mut().find(|h| h.name == name) {
-            change(health);
-        }
-    }
-}
 
 /// The result of reading a sensor: the readings, or why there are none.
 type Outcome = Result<Vec<Reading>, String>;
@@ -94,11 +64,12 @@ pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
             n => format!("{} {n}", sensor.name()),
         };
         let device = sensor.meter().map(|meter| meter.device().to_owned());
-        desk.sensors.lock().push(SensorHealth {
+        let wanted = desk.sensors.add(SensorHealth {
             device: device.unwrap_or_else(|| name.clone()),
             name: name.clone(),
             last_reading_at: None,
             failing: None,
+            values: Said::nothing_of(&*sensor),
         });
         let one = One {
             name,
@@ -108,6 +79,7 @@ pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
                     u64::try_from(every.as_millis()).unwrap_or(u64::MAX)
                 }),
             news: sensor.news(),
+            wanted,
             blocks: sensor.blocks(),
             sensor: Arc::new(Mutex::new(sensor)),
         };
@@ -120,6 +92,8 @@ struct One {
     name: String,
     every_ms: u64,
     news: Option<Arc<Notify>>,
+    /// Somebody wants a look at it.
+    wanted: Arc<Notify>,
     blocks: bool,
     /// Only its task locks it, and the thread that reads it.
     sensor: Arc<Mutex<Box<dyn Sensor>>>,
@@ -166,11 +140,17 @@ async fn follow(desk: &Desk, one: &One) {
     let mut deaf_until = Instant::now();
     loop {
         let news = async {
-            let Some(news) = &one.news else {
-                return pending().await;
-            };
             sleep_until(deaf_until).await;
-            news.notified().await;
+            let own = async {
+                match &one.news {
+                    Some(news) => news.notified().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = own => {}
+                () = one.wanted.notified() => {}
+            }
         };
         tokio::select! {
             _ = tick.tick() => {}
@@ -182,6 +162,7 @@ async fn follow(desk: &Desk, one: &One) {
                 good = good.saturating_add(1);
                 let steady = good >= SENSOR_STEADY_READINGS;
                 works(desk, name, steady, !readings.is_empty()).await;
+                said(desk, one, &readings);
                 doubts.look(desk, name, &readings).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
                 if !publish(desk, readings).await {
@@ -197,6 +178,17 @@ async fn follow(desk: &Desk, one: &One) {
                 tick.reset_after(Duration::from_millis(pause_ms));
             }
         }
+        desk.sensors.looked(name);
+    }
+}
+
+/// Notes what a sensor has said, also where that is not published.
+fn said(desk: &Desk, one: &One, readings: &[Reading]) {
+    let (now, now_ms) = (desk.now(), desk.clock.steady_ms());
+    let values = Said::of(&**one.sensor(), readings, now, now_ms);
+    if !values.is_empty() {
+        desk.sensors
+            .change(&one.name, |health| health.values = values);
     }
 }
 
@@ -254,48 +246,6 @@ async fn publish(desk: &Desk, mut readings: Vec<Reading>) -> bool {
     stored.is_ok()
 }
 
-/// How the sensors of a device are.
-struct Standing {
-    /// What the device's alarm is about: the device, or its only sensor.
-    subject: String,
-    all: usize,
-    /// Those that fail, and why.
-    failing: Vec<(String, String)>,
-}
-
-impl Standing {
-    /// The device of a sensor.
-    fn of(sensors: &[SensorHealth], name: &str) -> Self {
-        let own = sensors.iter().find(|health| health.name == name);
-        let device = own.map_or(name, |own| own.device.as_str());
-        let all = sensors.iter().filter(|health| health.device == device);
-        let all: Vec<&SensorHealth> = all.collect();
-        let failing = all.iter().filter_map(|health| {
-            let (_, why) = health.failing.as_ref()?;
-            Some((health.name.clone(), why.clone()))
-        });
-        Self {
-            subject: if all.len() > 1 { device } else { name }.to_owned(),
-            all: all.len(),
-            failing: failing.collect(),
-        }
-    }
-
-    /// What its alarm says, in which this sensor stands for all that fail.
-    fn message(&self, name: &str, why: &str) -> String {
-        let (failing, all, device) = (self.failing.len(), self.all, &self.subject);
-        match all {
-            0 | 1 => format!("the sensor {name} gives no readings: {why}"),
-            _ if failing == all => {
-                format!("the device {device} gives none of its {all} readings: {why}")
-            }
-            _ => format!(
-                "{failing} of {all} readings of the device {device} are missing; {name}: {why}"
-            ),
-        }
-    }
-}
-
 const ADVICE: &str =
     "look at the sensor and its wiring; it is read again by itself, the others go on";
 
@@ -315,7 +265,7 @@ async fn works(desk: &Desk, name: &str, steady: bool, gave: bool) {
     if !failed {
         return;
     }
-    let standing = Standing::of(&desk.sensors.lock(), name);
+    let standing = Standing::of(&desk.sensors, name);
     let kind = AlarmKind::SensorFailing;
     if let Some((other, why)) = standing.failing.first() {
         let message = standing.message(other, why);
@@ -331,7 +281,7 @@ async fn works(desk: &Desk, name: &str, steady: bool, gave: bool) {
 async fn failed(desk: &Desk, name: &str, why: &str) {
     let why: String = why.chars().take(SENSOR_PROBLEM_MAX_CHARS).collect();
     let now = desk.now();
-    let before = Standing::of(&desk.sensors.lock(), name);
+    let before = Standing::of(&desk.sensors, name);
     let known = before
         .failing
         .iter()
@@ -340,7 +290,7 @@ async fn failed(desk: &Desk, name: &str, why: &str) {
         let since = health.failing.as_ref().map_or(now, |(since, _)| *since);
         health.failing = Some((since, why.clone()));
     });
-    let standing = Standing::of(&desk.sensors.lock(), name);
+    let standing = Standing::of(&desk.sensors, name);
     let message = standing.message(name, &why);
     let kind = AlarmKind::SensorFailing;
     let new = desk

@@ -8,8 +8,10 @@ pub mod actuators;
 mod attach;
 pub mod audit_export;
 pub mod commands;
+pub mod device_check;
 #[cfg(test)]
 mod device_tests;
+pub mod devices;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;

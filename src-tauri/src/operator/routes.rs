@@ -8,6 +8,7 @@ use super::access::Scope;
 use super::access::deciding::{DecideRequest, EndedView, SessionView};
 use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
+use super::devices::{DeviceLook, DeviceSensorView, DeviceView};
 use super::dto::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
@@ -167,6 +168,10 @@ routes! {
     FRAME: Get "/frames/{id}", Read, () => FrameView;
     /// Every actuator known here: where it stands, what moves it, what became of it last.
     ACTUATORS: Get "/actuators", Read, () => Vec<ActuatorView>;
+    /// The devices of this node's configuration: what each measures and moves, and how that is now.
+    DEVICES: Get "/devices", Read, () => Vec<DeviceView>;
+    /// Has a sensor of this node looked at now, and says how it is then; nothing is moved.
+    DEVICE_LOOK: Post "/devices/look", Read, DeviceLook => DeviceSensorView;
     /// Sites with their zones and assets, as site.toml places them, or what is wrong with it.
     TWIN: Get "/twin", Read, () => TwinView;
     /// The plan of a site, an SVG image; `v` is its version and changes nothing.

@@ -71,6 +71,19 @@ impl Configured {
         self.kind
     }
 
+    /// What its kind is called.
+    pub fn kind_name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    /// What it is called; the name of its kind where it has none.
+    pub fn name(&self) -> &str {
+        match self.settings.subject() {
+            "" => self.kind.name,
+            name => name,
+        }
+    }
+
     /// The actuators that it will have, as far as its settings tell.
     pub fn offers(&self) -> Vec<Offered> {
         self.settings.offers()

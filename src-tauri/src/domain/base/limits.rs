@@ -484,6 +484,8 @@ pub const STORE_LAST_WORDS_MS: u64 = 1_000;
 pub const SENSOR_ANSWER_MS: u64 = 5_000;
 /// Longest pause before a sensor that fails is read again, unless it is read more rarely anyway.
 pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
+/// How long somebody who asks for a look at a sensor waits for it, in milliseconds.
+pub const DEVICE_LOOK_MS: u64 = 6_000;
 /// How long a sensor that sends by itself and failed is not listened to.
 pub const SENSOR_DEAF_MS: u64 = 1_000;
 /// Most bytes of a file that a reading is taken from.

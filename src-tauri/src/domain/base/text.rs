@@ -33,6 +33,44 @@ pub fn cut(text: &str, max: usize) -> String {
     text.chars().take(max).collect()
 }
 
+/// The name among `known` that is spelled most like this one, if one is close: it holds it, or at most a third of its letters
+/// differ.
+pub fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = folded(&cut(name, CLOSE_CHARS));
+    let most = wanted.chars().count().div_ceil(3);
+    let far = |other: &str| {
+        let other = folded(&cut(other, CLOSE_CHARS));
+        match !wanted.is_empty() && other.contains(&wanted) {
+            true => 0,
+            false => steps(&wanted, &other),
+        }
+    };
+    let each = known.map(|other| (far(other), other));
+    let near = each.min_by_key(|(far, _)| *far);
+    near.filter(|(far, _)| *far <= most).map(|(_, other)| other)
+}
+
+/// The longest part of a name that is compared.
+const CLOSE_CHARS: usize = 64;
+
+/// How many letters must be put in, taken out or changed to make one text of the other.
+fn steps(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, pair) in b.iter().zip(row.windows(2)) {
+            let [corner, above] = pair else { continue };
+            let changed = corner + usize::from(x != *y);
+            left = changed.min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 /// The value with every text in it cut at `max` characters and made fit to be shown; a text may keep its
 /// line breaks.
 pub fn bounded(value: Value, max: usize) -> Value {

@@ -12,6 +12,7 @@ mod console;
 mod context;
 mod decide;
 mod demo;
+mod device;
 mod estop;
 #[cfg(test)]
 mod example;
@@ -196,6 +197,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
         Command::Model(command) => models::run(ctx, &command).await,
+        Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
         Command::Credential(command) => models::credential(ctx, &command),
         Command::Migrate { from, mesh_name } => {
             migrate::run(ctx, from.as_deref(), mesh_name.as_deref()).await

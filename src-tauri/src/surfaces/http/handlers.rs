@@ -358,6 +358,14 @@ pub(super) async fn actuators(State(api): Door) -> Answered {
     Ok(ok(&api.door.actuators().await?))
 }
 
+pub(super) async fn devices(State(api): Door) -> Answered {
+    Ok(ok(&api.door.devices().await?))
+}
+
+pub(super) async fn device_look(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.look_at_device(&body(sent)?).await?))
+}
+
 pub(super) async fn planner(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
     Ok(ok(&api.door.planner_for(caller.scope())))
 }

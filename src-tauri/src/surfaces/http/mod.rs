@@ -104,6 +104,8 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::FRAMES, h::frames)
         .on(routes::FRAME, h::frame)
         .on(routes::ACTUATORS, h::actuators)
+        .on(routes::DEVICES, h::devices)
+        .on(routes::DEVICE_LOOK, h::device_look)
         .on(routes::TWIN, h::twin)
         .on(routes::TWIN_PLAN, h::twin_plan)
         .on(routes::PLANNER, h::planner)

@@ -16,8 +16,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, dto, enrolling, estop, meshes, models, names, series, stopping, topology,
-    twin,
+    access, actuators, devices, dto, enrolling, estop, meshes, models, names, series, stopping,
+    topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -68,6 +68,8 @@ use crate::operator::{
     stopping::StopView,
     topology::TopologyView,
     actuators::ActuatorView,
+    devices::DeviceView,
+    devices::DeviceLook,
     twin::TwinView,
     crate::node::naming::Names,
     names::NamesView,

@@ -8,6 +8,7 @@ use crate::node::proposals::Standing;
 use crate::operator::access::Scope;
 use crate::operator::access::sessions::{LinkRequest, LinkView};
 use crate::operator::actuators::ActuatorView;
+use crate::operator::devices::{DeviceLook, DeviceSensorView, DeviceView};
 use crate::operator::dto::{AskRequest, PauseRequest, PlannerView};
 use crate::operator::dto::{
     AuditReport, AuditView, DraftRequest, DraftView, EventView, ExplainRequest, ExplainView,
@@ -515,6 +516,23 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn actuators(&self) -> Asked<Vec<ActuatorView>> {
         self.read(routes::ACTUATORS).await
+    }
+
+    /// The devices of the node's configuration.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn devices(&self) -> Asked<Vec<DeviceView>> {
+        self.read(routes::DEVICES).await
+    }
+
+    /// How a sensor is when it is looked at now.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn look_at_device(&self, sensor: &str) -> Asked<DeviceSensorView> {
+        let sensor = sensor.to_owned();
+        self.send(routes::DEVICE_LOOK, &DeviceLook { sensor }).await
     }
 
     /// The whole audit chain, as lines that go to `sink` as they come.

@@ -108,10 +108,12 @@ impl Settings for Exec {
         }
         distinct(self.reading.iter().map(|point| &point.measured))?;
         let every = interval(self.every_ms)?;
-        // Without an actuator it has no name: each reading stands for itself.
+        let device = if self.moves() {
+            &self.capability
+        } else {
+            KIND.name
+        };
         for point in &self.reading {
-            let own = point.measured.name();
-            let device = if self.moves() { &self.capability } else { &own };
             let sensor = ExecSensor::new(device, point, every, around.clock)?;
             made.sensors.push(Box::new(sensor));
         }

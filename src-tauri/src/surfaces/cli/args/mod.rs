@@ -162,7 +162,10 @@ pub(super) enum Command {
     /// The language models that questions may go to
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Keys of the providers of language models
+    /// What this node measures with and what it moves: what is configured, whether it answers, what it says
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Keys of the providers of language models, and of devices
     #[command(subcommand)]
     Credential(CredentialCommand),
     /// Import identity, mesh and trusted peers of a gen-1 node; its files are only read

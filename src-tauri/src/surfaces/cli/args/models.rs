@@ -61,3 +61,27 @@ pub(crate) enum CredentialCommand {
         name: String,
     },
 }
+
+/// `device …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// List every device with what it measures and moves, its last readings and their age; of a running node, else of
+    /// the configuration alone
+    List,
+    /// Read the configuration and tell every mistake in it, then look at each sensor once and read back where each
+    /// actuator is. Nothing is moved
+    Test {
+        /// Only this device, sensor or actuator
+        name: Option<String>,
+    },
+    /// Take one reading now: as the device says it, scaled, and what is not believed of it
+    Read {
+        /// The sensor, or the device
+        name: String,
+    },
+    /// Print readings as they come, until Ctrl-C
+    Watch {
+        /// The sensor, or the device
+        name: String,
+    },
+}

@@ -1,0 +1,219 @@
+//! Trying the devices of a configuration where no node runs: every mistake of the file, then one look at each sensor and each
+//! actuator's state. Nothing is moved, and nothing is asked for that could move something when it ends.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::devices::{DeviceView, configured, place};
+use crate::adapters::clock::{SharedClock, SystemClock};
+use crate::adapters::devices::{
+    Around, Carrier, Configured, DeviceError, DriverError, Keeper, Made, Sensor, SharedActuator,
+    make,
+};
+use crate::adapters::paths::StateDir;
+use crate::domain::base::DeviceId;
+use crate::domain::base::limits::{DEVICE_LOOK_MS, SENSOR_EVERY_MIN_MS};
+use crate::domain::gate::Gen1Command;
+use crate::domain::gate::command::Behind;
+use crate::node::RawConfig;
+use crate::node::credentials::Own;
+use crate::node::sensing::{Said, SensorHealth};
+
+/// Reaches no gen-1 node.
+struct Nobody;
+
+impl Carrier for Nobody {
+    fn say<'a>(
+        &'a self,
+        _: &'a Gen1Command,
+        _: Behind<'a>,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
+        let why = "no node runs that could tell it".to_owned();
+        Box::pin(std::future::ready(Err(DriverError::Failed(why))))
+    }
+
+    fn back<'a>(&'a self, _: &'a DeviceId) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// What devices are made with where no node runs.
+pub struct Bench {
+    dir: StateDir,
+    clock: SharedClock,
+    carrier: Arc<dyn Carrier>,
+    keeper: Arc<dyn Keeper>,
+}
+
+/// A sensor of a device, and how it was when it was looked at.
+pub struct Tried {
+    /// The sensor, for another look.
+    pub sensor: Box<dyn Sensor>,
+    /// How it was.
+    pub health: SensorHealth,
+}
+
+impl Bench {
+    /// That of a state directory, which its caller holds: no node may start on it meanwhile.
+    pub fn of(dir: &StateDir) -> Self {
+        Self {
+            dir: dir.clone(),
+            clock: Arc::new(SystemClock::default()),
+            carrier: Arc::new(Nobody),
+            keeper: Arc::new(Own::of(dir.clone())),
+        }
+    }
+
+    fn make(&self, devices: &[Configured]) -> Result<Made, DeviceError> {
+        make(
+            devices,
+            &Around {
+                dir: &self.dir,
+                clock: &self.clock,
+                carrier: &self.carrier,
+                keeper: &self.keeper,
+            },
+        )
+    }
+
+    /// Every mistake in the text of a configuration, each with its file, line and key as far as they are known.
+    pub fn mistakes(&self, text: &str, file: &Path) -> Vec<String> {
+        let (devices, errors) = RawConfig::devices_of(text, &file.display().to_string());
+        let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        for device in &devices {
+            let made = self.make(std::slice::from_ref(device));
+            all.extend(made.err().map(|e| e.to_string()));
+        }
+        if all.is_empty() {
+            // What is wrong only where they stand beside each other.
+            all.extend(self.make(&devices).err().map(|e| e.to_string()));
+        }
+        all
+    }
+
+    /// The sensors and actuators of a configuration, of which nothing was asked yet.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn made(&self, devices: &[Configured]) -> Result<Made, String> {
+        self.make(devices).map_err(|e| e.to_string())
+    }
+
+    /// How a sensor is that was not asked yet.
+    pub fn health_of(sensor: &dyn Sensor) -> SensorHealth {
+        let meter = sensor.meter();
+        SensorHealth {
+            name: sensor.name().to_owned(),
+            device: meter.map_or(sensor.name(), |m| m.device()).to_owned(),
+            last_reading_at: None,
+            failing: None,
+            values: Said::nothing_of(sensor),
+        }
+    }
+
+    /// Looks at sensors once, all at the same time.
+    pub async fn look(&self, sensors: Vec<Box<dyn Sensor>>) -> Vec<Tried> {
+        join_all(sensors.into_iter().map(|sensor| self.look_at(sensor))).await
+    }
+
+    /// Looks at a sensor until it says something, but not for long.
+    pub async fn look_at(&self, mut sensor: Box<dyn Sensor>) -> Tried {
+        let end = Instant::now() + Duration::from_millis(DEVICE_LOOK_MS);
+        let mut health = Self::health_of(&*sensor);
+        loop {
+            let now = self.clock.now();
+            let news = sensor.news();
+            // It may block. What was in it is gone if it panics, so that is no sensor any more.
+            let read = tokio::task::spawn_blocking(move || {
+                let read = sensor.read(now);
+                (sensor, read)
+            });
+            let (back, read) = match read.await {
+                Ok(done) => done,
+                Err(_) => {
+                    health.failing = Some((now, "its driver panicked".to_owned()));
+                    return Tried {
+                        sensor: Box::new(Gone(health.name.clone())),
+                        health,
+                    };
+                }
+            };
+            sensor = back;
+            let values = match &read {
+                Ok(readings) => Said::of(&*sensor, readings, now, self.clock.steady_ms()),
+                Err(_) => Vec::new(),
+            };
+            let said = values.iter().any(|said| said.value.is_some());
+            health.values = values;
+            match read {
+                Ok(_) if said => {
+                    health.last_reading_at = Some(now);
+                    health.failing = None;
+                    return Tried { sensor, health };
+                }
+                Ok(_) => {}
+                Err(why) => health.failing = Some((now, why.to_string())),
+            }
+            // A connection that is being made is asked again; so is one that failed at once.
+            if Instant::now() >= end {
+                let why = format!("nothing came within {} s", DEVICE_LOOK_MS / 1_000);
+                health.failing.get_or_insert((now, why));
+                return Tried { sensor, health };
+            }
+            let pause = Duration::from_millis(SENSOR_EVERY_MIN_MS * 5);
+            match news {
+                Some(news) => drop(timeout(pause, news.notified()).await),
+                None if health.failing.is_some() => return Tried { sensor, health },
+                None => sleep(pause).await,
+            }
+        }
+    }
+
+    /// Everything of a configuration, each looked at once.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub async fn try_all(&self, devices: &[Configured]) -> Result<Vec<DeviceView>, String> {
+        let Made {
+            actuators, sensors, ..
+        } = self.made(devices)?;
+        let mut all = configured(devices);
+        let tried = self.look(sensors).await;
+        place(&mut all, tried.into_iter().map(|one| one.health).collect());
+        for view in all.iter_mut().flat_map(|device| &mut device.actuators) {
+            let is = |a: &&SharedActuator| a.capability().as_str() == view.capability;
+            let Some(actuator) = actuators.iter().find(is) else {
+                continue;
+            };
+            let limit = Duration::from_millis(DEVICE_LOOK_MS);
+            match timeout(limit, actuator.state()).await {
+                Ok(Ok(state)) => view.position = Some(state.position),
+                Ok(Err(why)) => view.problem = Some(why.to_string()),
+                Err(_) => view.problem = Some("its driver did not say where it stands".to_owned()),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What is left of a sensor whose driver panicked.
+struct Gone(String);
+
+impl Sensor for Gone {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn read(
+        &mut self,
+        _: crate::domain::base::TimeMs,
+    ) -> Result<Vec<crate::adapters::devices::Reading>, crate::adapters::devices::SensorError> {
+        let why = "its driver panicked".to_owned();
+        Err(crate::adapters::devices::SensorError(why))
+    }
+}
