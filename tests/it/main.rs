@@ -23,6 +23,7 @@ mod copies;
 mod crash;
 mod crash_points;
 mod demo;
+mod device;
 mod endings;
 mod entitled;
 mod estop;

@@ -433,6 +433,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The devices of this node's configuration: what each measures and moves, and how that is now.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeviceView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/devices/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a sensor of this node looked at now, and says how it is then; nothing is moved.
+         * @description Needs the read scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["DeviceLook"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeviceSensorView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/drafts": {
         parameters: {
             query?: never;
@@ -4158,6 +4258,82 @@ export interface components {
          * @enum {string}
          */
         DecisionMode: "passphrase" | "gesture" | "none";
+        /** @description An actuator of a device. */
+        DeviceActuatorView: {
+            /** @description What it is called. */
+            capability: string;
+            /** @description What it can do. */
+            operations: string[];
+            /** @description Where it stands, read back now. */
+            position?: string | null;
+            /** @description Why that is not known, or why it is not safe. */
+            problem?: string | null;
+            /** @description Whether a run is on. */
+            running: boolean;
+            /** @description Whether its driver has confirmed the safe state since it was last told to move; absent where no node runs. */
+            safe?: boolean | null;
+        };
+        /** @description Which sensor is to be looked at. */
+        DeviceLook: {
+            /** @description Its name. */
+            sensor: string;
+        };
+        /** @description A sensor of a device. */
+        DeviceSensorView: {
+            /**
+             * Format: int64
+             * @description Since when it fails; absent while it works.
+             */
+            failingSince?: number | null;
+            /**
+             * Format: int64
+             * @description When it last gave a reading that was published.
+             */
+            lastReadingAt?: number | null;
+            /** @description Its name. */
+            name: string;
+            /** @description Why it fails. */
+            problem?: string | null;
+            /** @description What it said last, published or not. */
+            values: components["schemas"]["DeviceValueView"][];
+        };
+        /** @description What a sensor said last of one thing. */
+        DeviceValueView: {
+            /**
+             * Format: int64
+             * @description When, in milliseconds since 1970.
+             */
+            at?: number | null;
+            /** @description Why it is not believed, in words; absent where it is. */
+            doubt?: string | null;
+            /** @description What is measured. */
+            metric: string;
+            /**
+             * Format: double
+             * @description As the device said it, where that is known.
+             */
+            raw?: number | null;
+            /** @description In which unit. */
+            unit: string;
+            /**
+             * Format: double
+             * @description The value, in the unit; absent where nothing was said yet.
+             */
+            value?: number | null;
+            /** @description Where. */
+            zone?: string | null;
+        };
+        /** @description One device of the configuration. */
+        DeviceView: {
+            /** @description Its actuators. */
+            actuators: components["schemas"]["DeviceActuatorView"][];
+            /** @description Its kind, for example `modbus`. */
+            kind: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Its sensors. */
+            sensors: components["schemas"]["DeviceSensorView"][];
+        };
         /** @description A wish for an action, by a person. */
         DraftRequest: {
             /** @description The frames it rests on: their ids, or `ID@DEVICE` where several devices use an id. */

@@ -111,6 +111,52 @@ impl Bounds {
     }
 }
 
+/// When sensors of the same thing agree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// How far two of them may be apart, in their unit.
+    pub within: f64,
+    /// How many have to agree; more than half of all that there are.
+    pub of: usize,
+}
+
+/// What sensors of the same thing say together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agreed {
+    /// The value in the middle; none where none speaks. Where more than half speak the truth, it lies among their values,
+    /// whatever the others say.
+    pub value: Option<f64>,
+    /// Which of them are believed, in their order: none, unless enough of them agree.
+    pub agree: Vec<bool>,
+}
+
+impl Agreement {
+    /// Judges finite values of the same moment. One agrees if it is close to the middle: to both values in the middle,
+    /// where their number is even.
+    pub fn judge(&self, values: &[f64]) -> Agreed {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let below = sorted.get(sorted.len().saturating_sub(1) / 2);
+        let (Some(&low), Some(&high)) = (below, sorted.get(sorted.len() / 2)) else {
+            return Agreed {
+                value: None,
+                agree: Vec::new(),
+            };
+        };
+        // A little more than nothing, for what a number loses where it has no exact form.
+        let within = self.within + self.within.max(low.abs()).max(high.abs()) * 1e-12;
+        let close = |value: &f64| (value - low).abs() <= within && (value - high).abs() <= within;
+        let mut agree: Vec<bool> = values.iter().map(close).collect();
+        if agree.iter().filter(|is| **is).count() < self.of {
+            agree.fill(false);
+        }
+        Agreed {
+            value: Some(low.midpoint(high)),
+            agree,
+        }
+    }
+}
+
 /// The values of one sensor so far, as far as the next one is judged by them.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -245,6 +291,48 @@ mod tests {
         assert_eq!(history.judge(&bounds, 7.0, 60_000), Some(stuck));
         assert_eq!(history.judge(&bounds, 7.1, 61_000), None);
         assert_eq!(history.judge(&bounds, 7.1, 61_001), None);
+    }
+
+    fn agree(values: &[f64], of: usize) -> (Option<f64>, Vec<bool>) {
+        let judged = Agreement { within: 0.5, of }.judge(values);
+        (judged.value, judged.agree)
+    }
+
+    #[test]
+    fn what_is_close_to_the_middle_agrees_if_enough_do() {
+        let (yes, no) = (true, false);
+        assert_eq!(agree(&[], 2), (None, vec![]));
+        assert_eq!(agree(&[20.0], 2), (Some(20.0), vec![no]));
+        assert_eq!(agree(&[20.0, 20.5], 2), (Some(20.25), vec![yes, yes]));
+        assert_eq!(agree(&[20.0, 20.6], 2), (Some(20.3), vec![no, no]));
+        assert_eq!(
+            agree(&[20.1, 85.0, 20.3], 2),
+            (Some(20.3), vec![yes, no, yes])
+        );
+        assert_eq!(
+            agree(&[20.1, 85.0, 20.3], 3),
+            (Some(20.3), vec![no, no, no])
+        );
+        assert_eq!(
+            agree(&[20.0, 30.0, 20.2, 30.2], 3),
+            (Some(25.1), vec![no; 4])
+        );
+        assert_eq!(agree(&[0.1, 0.6], 2).1, [yes, yes]);
+    }
+
+    proptest! {
+        #[test]
+        fn fewer_than_half_that_lie_never_move_the_middle_out_of_what_the_others_say(
+            honest in prop::collection::vec(-50.0_f64..50.0, 2..8),
+            lies in prop::collection::vec(-1e9_f64..1e9, 0..7),
+        ) {
+            let lies = lies.get(..lies.len().min(honest.len() - 1)).unwrap();
+            let low = honest.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = honest.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let all = [honest.as_slice(), lies].concat();
+            let value = agree(&all, 2).0.unwrap();
+            prop_assert!((low..=high).contains(&value));
+        }
     }
 
     #[test]

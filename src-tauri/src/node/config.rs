@@ -6,6 +6,7 @@ pub mod models;
 mod peer;
 pub mod privacy;
 pub mod questions;
+pub mod redundant;
 mod role;
 mod rules;
 
@@ -126,6 +127,8 @@ pub struct RawConfig {
     pub model: Vec<models::RawModel>,
     /// Which of them is asked.
     pub inference: models::RawInference,
+    /// `[[redundant]]`: readings that measure the same thing.
+    pub redundant: Vec<redundant::RawRedundant>,
     /// What is private, and which devices may have it.
     pub privacy: privacy::RawPrivacy,
     /// Which names stand in the file or a flag.
@@ -310,6 +313,7 @@ impl RawConfig {
             sensor_interval_ms: interval,
             ping_interval_ms: ping,
             devices,
+            redundant: redundant::resolve(self.redundant)?,
             demo: self.demo.unwrap_or(false),
             store_max_bytes: self.store.max_bytes,
             keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
@@ -361,6 +365,8 @@ pub struct Config {
     pub ping_interval_ms: u64,
     /// Its sensors and actuators.
     pub devices: Vec<Configured>,
+    /// Which of its readings measure the same thing.
+    pub redundant: Vec<redundant::Redundant>,
     /// Everything shown is a demonstration.
     pub demo: bool,
     /// The largest size of the database, in bytes.

@@ -2,6 +2,7 @@
 //! task of its own: one that hangs, panics or fails costs only its own readings.
 
 mod health;
+mod redundant;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use self::health::Standing;
 pub use self::health::{Said, SensorHealth, Sensors};
+use self::redundant::{Groups, Judged};
 use super::frame_log;
 use super::frame_log::Frames;
 use crate::adapters::devices::{Reading, Sensor};
@@ -39,6 +41,7 @@ type Outcome = Result<Vec<Reading>, String>;
 struct Desk {
     frames: Frames,
     sensors: Sensors,
+    groups: Groups,
 }
 
 impl std::ops::Deref for Desk {
@@ -54,6 +57,7 @@ pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
     let desk = Desk {
         frames: frames.clone(),
         sensors: health.clone(),
+        groups: Groups::new(&frames.config.redundant, frames.clock.steady_ms()),
     };
     let mut of_name = BTreeMap::new();
     for sensor in sensors {
@@ -157,13 +161,17 @@ async fn follow(desk: &Desk, one: &One) {
             () = news => {}
         }
         match read(desk, one).await {
-            Ok(readings) => {
+            Ok(mut readings) => {
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
                 let steady = good >= SENSOR_STEADY_READINGS;
                 works(desk, name, steady, !readings.is_empty()).await;
                 said(desk, one, &readings);
-                doubts.look(desk, name, &readings).await;
+                let judged = agreed(desk, one, &mut readings).await;
+                if !judged.early {
+                    doubts.look(desk, name, &readings).await;
+                }
+                readings.extend(judged.group);
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
                 if !publish(desk, readings).await {
                     one.sensor().untold();
@@ -171,6 +179,7 @@ async fn follow(desk: &Desk, one: &One) {
             }
             Err(why) => {
                 good = 0;
+                desk.groups.fails(name);
                 failed(desk, name, &why).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_DEAF_MS);
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
@@ -180,6 +189,34 @@ async fn follow(desk: &Desk, one: &One) {
         }
         desk.sensors.looked(name);
     }
+}
+
+/// Compares what a sensor has said with others of the same thing, and tells where they no longer agree.
+async fn agreed(desk: &Desk, one: &One, readings: &mut [Reading]) -> Judged {
+    let last = one.sensor().meter().and_then(|meter| meter.last().cloned());
+    let believed = last.filter(|last| last.doubt.is_none());
+    let value = believed.map(|last| last.value);
+    let now_ms = desk.clock.steady_ms();
+    let judged = desk.groups.judge(&one.name, value, readings, now_ms);
+    let Some(group) = judged.group.as_ref().filter(|_| !judged.early) else {
+        return judged;
+    };
+    let zone = group.zone.as_deref().unwrap_or_default();
+    let subject = format!("{} {zone}", group.metric);
+    let subject = format!("{} (redundant)", subject.trim_end());
+    match &group.doubt {
+        Some(doubt) => doubted(desk, &subject, group, doubt).await,
+        None => {
+            over(
+                desk,
+                AlarmKind::ReadingDoubted,
+                &subject,
+                "the reading is believed",
+            )
+            .await
+        }
+    }
+    judged
 }
 
 /// Notes what a sensor has said, also where that is not published.
@@ -273,7 +310,7 @@ async fn works(desk: &Desk, name: &str, steady: bool, gave: bool) {
             .raise(kind, &standing.subject, &message, ADVICE, now);
         return;
     }
-    over(desk, kind, &standing.subject, "gives readings again").await;
+    over(desk, kind, &standing.subject, "readings come").await;
 }
 
 /// Notes that a sensor gives no readings and why, and tells of it if that is new: of a device that goes away once, not once
@@ -333,7 +370,7 @@ impl Doubts {
                             desk,
                             AlarmKind::ReadingDoubted,
                             &subject,
-                            "is believed again",
+                            "the reading is believed",
                         )
                         .await;
                     }
@@ -361,14 +398,10 @@ async fn doubted(desk: &Desk, subject: &str, reading: &Reading, doubt: &Doubt) {
     }
 }
 
-/// Ends an alarm of a sensor, and tells of it if it stood.
+/// Ends an alarm, and tells of it if it stood: that this works or is believed again.
 async fn over(desk: &Desk, kind: AlarmKind, subject: &str, how: &str) {
     if desk.alarms.clear(kind, subject) {
-        let what = match kind {
-            AlarmKind::ReadingDoubted => "reading",
-            _ => "sensor",
-        };
-        let message = format!("the {what} {subject} {how}");
+        let message = format!("{how} again: {subject}");
         let data = json!({"alarm": kind.as_str(), "subject": subject});
         let journal = &desk.journal;
         journal

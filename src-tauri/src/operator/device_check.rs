@@ -146,7 +146,7 @@ impl Bench {
             sensor = back;
             let values = match &read {
                 Ok(readings) => Said::of(&*sensor, readings, now, self.clock.steady_ms()),
-                Err(_) => Vec::new(),
+                Err(_) => Said::nothing_of(&*sensor),
             };
             let said = values.iter().any(|said| said.value.is_some());
             health.values = values;

@@ -484,6 +484,12 @@ pub const STORE_LAST_WORDS_MS: u64 = 1_000;
 pub const SENSOR_ANSWER_MS: u64 = 5_000;
 /// Longest pause before a sensor that fails is read again, unless it is read more rarely anyway.
 pub const SENSOR_PAUSE_MAX_MS: u64 = 60_000;
+/// Most tables of redundant readings.
+pub const REDUNDANT_MAX: usize = 64;
+/// Most readings of one table of redundant ones.
+pub const REDUNDANT_READINGS_MAX: usize = 16;
+/// The oldest value of a redundant reading that counts where nothing is said, in seconds.
+pub const REDUNDANT_WITHIN_SEC: u64 = 120;
 /// How long somebody who asks for a look at a sensor waits for it, in milliseconds.
 pub const DEVICE_LOOK_MS: u64 = 6_000;
 /// How long a sensor that sends by itself and failed is not listened to.

@@ -131,8 +131,8 @@ async fn test(ctx: &Context, name: Option<&str>) -> Done {
         out::json(&json!({"running": node.is_some(), "mistakes": [], "devices": devices}))?;
     } else {
         if node.is_some() {
-            out::aside_line(
-                "the configuration file is in order; the devices are those of the running node, which asked them",
+            out::line(
+                "The configuration file is in order. The running node has asked its devices, as it was started:",
             );
         }
         print(ctx, &devices);
@@ -320,7 +320,7 @@ fn line(ctx: &Context, sensor: &DeviceSensorView, value: &DeviceValueView) -> St
 
 fn told(value: &DeviceValueView) -> String {
     let Some(number) = value.value else {
-        return "nothing yet".to_owned();
+        return String::new();
     };
     let reading = format::reading(&json!(number), Some(&value.unit));
     match value.raw {
@@ -368,7 +368,9 @@ fn row_of_value(ctx: &Context, sensor: &DeviceSensorView, value: &DeviceValueVie
 }
 
 fn state_of_sensor(ctx: &Context, sensor: &DeviceSensorView, doubt: Option<&str>) -> String {
+    let nothing = sensor.values.iter().all(|value| value.value.is_none());
     match (sensor.failing_since, doubt) {
+        (None, None) if nothing => "not read".to_owned(),
         (Some(since), _) => {
             let why = sensor.problem.as_deref().unwrap_or("no reason is known");
             format!("FAILS for {}: {why}", format::age(ctx.now(), since))
@@ -386,6 +388,7 @@ fn row_of_actuator(actuator: &DeviceActuatorView) -> [String; 4] {
         (None, _) => actuator.operations.join(" "),
     };
     let state = match &actuator.problem {
+        Some(why) if actuator.safe == Some(true) => format!("{state}; now: {why}"),
         Some(why) => format!("{state}: {why}"),
         None => state,
     };

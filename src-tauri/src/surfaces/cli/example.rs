@@ -75,6 +75,7 @@ fn the_example_documents_every_key() {
         ("[store]\nzzz = 1", "[store]"),
         ("[[rule]]\nzzz = 1", "[[rule]]"),
         ("[[question]]\nzzz = 1", "[[question]]"),
+        ("[[redundant]]\nzzz = 1", "[[redundant]]"),
         ("[[model]]\nzzz = 1", "[[model]]"),
         ("[inference]\nzzz = 1", "[inference]"),
         ("[privacy]\nzzz = 1", "[privacy]"),

@@ -1,0 +1,178 @@
+//! Sensors of the same thing: what they agree on is published beside what each says, and one that disagrees is not believed.
+//! Alone none of them is: it takes more than half of those that speak in time.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+use crate::adapters::devices::Reading;
+use crate::domain::base::quantity::number;
+use crate::domain::quality::{Agreed, Doubt};
+use crate::node::config::redundant::Redundant;
+
+/// What a member said last that it believes itself.
+#[derive(Debug, Clone)]
+struct Vote {
+    value: f64,
+    at_ms: u64,
+}
+
+/// One group.
+#[derive(Debug)]
+struct Group {
+    plan: Redundant,
+    unit: String,
+    /// In the order of the plan's readings.
+    votes: Vec<Option<Vote>>,
+    began_ms: u64,
+    /// The members that have spoken since the agreed value was published, and whether it was believed.
+    spoken: BTreeSet<usize>,
+    agreed: Option<bool>,
+}
+
+/// What became of a look at a member.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// What the group says now, if that is to be published.
+    pub group: Option<Reading>,
+    /// Whether a doubt is of a group that has just begun, of which nobody needs to be told.
+    pub early: bool,
+}
+
+/// The groups of the node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Groups(Arc<Mutex<Vec<Group>>>);
+
+impl Groups {
+    /// Those of a configuration, from `now_ms` of a clock that never steps.
+    pub(super) fn new(plans: &[Redundant], now_ms: u64) -> Self {
+        let each = plans.iter().map(|plan| Group {
+            votes: vec![None; plan.readings.len()],
+            plan: plan.clone(),
+            unit: String::new(),
+            began_ms: now_ms,
+            spoken: BTreeSet::new(),
+            agreed: None,
+        });
+        Self(Arc::new(Mutex::new(each.collect())))
+    }
+
+    /// A sensor has no value any more.
+    pub(super) fn fails(&self, sensor: &str) {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for group in groups.iter_mut() {
+            if let Some(member) = group.member(sensor) {
+                group.votes[member] = None;
+            }
+        }
+    }
+
+    /// A sensor was read: `value` is what it said last, if it believes that itself. Doubts those of its readings that the
+    /// others contradict.
+    pub(super) fn judge(
+        &self,
+        sensor: &str,
+        value: Option<f64>,
+        readings: &mut [Reading],
+        now_ms: u64,
+    ) -> Judged {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = groups.iter_mut().find_map(|group| {
+            let member = group.member(sensor)?;
+            Some((group, member))
+        });
+        let Some((group, member)) = found else {
+            return Judged::default();
+        };
+        group.votes[member] = value.map(|value| Vote {
+            value,
+            at_ms: now_ms,
+        });
+        group.judge(member, readings, now_ms)
+    }
+}
+
+impl Group {
+    fn member(&self, sensor: &str) -> Option<usize> {
+        self.plan.readings.iter().position(|name| name == sensor)
+    }
+
+    fn judge(&mut self, member: usize, readings: &mut [Reading], now_ms: u64) -> Judged {
+        let fresh = self.votes.iter().enumerate().filter_map(|(member, vote)| {
+            let vote = vote.as_ref()?;
+            let age_ms = now_ms.saturating_sub(vote.at_ms);
+            (age_ms <= self.plan.within_ms).then_some((member, vote.value))
+        });
+        let fresh: Vec<(usize, f64)> = fresh.collect();
+        let values: Vec<f64> = fresh.iter().map(|(_, value)| *value).collect();
+        let verdict = self.plan.agreement.judge(&values);
+        let agrees = fresh.iter().zip(&verdict.agree);
+        let agrees = agrees
+            .filter(|(_, is)| **is)
+            .map(|((member, _), _)| *member);
+        let agrees: BTreeSet<usize> = agrees.collect();
+        let silent = fresh.len() < self.votes.len();
+        let early = silent && now_ms.saturating_sub(self.began_ms) <= self.plan.within_ms;
+        for reading in readings.iter_mut() {
+            self.unit = reading.unit.to_string();
+            if reading.doubt.is_none() && !agrees.contains(&member) {
+                let others = fresh.iter().filter(|(other, _)| *other != member);
+                let others = others.map(|(_, value)| *value).collect::<Vec<_>>();
+                reading.doubt = Some(Doubt::Contradicted {
+                    others: in_words(&others),
+                });
+            }
+        }
+        if !readings.is_empty() {
+            self.spoken.insert(member);
+        }
+        Judged {
+            group: self.say(&fresh, &verdict, &agrees),
+            early,
+        }
+    }
+
+    /// What the group says: once all that speak have done so, and at once when it begins or ceases to be believed.
+    fn say(
+        &mut self,
+        fresh: &[(usize, f64)],
+        verdict: &Agreed,
+        agrees: &BTreeSet<usize>,
+    ) -> Option<Reading> {
+        let value = verdict.value?;
+        let believed = !agrees.is_empty();
+        let all = fresh.iter().all(|(member, _)| self.spoken.contains(member));
+        if self.spoken.is_empty() || !all && self.agreed == Some(believed) {
+            return None;
+        }
+        self.spoken.clear();
+        self.agreed = Some(believed);
+        let values: Vec<f64> = fresh.iter().map(|(_, value)| *value).collect();
+        let mut reading = Reading::new(self.plan.metric.clone(), "", value, self.unit.clone());
+        reading.zone.clone_from(&self.plan.zone);
+        if !believed {
+            reading.doubt = Some(Doubt::Contradicted {
+                others: in_words(&values),
+            });
+        }
+        let names = agrees
+            .iter()
+            .filter_map(|member| self.plan.readings.get(*member));
+        let names: Vec<&String> = names.collect();
+        let of = self.plan.readings.len();
+        reading
+            .extra
+            .insert("agreed".to_owned(), json!({"readings": names, "of": of}));
+        Some(reading)
+    }
+}
+
+/// What others say.
+fn in_words(values: &[f64]) -> String {
+    let each: Vec<String> = values.iter().map(|value| number(*value)).collect();
+    match each.is_empty() {
+        true => "nothing".to_owned(),
+        false => each.join(" and "),
+    }
+}
