@@ -229,6 +229,10 @@ fn redundant_readings_are_those_of_the_node_under_names_of_their_own() {
             "zone = \"boiler\"\nreadings = [\"shed t a\", \"shed t b\"]\nof = 1",
             "redundant.of: must be 2 to 2",
         ),
+        (
+            "zone = \"boiler\"\nreadings = [\"shed t a\", \"shed t b\"]\n[privacy]\nzones = [\"b\"]",
+            "shed t b is private and what it agrees on is not",
+        ),
     ] {
         let table = format!("[[redundant]]\nmetric = \"t\"\nagree_within = 1\n{table}\n");
         place.write("config.toml", &(devices.clone() + &table));

@@ -211,7 +211,7 @@ fn hold(
         keeper: &keeper,
     };
     let made = devices::make(&config.devices, &around)?;
-    super::config::redundant::check(&config.redundant, &made.sensors)?;
+    super::config::redundant::check(&config.redundant, &made.sensors, &config.models.labels)?;
     let mut actuators = more;
     actuators.extend(made.actuators);
     devices::not_twice(&actuators)?;

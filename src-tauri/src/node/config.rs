@@ -159,13 +159,22 @@ impl RawConfig {
         }
     }
 
-    /// The devices of a text that read, and everything in it that does not, in its order.
-    pub fn devices_of(text: &str, path: &str) -> (Vec<Configured>, Vec<ConfigError>) {
+    /// The devices of a text that read, the whole configuration if all of it does, and what in it does not, in its order.
+    pub fn devices_of(
+        text: &str,
+        path: &str,
+    ) -> (Vec<Configured>, Option<Config>, Vec<ConfigError>) {
         let (raw, devices, mut errors) = Self::read(text, path);
-        if errors.is_empty() {
-            errors.extend(raw.resolve(PathBuf::new()).err());
-        }
-        (devices, errors)
+        let resolved = errors.is_empty().then(|| raw.resolve(PathBuf::new()));
+        let config = match resolved {
+            Some(Ok(config)) => Some(config),
+            Some(Err(error)) => {
+                errors.push(error);
+                None
+            }
+            None => None,
+        };
+        (devices, config, errors)
     }
 
     fn read(text: &str, path: &str) -> (RawConfig, Vec<Configured>, Vec<ConfigError>) {

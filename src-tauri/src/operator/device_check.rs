@@ -11,15 +11,17 @@ use tokio::time::{Instant, sleep, timeout};
 use super::devices::{DeviceView, configured, place};
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::devices::{
-    Around, Carrier, Configured, DeviceError, DriverError, Keeper, Made, Sensor, SharedActuator,
-    make,
+    Around, Carrier, Configured, DeviceError, DriverError, Keeper, Made, Reading, Sensor,
+    SensorError, make,
 };
 use crate::adapters::paths::StateDir;
-use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{DEVICE_LOOK_MS, SENSOR_EVERY_MIN_MS};
+use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::capability::Capability;
 use crate::domain::gate::Gen1Command;
 use crate::domain::gate::command::Behind;
 use crate::node::RawConfig;
+use crate::node::config::redundant;
 use crate::node::credentials::Own;
 use crate::node::sensing::{Said, SensorHealth};
 
@@ -83,25 +85,31 @@ impl Bench {
 
     /// Every mistake in the text of a configuration, each with its file, line and key as far as they are known.
     pub fn mistakes(&self, text: &str, file: &Path) -> Vec<String> {
-        let (devices, errors) = RawConfig::devices_of(text, &file.display().to_string());
+        let (devices, config, errors) = RawConfig::devices_of(text, &file.display().to_string());
         let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for device in &devices {
             let made = self.make(std::slice::from_ref(device));
             all.extend(made.err().map(|e| e.to_string()));
         }
-        if all.is_empty() {
+        if let Some(config) = config.filter(|_| all.is_empty()) {
             // What is wrong only where they stand beside each other.
-            all.extend(self.make(&devices).err().map(|e| e.to_string()));
+            let made = self.make(&devices);
+            let sensors = made.map(|made| made.sensors);
+            let checked = sensors.and_then(|sensors| {
+                redundant::check(&config.redundant, &sensors, &config.models.labels)
+            });
+            all.extend(checked.err().map(|e| e.to_string()));
         }
         all
     }
 
-    /// The sensors and actuators of a configuration, of which nothing was asked yet.
+    /// The sensors of a configuration, of which nothing was asked yet.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn made(&self, devices: &[Configured]) -> Result<Made, String> {
-        self.make(devices).map_err(|e| e.to_string())
+    pub fn sensors(&self, devices: &[Configured]) -> Result<Vec<Box<dyn Sensor>>, String> {
+        let made = self.make(devices).map_err(|e| e.to_string())?;
+        Ok(made.sensors)
     }
 
     /// How a sensor is that was not asked yet.
@@ -179,22 +187,18 @@ impl Bench {
     /// # Errors
     /// What is wrong with the configuration.
     pub async fn try_all(&self, devices: &[Configured]) -> Result<Vec<DeviceView>, String> {
-        let Made {
-            actuators, sensors, ..
-        } = self.made(devices)?;
+        let mut made = self.make(devices).map_err(|e| e.to_string())?;
         let mut all = configured(devices);
-        let tried = self.look(sensors).await;
+        let sensors = std::mem::take(&mut made.sensors);
+        let limit = Duration::from_millis(DEVICE_LOOK_MS);
+        let (tried, positions) = tokio::join!(self.look(sensors), made.positions(limit));
         place(&mut all, tried.into_iter().map(|one| one.health).collect());
         for view in all.iter_mut().flat_map(|device| &mut device.actuators) {
-            let is = |a: &&SharedActuator| a.capability().as_str() == view.capability;
-            let Some(actuator) = actuators.iter().find(is) else {
-                continue;
-            };
-            let limit = Duration::from_millis(DEVICE_LOOK_MS);
-            match timeout(limit, actuator.state()).await {
-                Ok(Ok(state)) => view.position = Some(state.position),
-                Ok(Err(why)) => view.problem = Some(why.to_string()),
-                Err(_) => view.problem = Some("its driver did not say where it stands".to_owned()),
+            let is = |(target, _): &&(Capability, _)| target.as_str() == view.capability;
+            match positions.iter().find(is) {
+                Some((_, Ok(position))) => view.position = Some(position.clone()),
+                Some((_, Err(why))) => view.problem = Some(why.clone()),
+                None => {}
             }
         }
         Ok(all)
@@ -209,11 +213,7 @@ impl Sensor for Gone {
         &self.0
     }
 
-    fn read(
-        &mut self,
-        _: crate::domain::base::TimeMs,
-    ) -> Result<Vec<crate::adapters::devices::Reading>, crate::adapters::devices::SensorError> {
-        let why = "its driver panicked".to_owned();
-        Err(crate::adapters::devices::SensorError(why))
+    fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
+        Err(SensorError("its driver panicked".to_owned()))
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::time::timeout;
 use toml::Table;
 use toml::de::ValueDeserializer;
 
@@ -14,6 +17,7 @@ use super::{
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
+use crate::domain::capability::Capability;
 use crate::domain::policy::Offered;
 
 /// Every kind. A new one is a file or folder beside this one, a line here and its keys in
@@ -129,6 +133,21 @@ pub struct Made {
     pub actuators: Vec<SharedActuator>,
     /// What it measures.
     pub sensors: Vec<Box<dyn Sensor>>,
+}
+
+impl Made {
+    /// Where each actuator says that it is, all asked at the same time. Nothing is moved.
+    pub async fn positions(&self, limit: Duration) -> Vec<(Capability, Result<String, String>)> {
+        let each = self.actuators.iter().map(|actuator| async move {
+            let said = match timeout(limit, actuator.state()).await {
+                Ok(Ok(state)) => Ok(state.position),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("its driver did not say where it stands".to_owned()),
+            };
+            (actuator.capability().clone(), said)
+        });
+        join_all(each).await
+    }
 }
 
 /// Why a device cannot be used.

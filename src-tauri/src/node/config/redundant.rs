@@ -9,6 +9,7 @@ use crate::domain::base::limits::{
     SENSOR_EVERY_SEC_MAX,
 };
 use crate::domain::base::text::closest;
+use crate::domain::inference::route::Labels;
 use crate::domain::quality::Agreement;
 
 /// `[[redundant]]`.
@@ -110,7 +111,11 @@ fn one(raw: RawRedundant) -> Result<Redundant, ConfigError> {
 ///
 /// # Errors
 /// [`DeviceError::Config`] naming the table and the sensor.
-pub fn check(all: &[Redundant], sensors: &[Box<dyn Sensor>]) -> Result<(), DeviceError> {
+pub fn check(
+    all: &[Redundant],
+    sensors: &[Box<dyn Sensor>],
+    labels: &Labels,
+) -> Result<(), DeviceError> {
     let meters: Vec<_> = sensors
         .iter()
         .filter_map(|sensor| Some((sensor.name(), sensor.meter()?)))
@@ -137,6 +142,14 @@ pub fn check(all: &[Redundant], sensors: &[Box<dyn Sensor>]) -> Result<(), Devic
             };
             if !used.insert(name.clone()) {
                 return bad(format!("readings: {name} is named twice"));
+            }
+            let is_private = |zone, metric| labels.reading(zone, metric).is_private();
+            if is_private(meter.zone(), meter.metric())
+                && !is_private(one.zone.as_deref(), &one.metric)
+            {
+                return bad(format!(
+                    "{name} is private and what it agrees on is not; name that zone or metric in [privacy] too"
+                ));
             }
             let first = unit.get_or_insert_with(|| meter.unit().to_owned());
             if first != meter.unit() {

@@ -58,14 +58,13 @@ async fn list(ctx: &Context) -> Done {
 /// The devices of the configuration, of which nothing is asked.
 fn of_file(ctx: &Context) -> Result<Vec<DeviceView>, Failure> {
     let devices = config(&ctx.dir, RawConfig::default())?.devices;
-    let made = Bench::of(&ctx.dir).made(&devices).map_err(Failure::usage)?;
+    let sensors = Bench::of(&ctx.dir)
+        .sensors(&devices)
+        .map_err(Failure::usage)?;
     let mut all = configured(&devices);
     place(
         &mut all,
-        made.sensors
-            .iter()
-            .map(|s| Bench::health_of(&**s))
-            .collect(),
+        sensors.iter().map(|s| Bench::health_of(&**s)).collect(),
     );
     Ok(all)
 }
@@ -227,7 +226,7 @@ fn of(devices: Vec<DeviceView>) -> Vec<DeviceSensorView> {
 /// The sensors of this name or device, of which nothing was asked yet.
 fn named(ctx: &Context, bench: &Bench, name: &str) -> Result<Vec<Box<dyn Sensor>>, Failure> {
     let devices = config(&ctx.dir, RawConfig::default())?.devices;
-    let mut sensors = bench.made(&devices).map_err(Failure::usage)?.sensors;
+    let mut sensors = bench.sensors(&devices).map_err(Failure::usage)?;
     let device = |sensor: &dyn Sensor| {
         let meter = sensor.meter().map(|meter| meter.device().to_owned());
         meter.unwrap_or_else(|| sensor.name().to_owned())
