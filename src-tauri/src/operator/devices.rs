@@ -166,7 +166,7 @@ impl Door {
     /// Whatever the store says.
     pub async fn devices(&self) -> Answer<Vec<DeviceView>> {
         let mut all = configured(&self.context().config.devices);
-        place(&mut all, self.shared.sensors.list());
+        place(&mut all, self.handles.sensors.list());
         let own = self.actuators().await?;
         for view in all.iter_mut().flat_map(|device| &mut device.actuators) {
             let Some(known) = own.iter().find(|a| a.own && a.target == view.capability) else {
@@ -175,7 +175,7 @@ impl Door {
             view.position.clone_from(&known.position);
             view.problem.clone_from(&known.problem);
             if let Ok(target) = view.capability.parse()
-                && let Some(guard) = self.shared.guards.view(&target)
+                && let Some(guard) = self.handles.guards.view(&target)
             {
                 view.safe = Some(guard.safe);
                 view.running = guard.running;
@@ -190,7 +190,7 @@ impl Door {
     /// # Errors
     /// If there is no such sensor.
     pub async fn look_at_device(&self, look: &DeviceLook) -> Answer<DeviceSensorView> {
-        let sensors = &self.shared.sensors;
+        let sensors = &self.handles.sensors;
         let Some(mut looks) = sensors.look(&look.sensor) else {
             let names = sensors.list().into_iter().map(|health| health.name);
             return Err(Refusal::new(
