@@ -253,7 +253,7 @@ pub struct ModelState {
     pub local: bool,
     /// Whether it may see private data.
     pub sees_private: bool,
-    /// Its usage today.
+    /// What it has used today.
     pub spent: Spent,
     /// Most tokens a day, where there is a limit.
     pub tokens_per_day: Option<u64>,
