@@ -16,7 +16,7 @@ const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that say how, where and by what proof the safe state is reached: a table in which one of them does not
 /// read has no certain way there.
-const NEEDED: [&str; 29] = [
+const NEEDED: [&str; 30] = [
     "capability",
     "safe",
     "operation",
@@ -46,6 +46,7 @@ const NEEDED: [&str; 29] = [
     "method",
     "path",
     "body",
+    "text",
 ];
 
 /// The tables of an actuator in which everything is needed.

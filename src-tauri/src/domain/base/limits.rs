@@ -494,6 +494,12 @@ pub const REDUNDANT_WITHIN_SEC: u64 = 120;
 pub const DEVICE_LOOK_MS: u64 = 6_000;
 /// How long a sensor that sends by itself and failed is not listened to.
 pub const SENSOR_DEAF_MS: u64 = 1_000;
+/// Longest text that an actuator writes into a file, in bytes.
+pub const FILE_TEXT_MAX_BYTES: usize = 4_096;
+/// How long a file may take to be written or read for an actuator, and its state to be the safe one, in milliseconds.
+pub const FILE_WRITE_MS: u64 = 2_000;
+/// How often the state of an actuator that a file moves is read until it is safe, in milliseconds.
+pub const FILE_SAFE_LOOK_MS: u64 = 50;
 /// Most bytes of a file that a reading is taken from.
 pub const FILE_READING_MAX_BYTES: usize = 65_536;
 /// Most bytes of what says how the twins of a folder behave.

@@ -1,5 +1,7 @@
-//! Readings from files: what a kernel shows under `/sys` and `/proc` (temperatures, power rails, converters), and what
-//! another program writes.
+//! Files of this machine: readings of what a kernel shows under `/sys` and `/proc` (temperatures, power rails, converters) or
+//! another program writes, and actuators that are moved by writing into one (`actuator.rs`).
+
+mod actuator;
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -9,15 +11,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Deserialize;
 use toml::Table;
 
-use super::config::{KindKey, interval, settings};
-use super::point::{Meter, Point, distinct};
-use super::registry::{Around, Kind, Made, Settings};
-use super::rescue::Ground;
-use super::value::{check_pointer, number};
-use super::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
+use self::actuator::Moved;
 use crate::adapters::clock::SharedClock;
+use crate::adapters::devices::config::{KindKey, interval, offered, settings};
+use crate::adapters::devices::point::{Meter, Point, distinct};
+use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::rescue::Ground;
+use crate::adapters::devices::value::{check_pointer, number};
+use crate::adapters::devices::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::FILE_READING_MAX_BYTES;
+use crate::domain::policy::Offered;
 use crate::domain::quality::Doubt;
 
 /// By how much a file may be newer than the clock says before nothing is known of its age, in milliseconds: clocks of file
@@ -43,7 +47,11 @@ struct Files {
     /// How often the files are read, in milliseconds.
     every_ms: Option<u64>,
     /// What is read.
+    #[serde(default)]
     reading: Vec<Point<Place>>,
+    /// What is moved.
+    #[serde(default)]
+    actuator: Vec<Moved>,
 }
 
 /// Where a value is.
@@ -61,7 +69,25 @@ impl Settings for Files {
         &self.name
     }
 
+    fn offers(&self) -> Vec<Offered> {
+        let each = self.actuator.iter().flat_map(|moved| {
+            let names = moved.operation.iter().map(|o| &o.name);
+            offered(&moved.capability, names, false)
+        });
+        each.collect()
+    }
+
+    fn told(&self) -> Vec<(String, String)> {
+        self.actuator.iter().flat_map(Moved::told).collect()
+    }
+
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
+        if self.reading.is_empty() && self.actuator.is_empty() {
+            let why = "it has neither a reading nor an actuator";
+            return Err(DeviceError::Config(why.to_owned()));
+        }
+        let actuators = self.actuator.iter().map(Moved::driver);
+        let actuators = actuators.collect::<Result<_, _>>()?;
         distinct(self.reading.iter().map(|point| &point.measured))?;
         let every = interval(self.every_ms)?;
         let sensors = self.reading.iter().map(|point| {
@@ -84,14 +110,14 @@ impl Settings for Files {
             Ok(Box::new(sensor) as Box<dyn Sensor>)
         });
         Ok(Made {
-            actuators: Vec::new(),
+            actuators,
             sensors: sensors.collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn rescue(_: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
-    Ok(Vec::new())
+fn rescue(table: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(actuator::rescue(table))
 }
 
 /// Reads one file.

@@ -1,0 +1,470 @@
+//! Actuators that are moved by writing into a file of this machine, as the kernel shows relays, pins and lamps under `/sys`:
+//! an operation is a fixed text for one file, written once. It is safe when its state reads so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+use toml::{Table, Value};
+
+use super::content;
+use crate::adapters::devices::config::actuator;
+use crate::adapters::devices::template::filled;
+use crate::adapters::devices::value::{check_pointer, word};
+use crate::adapters::devices::{
+    Actuator, DeviceError, DriverError, Position, SharedActuator, unknown,
+};
+use crate::domain::base::Digest;
+use crate::domain::base::limits::{FILE_SAFE_LOOK_MS, FILE_TEXT_MAX_BYTES, FILE_WRITE_MS};
+use crate::domain::base::text::one_line;
+use crate::domain::capability::Capability;
+use crate::domain::gate::Act;
+
+/// Characters of a state that are shown.
+const STATE_SHOWN: usize = 40;
+
+/// An actuator as the configuration has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Moved {
+    /// What it is called, for example `actuator:pump:p1`.
+    pub capability: String,
+    /// The operation that is its safe state.
+    safe: String,
+    /// Where it says its state; without it the file that the safe operation writes is read back.
+    state: Option<State>,
+    /// What it can do.
+    pub operation: Vec<Operation>,
+}
+
+/// Where an actuator says its state, and what it says in its safe state.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    path: PathBuf,
+    json: Option<String>,
+    safe: String,
+}
+
+/// One operation: a text and the file that it is written into.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operation {
+    pub name: String,
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl Moved {
+    /// What its operations that move write, and where.
+    pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let moving = self.operation.iter().filter(|o| o.name != self.safe);
+        moving.map(|o| {
+            let what = format!("{:?} in {}", o.text, o.path.display());
+            (what, self.capability.clone())
+        })
+    }
+
+    /// The driver, if this is all right.
+    pub(super) fn driver(&self) -> Result<SharedActuator, DeviceError> {
+        let made = self.checked();
+        let bad = |why| DeviceError::Config(format!("actuator {}: {why}", self.capability));
+        Ok(Arc::new(made.map_err(bad)?))
+    }
+
+    fn checked(&self) -> Result<FileDriver, String> {
+        let names = self.operation.iter().map(|o| &o.name);
+        let capability = actuator(&self.capability, names).map_err(|e| e.to_string())?;
+        let mut operations = BTreeMap::new();
+        for operation in &self.operation {
+            let name = &operation.name;
+            let bad = |why: String| format!("operation {name}: {why}");
+            absolute(&operation.path).map_err(bad)?;
+            if operation.text.is_empty() || operation.text.len() > FILE_TEXT_MAX_BYTES {
+                return Err(bad(format!(
+                    "text: must have 1 to {FILE_TEXT_MAX_BYTES} bytes"
+                )));
+            }
+            if operations.insert(name.clone(), operation.clone()).is_some() {
+                return Err(bad("listed twice".to_owned()));
+            }
+        }
+        let Some(safe) = operations.get(&self.safe).cloned() else {
+            return Err(format!(
+                "safe = {:?} must be one of its operations",
+                self.safe
+            ));
+        };
+        let state = match &self.state {
+            Some(state) => {
+                absolute(&state.path).map_err(|why| format!("state.{why}"))?;
+                check_pointer(state.json.as_deref().unwrap_or_default())
+                    .map_err(|why| format!("state.{why}"))?;
+                state.clone()
+            }
+            None => State {
+                path: safe.path.clone(),
+                json: None,
+                safe: safe.text.clone(),
+            },
+        };
+        Ok(FileDriver {
+            capability,
+            operations,
+            safe,
+            state,
+            work: Arc::default(),
+            last: Mutex::default(),
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<(), String> {
+    match path.is_absolute() {
+        true => Ok(()),
+        false => Err(format!("path: {} must be an absolute path", path.display())),
+    }
+}
+
+/// See the module.
+struct FileDriver {
+    capability: Capability,
+    operations: BTreeMap<String, Operation>,
+    safe: Operation,
+    state: State,
+    /// Held by what is being written: nothing is written beside it, and nothing that was called off comes later.
+    work: Arc<tokio::sync::Mutex<()>>,
+    last: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for FileDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileDriver({})", self.capability)
+    }
+}
+
+/// Writes a text into a file that is there, at once. A link in its place is not followed, and a pipe or a device is not
+/// written; what it was before is not kept.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY
+        | OFlags::TRUNC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    // A pipe with a reader would open, and be looked at then.
+    plain(path)?;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    match file.write(text.as_bytes())? {
+        all if all == text.len() => Ok(()),
+        _ => Err(io::Error::other("it took a part of the text")),
+    }
+}
+
+/// Whether a file is one that is written.
+fn plain(path: &Path) -> io::Result<()> {
+    let about = std::fs::symlink_metadata(path)?;
+    match (about.is_symlink(), about.is_file()) {
+        (true, _) => Err(io::Error::other(
+            "it is a link; write the file that it leads to",
+        )),
+        (_, false) => Err(io::Error::other("it is no regular file")),
+        _ => Ok(()),
+    }
+}
+
+impl FileDriver {
+    fn is_after(&self, what: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(what.to_owned());
+    }
+
+    /// Writes on a thread that may block. Dropped before its turn, nothing is written; after it, whoever writes next waits
+    /// for its end.
+    async fn tell(&self, path: &Path, text: String) -> Result<(), DriverError> {
+        let shown = path.display().to_string();
+        let limit = Duration::from_millis(FILE_WRITE_MS);
+        let turn = timeout(limit, self.work.clone().lock_owned()).await;
+        let turn = turn
+            .map_err(|_| DriverError::Failed("what was written before has not ended".to_owned()))?;
+        let path = path.to_owned();
+        let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            write(&path, &text)
+        });
+        match timeout(limit, writing).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(DriverError::Failed(format!("{shown}: {error}"))),
+            Ok(Err(error)) => Err(DriverError::Unanswered(format!("{shown}: {error}"))),
+            Err(_) => Err(DriverError::Unanswered(format!(
+                "{shown} took no text within {FILE_WRITE_MS} ms"
+            ))),
+        }
+    }
+
+    async fn start(&self, act: Act) -> Result<(), DriverError> {
+        let action = act.action();
+        let operation = self.operations.get(&action.operation);
+        let operation = operation.ok_or_else(|| unknown(self, &action.operation))?;
+        let [text] = filled([&operation.text], &action.params).map_err(DriverError::Failed)?;
+        self.is_after(&operation.name);
+        self.tell(&operation.path, text).await
+    }
+
+    /// What it says of itself.
+    async fn said(&self) -> Result<String, String> {
+        let state = self.state.clone();
+        let shown = state.path.display().to_string();
+        let reading = tokio::task::spawn_blocking(move || {
+            let (text, _) = content(&state.path).map_err(|e| e.to_string())?;
+            let said = word(&text, state.json.as_deref());
+            said.ok_or_else(|| "it says nothing that is read".to_owned())
+        });
+        match timeout(Duration::from_millis(FILE_WRITE_MS), reading).await {
+            Ok(Ok(said)) => said.map_err(|why| format!("{shown}: {why}")),
+            Ok(Err(error)) => Err(format!("{shown}: {error}")),
+            Err(_) => Err(format!("{shown} does not read")),
+        }
+    }
+
+    async fn secure(&self) -> Result<(), DriverError> {
+        self.tell(&self.safe.path, self.safe.text.clone()).await?;
+        let safe = self.state.safe.trim();
+        let reads = async {
+            loop {
+                match self.said().await {
+                    Ok(said) if said == safe => return Ok(()),
+                    Ok(_) => sleep(Duration::from_millis(FILE_SAFE_LOOK_MS)).await,
+                    Err(why) => return Err(DriverError::Failed(why)),
+                }
+            }
+        };
+        let limit = Duration::from_millis(FILE_WRITE_MS);
+        let path = self.state.path.display();
+        let late = |_| DriverError::Failed(format!("{path} did not say {safe:?}"));
+        timeout(limit, reads).await.map_err(late)??;
+        self.is_after(&self.safe.name);
+        Ok(())
+    }
+}
+
+impl Actuator for FileDriver {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn operations(&self) -> Vec<String> {
+        self.operations.keys().cloned().collect()
+    }
+
+    fn safe_way(&self) -> Option<Digest> {
+        let told = serde_json::to_vec(&(&self.safe.path, &self.safe.text)).ok()?;
+        Some(Digest::of(&[&told]))
+    }
+
+    fn arm<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        async move {
+            let path = self.safe.path.clone();
+            let looked = tokio::task::spawn_blocking(move || plain(&path)).await;
+            let looked = looked.map_err(io::Error::other).flatten();
+            let shown = self.safe.path.display();
+            looked.map_err(|e| DriverError::Failed(format!("{shown}: {e}")))
+        }
+        .boxed()
+    }
+
+    fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
+        self.start(act).boxed()
+    }
+
+    fn make_safe<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.secure().boxed()
+    }
+
+    fn safe_limit(&self) -> Duration {
+        Duration::from_millis(3 * FILE_WRITE_MS + 500)
+    }
+
+    fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
+        async move {
+            let said = self.said().await.map_err(DriverError::Failed)?;
+            Ok(Position {
+                position: one_line(&said, STATE_SHOWN),
+            })
+        }
+        .boxed()
+    }
+}
+
+/// The actuators with their safe operations alone, those of which that is certain.
+pub(super) fn rescue(table: &Table) -> Vec<SharedActuator> {
+    let all = table.get("actuator");
+    let many = all.and_then(Value::as_array).into_iter().flatten();
+    let one = all.filter(|value| value.is_table());
+    let found = many.chain(one).filter_map(Value::as_table);
+    let certain = found.filter_map(|table| {
+        let made = safe_half(table).and_then(|moved| moved.driver().map_err(|e| e.to_string()));
+        made.inspect_err(|why| {
+            let name = table.get("capability").map(ToString::to_string);
+            let name = name.unwrap_or_else(|| "an actuator".to_owned());
+            tracing::error!("{name} stays as it is: its way to the safe state is not known: {why}");
+        })
+        .ok()
+    });
+    certain.collect()
+}
+
+/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+fn safe_half(table: &Table) -> Result<Moved, String> {
+    let text = |table: &Table, key: &str| {
+        let found = table.get(key).and_then(Value::as_str);
+        let found = found.filter(|text| !text.contains('\u{fffd}'));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("there is no {key} that reads"))
+    };
+    let safe = text(table, "safe")?;
+    let all = table.get("operation");
+    let many = all.and_then(Value::as_array).into_iter().flatten();
+    let one = all.filter(|value| value.is_table());
+    let all = many.chain(one).filter_map(Value::as_table);
+    let named = |table: &&Table| table.get("name").and_then(Value::as_str) == Some(&safe);
+    let mut fit = all.filter(named);
+    let (Some(operation), None) = (fit.next(), fit.next()) else {
+        return Err(format!("there is not one operation {safe:?}"));
+    };
+    let state = match table.get("state").cloned() {
+        // What proves the safe state is needed.
+        Some(state) => Some(
+            state
+                .try_into()
+                .map_err(|_| "its state does not read".to_owned())?,
+        ),
+        None => None,
+    };
+    Ok(Moved {
+        capability: text(table, "capability")?,
+        state,
+        operation: vec![Operation {
+            name: safe.clone(),
+            path: text(operation, "path")?.into(),
+            text: text(operation, "text")?,
+        }],
+        safe,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+    use crate::adapters::devices::exec::tests::act;
+
+    fn relay(dir: &Path, more: &str) -> FileDriver {
+        let path = dir.join("value");
+        let path = path.display();
+        let text = format!(
+            "capability = \"actuator:relay:1\"\nsafe = \"close\"\n{more}\n\
+             [[operation]]\nname = \"open\"\npath = \"{path}\"\ntext = \"1\"\n\
+             [[operation]]\nname = \"close\"\npath = \"{path}\"\ntext = \"0\"\n"
+        );
+        toml::from_str::<Moved>(&text).unwrap().checked().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_text_is_written_once_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = dir.path().join("value");
+        fs::write(&value, "something long\n").unwrap();
+        let relay = relay(dir.path(), "");
+        relay.make_safe("job").await.unwrap();
+        relay.arm("job").await.unwrap();
+        relay.act(act(&relay, "open", "job")).await.unwrap();
+        assert_eq!(fs::read_to_string(&value).unwrap(), "1");
+        assert_eq!(relay.state().await.unwrap().position, "1");
+        relay.make_safe("job").await.unwrap();
+        relay.make_safe("job").await.unwrap();
+        assert_eq!(fs::read_to_string(&value).unwrap(), "0");
+        let unknown = relay.act(act(&relay, "explode", "job")).await.unwrap_err();
+        assert!(
+            unknown.to_string().contains("it has close, open"),
+            "{unknown}"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_link_pipe_or_new_file_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = dir.path().join("value");
+        let relay = relay(dir.path(), "");
+        let other = dir.path().join("other");
+        fs::write(&other, "keep").unwrap();
+        let refused = async |why: &str| {
+            for told in [
+                relay.make_safe("job").await,
+                relay.arm("job").await,
+                relay.act(act(&relay, "open", "job")).await,
+            ] {
+                let told = told.unwrap_err();
+                assert!(matches!(told, DriverError::Failed(_)), "{told}");
+                assert!(told.to_string().contains(why), "{told}");
+            }
+        };
+        refused("No such file").await;
+        assert!(!value.exists());
+        std::os::unix::fs::symlink(&other, &value).unwrap();
+        refused("it is a link").await;
+        assert_eq!(fs::read_to_string(&other).unwrap(), "keep");
+        fs::remove_file(&value).unwrap();
+        fs::create_dir(&value).unwrap();
+        refused("it is no regular file").await;
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_does_not_say_that_it_is_safe_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("value"), "0").unwrap();
+        let state = dir.path().join("state");
+        fs::write(&state, "{\"on\":true}").unwrap();
+        let state = format!(
+            "state = {{ path = \"{}\", json = \"/on\", safe = \"false\" }}",
+            state.display()
+        );
+        let relay = relay(dir.path(), &state);
+        let why = relay.make_safe("job").await.unwrap_err().to_string();
+        assert!(why.ends_with("/state did not say \"false\""), "{why}");
+        fs::write(dir.path().join("state"), "{\"on\":false}").unwrap();
+        relay.make_safe("job").await.unwrap();
+    }
+
+    #[test]
+    fn a_damaged_table_gives_the_way_to_the_safe_state_or_none() {
+        let good = "[[actuator]]\ncapability = \"actuator:relay:1\"\nsafe = \"close\"\n\
+                    [[actuator.operation]]\nname = \"close\"\npath = \"/x\"\ntext = \"0\"\n";
+        let found = |text: &str| rescue(&toml::from_str(text).unwrap()).len();
+        assert_eq!(found(good), 1);
+        assert_eq!(found(&good.replace("safe", "every = 3\nsafe")), 1);
+        for (before, after) in [
+            ("path = \"/x\"", "path = 3"),
+            ("text = \"0\"", "text = \"\u{fffd}\""),
+            ("safe = \"close\"", "safe = \"stop\""),
+            ("safe = \"close\"", "safe = \"close\"\nstate = { path = 3 }"),
+        ] {
+            assert_eq!(found(&good.replacen(before, after, 1)), 0, "{after}");
+        }
+    }
+}
