@@ -4930,7 +4930,7 @@ export interface components {
             seen: components["schemas"]["Seen"];
             /** @description Whether it may see private data. */
             seesPrivate: boolean;
-            /** @description What it has used today. */
+            /** @description Its usage today. */
             spent: components["schemas"]["Spent"];
             /**
              * Format: int64
