@@ -4930,7 +4930,7 @@ export interface components {
             seen: components["schemas"]["Seen"];
             /** @description Whether it may see private data. */
             seesPrivate: boolean;
-            /** @description Its usage today. */
+            /** @description What it has used today. */
             spent: components["schemas"]["Spent"];
             /**
              * Format: int64
