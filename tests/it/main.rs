@@ -82,6 +82,8 @@ mod schedules;
 mod sensing;
 mod shares;
 mod standing;
+mod standing_approvals;
+mod standing_lies;
 mod starting;
 mod timetables;
 mod topology;

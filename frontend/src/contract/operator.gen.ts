@@ -48,6 +48,198 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Standing approvals of this executor and of those that are linked now.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalsView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Take a standing approval, which a person has signed, to the executor that it names.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SignedStanding"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/approvals/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a person's signed word that a standing approval ends to its executor.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SignedStandingEnd"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/approvals/{id}/void": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a standing approval of this executor, as its administrator.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["Why"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/audit": {
         parameters: {
             query?: never;
@@ -189,6 +381,110 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/console/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a standing approval with the passphrase of the person's key at this node.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["StandingRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/console/approvals/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a standing approval with the passphrase of the person's key at this node.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["StandingEndRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ApprovalView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -4118,6 +4414,78 @@ export interface components {
          * @enum {string}
          */
         Answerer: "model" | "rules";
+        /** @description A standing approval as its executor knows it. */
+        ApprovalView: {
+            /** @description Whose wishes begin by it. */
+            askers: components["schemas"]["Requester"][];
+            /** @description The executor at which it counts. */
+            executor: string;
+            /** @description That device's name, where known. */
+            executorName?: string | null;
+            /**
+             * Format: int64
+             * @description When it was given, in milliseconds since 1970.
+             */
+            givenAt: number;
+            /** @description Its id: the hash of what was signed. */
+            id: string;
+            /** @description That person's name, as the executor knows it. */
+            name?: string | null;
+            /** @description What the person said about it. */
+            note?: string | null;
+            /** @description What it does. */
+            operation: string;
+            /** @description The key of whoever gave it. */
+            operatorId: string;
+            /** @description Its parameters by name: `{"is": value}` or `{"min": least, "max": most}`. */
+            params: unknown;
+            /**
+             * Format: int64
+             * @description The longest that one use may run, in milliseconds.
+             */
+            runMaxMs: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["StandingState"];
+            /** @description What it approves, in words. */
+            summary: string;
+            /** @description The actuator. */
+            target: string;
+            /**
+             * Format: int32
+             * @description How often it was used.
+             */
+            used: number;
+            /** @description What began by it. */
+            uses: components["schemas"]["StandingUsed"][];
+            /**
+             * Format: int32
+             * @description How often it may be used.
+             */
+            usesMax: number;
+            /**
+             * Format: int64
+             * @description From when it counts, in milliseconds since 1970.
+             */
+            validFrom: number;
+            /**
+             * Format: int64
+             * @description Until when it counts, in milliseconds since 1970.
+             */
+            validUntil: number;
+            /** @description Why it does not count. */
+            why?: string | null;
+        };
+        /** @description What a client needs to sign a standing approval, beside what the person says. */
+        ApprovalsView: {
+            /** @description What was given to this executor and to those that are linked now. */
+            list: components["schemas"]["ApprovalView"][];
+            /** @description The mesh, which a standing approval names. */
+            meshId: string;
+            /** @description This node. */
+            own: string;
+            /** @description Executors that were asked and did not answer, or are of an earlier version. */
+            unknown: string[];
+        };
         /** @description A question to the planner of a node. */
         AskRequest: {
             /** @description The conversation that it goes on with, from an earlier answer; a new one begins where absent. */
@@ -5487,6 +5855,7 @@ export interface components {
             record: string;
             /** @description The executor's signature. */
             signature: string;
+            standing?: components["schemas"]["StandingUseView"] | null;
         };
         /** @description A proposal with its state. `id` to `evidence` are a contract with other programs. */
         ProposalView: {
@@ -5816,6 +6185,48 @@ export interface components {
             /** @description Ed25519, base64url without padding. */
             signature: string;
         };
+        SignedStanding: {
+            approval: {
+                /** @description In this order. */
+                askers: ("rules" | "person")[];
+                executor: string;
+                /** Format: int64 */
+                givenAt: number;
+                meshId: string;
+                nonce: string;
+                note?: string;
+                operation: string;
+                operatorId: string;
+                /** @description By name: {"is": value} or {"min": least, "max": most}. */
+                params: Record<string, unknown>;
+                /** Format: int64 */
+                runMaxMs: number;
+                target: string;
+                /** Format: int64 */
+                usesMax: number;
+                /** Format: int64 */
+                validFrom: number;
+                /** Format: int64 */
+                validUntil: number;
+                /** @enum {integer} */
+                version: 1;
+            };
+            /** @description Ed25519, base64url without padding. */
+            signature: string;
+        };
+        SignedStandingEnd: {
+            end: {
+                approval: string;
+                /** Format: int64 */
+                endedAt: number;
+                executor: string;
+                meshId: string;
+                note?: string;
+                operatorId: string;
+            };
+            /** @description Ed25519, base64url without padding. */
+            signature: string;
+        };
         /** @description Something that stands in a site. */
         SiteAsset: {
             /** @description The actuator it is. */
@@ -6003,6 +6414,88 @@ export interface components {
             required: number;
             /** @description Its status now. */
             status: components["schemas"]["Status"];
+        };
+        /** @description A standing approval that a person ends from a browser or the window. Never shown: it holds a passphrase. */
+        StandingEndRequest: {
+            /** @description The executor, a device id. */
+            executor: string;
+            /** @description The standing approval. */
+            id: string;
+            /** @description What the person says about it. */
+            note?: string | null;
+            /** @description The passphrase of the person's key at this node. */
+            passphrase?: string | null;
+        };
+        /** @description A standing approval that a person gives from a browser or the window. Never shown: it holds a passphrase. */
+        StandingRequest: {
+            /** @description Whose wishes begin by it. */
+            askers: components["schemas"]["Requester"][];
+            /** @description The executor, a device id. */
+            executor: string;
+            /** @description What the person says about it. */
+            note?: string | null;
+            /** @description What it does. */
+            operation: string;
+            /** @description Its parameters by name: `{"is": value}` or `{"min": least, "max": most}`; an action has each of these and no other. */
+            params?: Record<string, unknown>;
+            /** @description The passphrase of the person's key at this node. */
+            passphrase?: string | null;
+            /**
+             * Format: int64
+             * @description The longest that one use may run, in milliseconds.
+             */
+            runMaxMs: number;
+            /** @description The actuator. */
+            target: string;
+            /**
+             * Format: int32
+             * @description How often it may be used.
+             */
+            usesMax: number;
+            /**
+             * Format: int64
+             * @description From when it counts, in milliseconds since 1970; now where it is left out.
+             */
+            validFrom?: number | null;
+            /**
+             * Format: int64
+             * @description Until when it counts, in milliseconds since 1970.
+             */
+            validUntil: number;
+        };
+        /**
+         * @description Where a standing approval stands.
+         * @enum {string}
+         */
+        StandingState: "later" | "counts" | "held" | "ended";
+        /** @description A use of a standing approval. */
+        StandingUseView: {
+            /** @description The standing approval. */
+            id: string;
+            /** @description That person's name, where known. */
+            name?: string | null;
+            /**
+             * Format: int32
+             * @description How many there may be.
+             */
+            of: number;
+            /** @description The key of whoever gave it. */
+            operatorId: string;
+            /**
+             * Format: int32
+             * @description Which use it was, from 1.
+             */
+            use: number;
+        };
+        /** @description A use of a standing approval. */
+        StandingUsed: {
+            /**
+             * Format: int64
+             * @description When, in milliseconds since 1970.
+             */
+            at: number;
+            /** @description The proposal that began by it. */
+            proposalId: string;
         };
         /** @description A standing question. */
         StandingView: {

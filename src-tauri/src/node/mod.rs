@@ -186,6 +186,8 @@ impl Node {
         handles.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(handles.executor.clone());
         handles.tasks.essential("expiry", expiry);
+        let standing = proposals::standing_approvals::tidy(handles.executor.clone());
+        handles.tasks.essential("standing approvals", standing);
         let latching = (handles.peers.watch_unreached(), handles.running.latching());
         let executor = handles.executor.clone();
         let latched = move || executor.running.latched().is_some();

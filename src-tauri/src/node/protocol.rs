@@ -4,6 +4,7 @@
 //! table of functions, so `__proto__` and `toString` are just unknown methods.
 
 mod handle;
+mod standing;
 
 use serde_json::{Map, Value, json};
 
@@ -61,7 +62,7 @@ pub(super) async fn answer(
     method: &str,
     params: Map<String, Value>,
 ) -> Reply {
-    if ["proposals.", "estop."]
+    if ["proposals.", "approvals.", "estop."]
         .iter()
         .any(|part| method.starts_with(part))
     {
@@ -122,6 +123,9 @@ pub(super) async fn answer(
             Ok(()) => decide(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
+        method if standing::is_one(method) => standing::answer(protocol, link, method, params)
+            .await
+            .map(Reply::Ok),
         checks::CHECKS => match need(protocol, link, Grant::Read) {
             Ok(()) => look(protocol, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),

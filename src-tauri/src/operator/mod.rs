@@ -30,6 +30,7 @@ pub mod registry;
 pub mod routes;
 pub mod series;
 pub mod shares;
+pub mod standing_approvals;
 pub mod stopping;
 pub mod topology;
 mod trace;

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use super::dto::{FrameView, ProposalRecordView, ProposalView, TraceView};
+use super::dto::{FrameView, ProposalRecordView, ProposalView, StandingUseView, TraceView};
 use super::queries::{FrameQuery, ProposalQuery, bounded};
 use super::views::{proposal_view, record_of};
 use super::{Answer, Door, trace};
 use crate::adapters::store::proposals::{Found, ProposalRow};
-use crate::adapters::store::{approvals, audit, proposals};
+use crate::adapters::store::{
+    StoreError, approvals, audit, operators, proposals, standing_approvals,
+};
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::wire::FrameKind;
@@ -114,9 +116,21 @@ impl Door {
             Refusal::new(Code::UntrustedPeer, "the executor of this proposal is not trusted here, so its record cannot be checked")
         })?;
         let id = row.id.clone();
-        let decisions = self
-            .read("decisions", move |c| approvals::of(c, &id))
-            .await?;
+        let read = self.read("decisions", move |c| {
+            let standing = standing_approvals::used_by(c, &id)?;
+            let standing = standing.map(|(used, by)| {
+                let known = operators::get(c, &by)?;
+                Ok::<_, StoreError>(StandingUseView {
+                    id: used.id.to_hex(),
+                    operator_id: by.as_str().to_owned(),
+                    name: known.map(|known| known.signed.record.name),
+                    number: used.number,
+                    of: used.of,
+                })
+            });
+            Ok((approvals::of(c, &id)?, standing.transpose()?))
+        });
+        let (decisions, standing) = read.await?;
         Ok(ProposalRecordView {
             proposal,
             record: row.record,
@@ -126,6 +140,7 @@ impl Door {
                 .iter()
                 .filter_map(|d| serde_json::to_value(d).ok())
                 .collect(),
+            standing,
         })
     }
 

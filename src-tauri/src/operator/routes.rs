@@ -26,16 +26,18 @@ use super::models::{
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
 use super::series::SeriesView;
+use super::standing_approvals::{ApprovalsView, StandingEndRequest, StandingRequest};
 use super::stopping::StopView;
 use super::topology::TopologyView;
 use super::twin::TwinView;
-use crate::domain::gate::SignedDecision;
+use crate::domain::gate::{SignedDecision, SignedStanding, SignedStandingEnd};
 use crate::domain::policy::TestResult;
 use crate::node::naming::Names;
 use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
+use crate::node::proposals::standing_approvals::ApprovalView;
 
 /// How a route is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,6 +228,14 @@ routes! {
     PROPOSAL_WITHDRAW: Post "/proposals/{id}/withdraw", Operate, Why => Standing;
     /// Stop its running action: the actuator goes to its safe state, and the answer says whether it has.
     PROPOSAL_STOP: Post "/proposals/{id}/stop", Operate, () => StopView;
+    /// Standing approvals of this executor and of those that are linked now.
+    STANDING: Get "/approvals", Read, () => ApprovalsView;
+    /// Take a standing approval, which a person has signed, to the executor that it names.
+    STANDING_GIVE: Post "/approvals", Operate, SignedStanding => ApprovalView;
+    /// Take a person's signed word that a standing approval ends to its executor.
+    STANDING_END: Post "/approvals/{id}/end", Operate, SignedStandingEnd => ApprovalView;
+    /// End a standing approval of this executor, as its administrator.
+    STANDING_VOID: Post "/approvals/{id}/void", Admin, Why => ApprovalView;
     /// Drafts of this node.
     DRAFTS: Get "/drafts", Read, () => Vec<DraftView>;
     /// Ask for an action.
@@ -288,6 +298,10 @@ routes! {
     CONSOLE_LINK: Post "/console/link", Read, LinkRequest => LinkView;
     /// Decide a proposal with the passphrase of the person's key at this node.
     CONSOLE_DECIDE: Post "/console/decide", Operate, DecideRequest => Standing;
+    /// Give a standing approval with the passphrase of the person's key at this node.
+    CONSOLE_STANDING: Post "/console/approvals", Operate, StandingRequest => ApprovalView;
+    /// End a standing approval with the passphrase of the person's key at this node.
+    CONSOLE_STANDING_END: Post "/console/approvals/end", Operate, StandingEndRequest => ApprovalView;
     /// Whether the emergency stop is latched at this node.
     ESTOP: Get "/estop", Read, () => EstopView;
     /// Emergency stop: every executor that can be reached goes to its safe states and latches.

@@ -172,6 +172,7 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
             text("operatorId"),
             format!("refused, {}: {}", text("code"), text("message")),
         ),
+        "standing.used" => ("decision", text("by"), "approved ahead of time".to_owned()),
         "proposal.executing" => {
             let device = entry
                 .get("device")

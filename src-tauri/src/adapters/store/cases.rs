@@ -2,10 +2,10 @@
 //! written here, inside one transaction of the caller's. Nothing else lets one of ours begin.
 
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::proposals::{self, ProposalRow};
-use super::{StoreError, approvals, runs};
+use super::{StoreError, approvals, runs, standing_approvals};
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::Outcome;
@@ -92,6 +92,11 @@ fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), Store
             approvals::mark_used(conn, signed, None, with.now)?;
             approvals::put(conn, signed, with.now)?;
             (with.audit)(*kind, &signed.decision.proposal_id, detail.clone())
+        }
+        Write::StandingUse { id, used, by } => {
+            standing_approvals::count_use(conn, used, id, with.now)?;
+            let detail = json!({"approval": used.id, "use": used.number, "of": used.of, "by": by});
+            (with.audit)(AuditKind::StandingUsed, id, detail)
         }
         Write::Noticed(id) => proposals::decided_about(conn, id, with.now),
         Write::Run {

@@ -37,6 +37,7 @@ mod row;
 pub mod runs;
 pub mod series;
 pub mod shares;
+pub mod standing_approvals;
 pub mod trust;
 pub mod usage;
 mod vitals;

@@ -44,12 +44,12 @@ pub fn of_grant(grant: Grant) -> Words {
             de: "Meldet falsche Messwerte, die als T1 zählen: zu schwach, wo eine Regel T2 verlangt.",
         },
         Grant::Observe(Tier::T3) => Words {
-            en: "Reports false readings, which count as T3: they can start whatever L1 rules let its readings start, and open or close interlocks that stand on them.",
-            de: "Meldet falsche Messwerte, die als T3 zählen: Sie können auslösen, was L1-Regeln auf seine Messwerte hin erlauben, und Verriegelungen öffnen oder schließen, die darauf beruhen.",
+            en: "Reports false readings, which count as T3: they can start whatever L1 rules and standing approvals let its readings start, and open or close interlocks that stand on them.",
+            de: "Meldet falsche Messwerte, die als T3 zählen: Sie können auslösen, was L1-Regeln und Freigaben im Voraus auf seine Messwerte hin erlauben, und Verriegelungen öffnen oder schließen, die darauf beruhen.",
         },
         Grant::Observe(_) => Words {
-            en: "Reports false readings, which count as T2: they can start whatever L1 rules let its readings start, and open or close interlocks that stand on them.",
-            de: "Meldet falsche Messwerte, die als T2 zählen: Sie können auslösen, was L1-Regeln auf seine Messwerte hin erlauben, und Verriegelungen öffnen oder schließen, die darauf beruhen.",
+            en: "Reports false readings, which count as T2: they can start whatever L1 rules and standing approvals let its readings start, and open or close interlocks that stand on them.",
+            de: "Meldet falsche Messwerte, die als T2 zählen: Sie können auslösen, was L1-Regeln und Freigaben im Voraus auf seine Messwerte hin erlauben, und Verriegelungen öffnen oder schließen, die darauf beruhen.",
         },
         Grant::Llm => Words {
             en: "Uses up the models that are shared here, to the end of its share of a day and at your cost; where a model takes one request at a time, yours waits for one of its for some seconds. What they say starts nothing by itself.",

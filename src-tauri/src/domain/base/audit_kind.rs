@@ -59,6 +59,9 @@ audit_kinds! {
     ProposalSuperseded = "proposal.superseded", "A newer proposal took the place of one, or its state became void.";
     ProposalUnknown = "proposal.unknown", "An action was interrupted; whether it was done is not known.";
     ProposalWithdrawn = "proposal.withdrawn", "Whoever asked for an action took it back.";
+    StandingEnded = "standing.ended", "A standing approval ended: it was revoked, ran out, was used up or became void.";
+    StandingGiven = "standing.given", "A person gave a standing approval: a signature over an action that may begin several times.";
+    StandingUsed = "standing.used", "An action began by a standing approval, and the use was counted.";
     StateConfirmed = "state.confirmed", "A person at the machine said that this state is the one to go on with.";
     StateDoubted = "state.doubted", "The state was found to be older than what this node has done, or its identity in use twice.";
     TrustAdded = "trust.added", "A person trusted a device.";

@@ -44,6 +44,14 @@ pub const DECISIONS_USED_MAX: u64 = 64;
 pub const DECISIONS_UNRECORDED_MAX: usize = 256;
 /// How long a used decision is remembered, in milliseconds: far longer than it is valid.
 pub const DECISIONS_USED_KEPT_MS: u64 = 24 * 3_600_000;
+/// How long a standing approval may count after it was given, in milliseconds.
+pub const STANDING_MAX_MS: u64 = 7 * 24 * 3_600_000;
+/// How often a standing approval may be used.
+pub const STANDING_USES_MAX: u32 = 100;
+/// Standing approvals that count at one executor at a time.
+pub const STANDING_PER_EXECUTOR_MAX: u64 = 128;
+/// As [`STANDING_PER_EXECUTOR_MAX`], of one person.
+pub const STANDING_PER_PERSON_MAX: u64 = 32;
 /// How far our clock may lie behind the newest time we have persisted before we stop operating.
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 /// A clock that is further ahead of what was expected than this has jumped.

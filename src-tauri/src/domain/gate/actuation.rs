@@ -13,6 +13,7 @@ use crate::domain::capability::Action;
 use crate::domain::policy::{Kind, Level, Terms};
 
 use super::approval::{Verdict, VerifiedApproval};
+use super::standing_approval::StandingUse;
 
 /// What is about to be done, as the executor stored it.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +65,15 @@ pub struct Permit {
     kind: Kind,
     run_ms: u64,
     valid_until: TimeMs,
-    approved_by: Vec<String>,
+    by: Box<By>,
     grounds: Grounds,
+}
+
+/// Who approved.
+#[derive(Debug, PartialEq)]
+struct By {
+    names: Vec<String>,
+    standing: Option<StandingUse>,
 }
 
 impl Permit {
@@ -106,7 +114,12 @@ impl Permit {
 
     /// The people who approved, for the audit trail; empty at L1.
     pub fn approved_by(&self) -> &[String] {
-        &self.approved_by
+        &self.by.names
+    }
+
+    /// The use of a standing approval that it rests on, where it does.
+    pub fn standing(&self) -> Option<&StandingUse> {
+        self.by.standing.as_ref()
     }
 
     /// Uses the permit: the act by which the actuator's driver is moved, or `None` where the permit has lapsed.
@@ -184,7 +197,7 @@ impl Act {
 
     /// The people who approved; empty at L1.
     pub fn approved_by(&self) -> &[String] {
-        &self.permit.approved_by
+        self.permit.approved_by()
     }
 
     /// The longest that it may last, in milliseconds.
@@ -298,14 +311,23 @@ pub fn rule(
         // Two people at least, whatever else is written.
         Level::L3 => terms.quorum.max(request.quorum).max(2),
     };
+    // What was approved ahead of time counts for no more than the policy lets it, at L2, and for nothing that a model or a
+    // gen-1 node has a part in.
+    let no_models = request.taint.is_empty() && !request.sources.contains(&EvidenceSource::Llm);
+    let stands = level == Level::L2 && no_models && !request.by_gen1 && terms.standing.is_ok();
     // A person whose word does not reach this level, for the policy has become stricter since, may
     // still say no.
-    let counts = |v: &VerifiedApproval| v.verdict() == Verdict::Reject || v.max_level() >= level;
+    let counts = |v: &VerifiedApproval| match (v.verdict(), v.by_standing()) {
+        (Verdict::Reject, _) => true,
+        (Verdict::Approve, None) => v.max_level() >= level,
+        (Verdict::Approve, Some(_)) => stands,
+    };
     let about_this = votes
         .iter()
         .filter(|v| v.digest() == request.digest && counts(v));
     let mut people: BTreeSet<&OperatorId> = BTreeSet::new();
     let mut names = Vec::new();
+    let mut standing: Option<StandingUse> = None;
     for vote in about_this {
         match vote.verdict() {
             Verdict::Reject => {
@@ -314,7 +336,12 @@ pub fn rule(
                     "an operator rejected the proposal",
                 );
             }
-            Verdict::Approve if people.insert(vote.person()) => names.push(vote.with_key()),
+            // One at most: where several persons must agree, the others decide about this very action.
+            Verdict::Approve if vote.by_standing().is_some() && standing.is_some() => {}
+            Verdict::Approve if people.insert(vote.person()) => {
+                names.push(vote.with_key());
+                standing = standing.or(vote.by_standing().cloned());
+            }
             Verdict::Approve => {}
         }
     }
@@ -341,6 +368,6 @@ pub fn rule(
             .min(terms.deadline_ms)
             .min(terms.kind.most_ms()),
         valid_until: now.plus(PERMIT_TTL_MS),
-        approved_by: names,
+        by: Box::new(By { names, standing }),
     })
 }

@@ -11,6 +11,7 @@ use crate::domain::identity::{OperatorKey, PublicKey, Signature};
 use crate::domain::policy::Level;
 
 use super::operators::SignedOperator;
+use super::standing_approval::{self, StandingUse};
 
 const DOMAIN: &[u8] = b"clawmesh/decision/v1\n";
 
@@ -129,9 +130,30 @@ pub struct VerifiedApproval {
     person: OperatorId,
     name: String,
     max_level: Level,
+    standing: Option<StandingUse>,
 }
 
 impl VerifiedApproval {
+    /// The vote that a standing approval is, which `standing_approval::vote` has checked.
+    pub(super) fn standing(known: &Known<'_>, digest: &Digest, used: StandingUse) -> Self {
+        let record = &known.operator.record;
+        Self {
+            verdict: Verdict::Approve,
+            digest: *digest,
+            operator_id: record.operator_id.clone(),
+            person: known.person.clone(),
+            name: record.name.clone(),
+            // A standing approval never reaches further, whoever gave it.
+            max_level: Level::L2,
+            standing: Some(used),
+        }
+    }
+
+    /// Which use of which standing approval it is, where it is no decision about the very proposal.
+    pub fn by_standing(&self) -> Option<&StandingUse> {
+        self.standing.as_ref()
+    }
+
     /// Yes or no.
     pub fn verdict(&self) -> Verdict {
         self.verdict
@@ -162,9 +184,86 @@ impl VerifiedApproval {
         &self.name
     }
 
-    /// The person with the key they used, for texts: `ana (key 1f2e3d4c)`.
+    /// The person with the key they used, for texts: `ana (key 1f2e3d4c)`, or with the standing approval that they gave:
+    /// `ana (standing approval ab12cd34, use 2 of 3)`.
     pub fn with_key(&self) -> String {
-        format!("{} (key {})", self.name, self.operator_id.short())
+        match &self.standing {
+            None => format!("{} (key {})", self.name, self.operator_id.short()),
+            Some(StandingUse { id, number, of }) => {
+                let id = standing_approval::short(id);
+                let name = &self.name;
+                format!("{name} (standing approval {id}, use {number} of {of})")
+            }
+        }
+    }
+}
+
+/// Whether the key counts here: it was not revoked, its record holds, and it is the one that is named and that signed.
+pub(super) fn check_key(
+    known: &Known<'_>,
+    named: &OperatorId,
+    proven: bool,
+    now: TimeMs,
+) -> Result<(), Refusal> {
+    let record = &known.operator.record;
+    if known.revoked {
+        return Err(Refusal::new(
+            Code::OperatorRevoked,
+            format!("the key of operator {} has been revoked", record.name),
+        ));
+    }
+    known.operator.check(known.issuer_key, now)?;
+    if record.operator_id != *named || !proven {
+        return Err(Refusal::new(
+            Code::ApprovalInvalid,
+            "the decision is not signed by the operator it names",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the person may approve at a level.
+pub(super) fn check_level(known: &Known<'_>, level: Level) -> Result<(), Refusal> {
+    let record = &known.operator.record;
+    if record.max_level >= level {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::OperatorLevelTooLow,
+        format!(
+            "operator {} may approve up to {}, this proposal is {level}",
+            record.name, record.max_level
+        ),
+    ))
+}
+
+/// Who wants an action, against whom vouches for the person who approves it.
+pub(super) struct Vouched<'a> {
+    pub(super) asked_by: &'a DeviceId,
+    pub(super) led_by: Option<&'a DeviceId>,
+    pub(super) executor: &'a DeviceId,
+}
+
+impl Vouched<'_> {
+    /// A device that asked, or whose planner led to it, cannot also vouch for the person, unless it is the executor.
+    pub(super) fn check(&self, known: &Known<'_>) -> Result<(), Refusal> {
+        let record = &known.operator.record;
+        let issuer = &record.issuer;
+        let wished = issuer == self.asked_by || self.led_by == Some(issuer);
+        if !wished || issuer == self.executor {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::SelfVouched,
+            format!(
+                "device {} asked for this, or led to it, and alone vouches for operator {}, so their approval does not count for it; \
+                 enroll the key at the executor itself: clawmesh-node operator enroll {} --name \"{}\"",
+                issuer.short(),
+                record.name,
+                record.public_key.to_text(),
+                record.name
+            ),
+        ))
     }
 }
 
@@ -208,48 +307,16 @@ pub fn verify(
             format!("the note is longer than {TEXT_MAX_CHARS} characters"),
         );
     }
-    if known.revoked {
-        return no(
-            Code::OperatorRevoked,
-            format!(
-                "the key of operator {} has been revoked",
-                operator.record.name
-            ),
-        );
-    }
-    operator.check(known.issuer_key, now)?;
-    if operator.record.operator_id != decision.operator_id
-        || !signed.is_signed_by(&operator.record.public_key)
-    {
-        return no(
-            Code::ApprovalInvalid,
-            "the decision is not signed by the operator it names".into(),
-        );
-    }
-    if decision.verdict == Verdict::Approve && operator.record.max_level < subject.level {
-        return no(
-            Code::OperatorLevelTooLow,
-            format!(
-                "operator {} may approve up to {}, this proposal is {}",
-                operator.record.name, operator.record.max_level, subject.level
-            ),
-        );
-    }
-    let issuer = &operator.record.issuer;
-    let wished = issuer == subject.asked_by || subject.led_by == Some(issuer);
-    let own_word = wished && issuer != subject.executor;
-    if decision.verdict == Verdict::Approve && own_word {
-        return no(
-            Code::SelfVouched,
-            format!(
-                "device {} asked for this, or led to it, and alone vouches for operator {}, so their approval does not count for it; \
-                 enroll the key at the executor itself: clawmesh-node operator enroll {} --name \"{}\"",
-                issuer.short(),
-                operator.record.name,
-                operator.record.public_key.to_text(),
-                operator.record.name
-            ),
-        );
+    let proven = signed.is_signed_by(&operator.record.public_key);
+    check_key(known, &decision.operator_id, proven, now)?;
+    if decision.verdict == Verdict::Approve {
+        check_level(known, subject.level)?;
+        let vouched = Vouched {
+            asked_by: subject.asked_by,
+            led_by: subject.led_by,
+            executor: subject.executor,
+        };
+        vouched.check(known)?;
     }
     if now >= subject.expires_at {
         return no(
@@ -273,5 +340,6 @@ pub fn verify(
         person: known.person.clone(),
         name: operator.record.name.clone(),
         max_level: operator.record.max_level,
+        standing: None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes, `command` says one to a
 //! gen-1 node; `operators`,
-//! `persons` and `approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
+//! `persons`, `approval` and `standing_approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
 //! and executor each apply them (invariant I2); the executor assumes nobody did before.
 
 pub mod actuation;
@@ -12,8 +12,10 @@ pub mod forward;
 pub mod operators;
 pub mod persons;
 pub mod records;
+pub mod standing_approval;
 
 pub use actuation::{Act, ActuationRuling, ExecutionRequest, Permit};
 pub use approval::{Decision, SignedDecision, VerifiedApproval};
 pub use command::Gen1Command;
 pub use operators::{OperatorRecord, OperatorRevocation, SignedOperator};
+pub use standing_approval::{SignedStanding, SignedStandingEnd, StandingApproval, StandingUse};

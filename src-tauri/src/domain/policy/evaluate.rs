@@ -347,6 +347,10 @@ fn standing(
     if request.by_gen1 {
         return Err("a gen-1 node acts".to_owned());
     }
+    // A kind that came later is looked at before it begins without a person.
+    match rule.kind {
+        Kind::Timed | Kind::Pulse => {}
+    }
     let conditions = rule.conditions.iter();
     let mut seen = conditions.map(|c| holds(c, facts, now, own, true));
     seen.try_for_each(|one| one.map(drop))

@@ -254,18 +254,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         }
     }
     let conditions = conditions(&at, "condition", raw.condition)?;
-    if level == Level::L1
-        && (conditions.is_empty() || conditions.iter().any(|c| c.origin.is_none()))
-    {
-        return Err(at.bad(
-            "L1 acts without a person: it needs at least one condition, each with its origin",
-        ));
-    }
-    if raw.standing_approvals && level != Level::L2 {
-        return Err(at.bad(
-            "standing_approvals goes with L2: L1 needs no person, and L3 needs each person's word about the very action",
-        ));
-    }
+    without_a_person(&at, level, &conditions, raw.standing_approvals)?;
     Ok(Rule {
         name: at.name("name", raw.name.get_ref())?,
         line,
@@ -310,6 +299,27 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         conditions,
         standing_approvals: raw.standing_approvals,
     })
+}
+
+/// What a rule must say by which something begins while no person looks at it.
+fn without_a_person(
+    at: &Place<'_>,
+    level: Level,
+    conditions: &[Condition],
+    standing_approvals: bool,
+) -> Result<(), PolicyError> {
+    let named = !conditions.is_empty() && conditions.iter().all(|c| c.origin.is_some());
+    if level == Level::L1 && !named {
+        return Err(at.bad(
+            "L1 acts without a person: it needs at least one condition, each with its origin",
+        ));
+    }
+    if standing_approvals && level != Level::L2 {
+        return Err(at.bad(
+            "standing_approvals goes with L2: L1 needs no person, and L3 needs each person's word about the very action",
+        ));
+    }
+    Ok(())
 }
 
 fn may_cite_nothing(at: &Place<'_>, list: &[String]) -> Result<BTreeSet<Requester>, PolicyError> {

@@ -8,6 +8,7 @@ use super::record::ProposalRecord;
 use super::status::{Outcome, Status};
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
+use crate::domain::gate::StandingUse;
 
 /// An own proposal as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,15 @@ pub enum Write {
     },
     /// A decision did not move the proposal, and those who show it hear of that.
     Noticed(ProposalId),
+    /// A use of the standing approval by which the proposal begins, counted with the run. The store takes each use once.
+    StandingUse {
+        /// The proposal.
+        id: ProposalId,
+        /// Which use of which standing approval.
+        used: StandingUse,
+        /// Who approved, in words.
+        by: String,
+    },
     /// The run, written ahead of the act. The store takes one of a proposal and never a second.
     Run {
         /// The proposal.

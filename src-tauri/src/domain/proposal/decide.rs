@@ -48,6 +48,8 @@ pub struct Found {
     pub stored: Vec<SignedDecision>,
     /// Those of them that hold now, checked: revocations and expiries count.
     pub votes: Vec<VerifiedApproval>,
+    /// Standing approvals that are votes too, of which one at most counts, and only where the quorum is short of it.
+    pub standing: Vec<VerifiedApproval>,
     /// What stands for and against acting; not looked at where it no longer waits.
     pub ground: Option<Ground>,
     /// The other open proposals for the same action.
@@ -125,12 +127,21 @@ pub fn decide(found: &Found, given: &Given<'_>, now: TimeMs) -> Result<Decided, 
             "what the proposal stands on was not looked at",
         )
     })?;
-    match rule(&found.proposal, ground, &votes(found, vote), now)? {
+    let mut votes = votes(found, vote);
+    let mut ruling = rule(&found.proposal, ground, &votes, now)?;
+    if matches!(ruling, ActuationRuling::NeedsApproval { .. }) && !found.standing.is_empty() {
+        votes.extend(found.standing.iter().cloned());
+        let with = rule(&found.proposal, ground, &votes, now)?;
+        if let ActuationRuling::Allow(_) = with {
+            ruling = with;
+        }
+    }
+    match ruling {
         ActuationRuling::Allow(permit) => {
             let have = u32::try_from(permit.approved_by().len()).unwrap_or(u32::MAX);
             let detail = format!(
-                "approved by {}; {} starts now",
-                permit.approved_by().join(" and "),
+                "{}; {} starts now",
+                approved(&permit),
                 permit.action().summary()
             );
             let record = found.proposal.record();
@@ -174,8 +185,10 @@ pub fn begin(
     }
     let by = json!({"approvedBy": permit.approved_by(), "digest": permit.digest()});
     let detail = json!({"action": permit.action().summary(), "runMs": permit.run_ms(), "safeState": permit.safe_state()});
+    // Whoever reads of it while it acts reads that nobody decided about this very action.
+    let standing = permit.standing().map(|_| approved(permit));
     let mut writes = vec![
-        case.step(waits, agreed, None, by)?,
+        case.step(waits, agreed, standing.as_deref(), by)?,
         case.step(agreed, acts, None, detail)?,
     ];
     writes.extend(equals.tidy(now)?);
@@ -185,8 +198,18 @@ pub fn begin(
     let others = others.filter(|e| e.case.id != case.id && ends(e));
     let why = |_| format!("proposal {} does the same now", case.id.short());
     writes.extend(supersede(others, &case.id, why)?);
+    writes.extend(permit.standing().map(|used| Write::StandingUse {
+        id: case.id.clone(),
+        used: used.clone(),
+        by: permit.approved_by().join(" and "),
+    }));
     writes.push(Write::run(record, permit.run_ms()));
     Ok(Step(writes))
+}
+
+/// Who approved, in words.
+pub fn approved(permit: &Permit) -> String {
+    format!("approved by {}", permit.approved_by().join(" and "))
 }
 
 /// The votes that hold, with this one in the place of an earlier one of the same operator.

@@ -16,6 +16,8 @@ mod once;
 pub mod record;
 pub mod standing;
 pub mod status;
+#[cfg(test)]
+mod uses;
 
 pub use record::{Evidence, ProposalRecord, RequestedBy, SignedProposal};
 pub use status::{Outcome, Status};

@@ -362,7 +362,7 @@ impl World {
                     self.disk.proposals.get_mut(&n).unwrap().ran = true;
                     self.disk.newest = self.disk.newest.max(self.now);
                 }
-                Write::Noticed(_) | Write::Ended(..) => {}
+                Write::StandingUse { .. } | Write::Noticed(_) | Write::Ended(..) => {}
             }
         }
         self.entry();
@@ -491,6 +491,7 @@ impl World {
             proposal: paper.signed.clone(),
             stored: words.iter().map(|(signed, _)| signed.clone()).collect(),
             votes: words.iter().map(|(_, vote)| vote.clone()).collect(),
+            standing: Vec::new(),
             ground: Some(self.ground(n)),
             equals: self.equals(n),
         };

@@ -53,11 +53,13 @@ pub enum Feature {
     Private,
     /// A planner that answers another device's question says which actions that device may ask for, and a draft who led to it.
     Wishes,
+    /// Standing approvals travel to the executor that they name.
+    Standing,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 15] = [
+    pub const OURS: [Feature; 16] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -73,6 +75,7 @@ impl Feature {
         Feature::Infer,
         Feature::Private,
         Feature::Wishes,
+        Feature::Standing,
     ];
 
     fn name(self) -> &'static str {
@@ -92,6 +95,7 @@ impl Feature {
             Feature::Infer => "infer",
             Feature::Private => "private",
             Feature::Wishes => "wishes",
+            Feature::Standing => "standing",
         }
     }
 }

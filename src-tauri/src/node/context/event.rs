@@ -86,6 +86,9 @@ events! {
     DecisionRefused = "decision.refused", "A decision did not count.";
     RuleFired = "rule.fired", "A rule of this planner asks for an action.";
 
+    StandingGiven = "standing.given", "A person gave this executor a standing approval.";
+    StandingEnded = "standing.ended", "A standing approval of this executor ended: it was revoked, ran out, was used up or became void.";
+
     ActionStarted = "action.started", "An actuator moves.";
     ActionStopped = "action.stopped", "A person stopped an action.";
     ActuatorUnsafe = "actuator.unsafe", "An actuator could not be brought to its safe state; it is tried again.";

@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::tasks::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::store::cases::{self, Writing};
-use crate::adapters::store::{Class, Store, StoreError, audit, events};
+use crate::adapters::store::{Class, Store, StoreError, audit, events, standing_approvals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     AUDIT_TEXT_MAX_CHARS, BUDGET_EVENTS_PER_MINUTE, EVENT_LAG_MAX, EVENT_TEXT_MAX_CHARS,
@@ -414,6 +414,23 @@ pub fn write_step(
         audit: &audit,
     };
     cases::apply(conn, step, &with)
+}
+
+/// Ends all standing approvals that have not ended, for how often they were used, or what time it is, was not known: with an audit entry each, inside a transaction; none that was signed before counts again.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn void_standing_approvals(
+    conn: &rusqlite::Connection,
+    key: &DeviceKey,
+    now: TimeMs,
+    why: &str,
+) -> Result<(), StoreError> {
+    let ended = standing_approvals::void_all(conn, now, why)?;
+    ended.iter().try_for_each(|id| {
+        let kind = AuditKind::StandingEnded;
+        audit_entry(conn, key, now, kind, &id.to_hex(), json!({"why": why}))
+    })
 }
 
 #[cfg(test)]

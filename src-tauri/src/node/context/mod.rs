@@ -21,7 +21,7 @@ use std::sync::Arc;
 use self::alarms::Alarms;
 use self::budgets::Budgets;
 pub use self::event::{Event, Severity};
-pub use self::journal::{Journal, audit_entry, write_step};
+pub use self::journal::{Journal, audit_entry, void_standing_approvals, write_step};
 use self::metrics::Metrics;
 use self::tasks::Tasks;
 use self::timekeeping::{LostReadings, Steady};

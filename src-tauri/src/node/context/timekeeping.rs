@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Context, audit_entry, write_step};
+use super::{Context, audit_entry, void_standing_approvals, write_step};
 use crate::adapters::store::{StoreError, ahead, cases, facts, kv, proposals};
 use crate::domain::base::limits::{
     CLOCK_BEHIND_MAX_MS, CLOCK_JUMP_MS, CLOCK_SETTLE_MS, FRAME_FUTURE_MAX_MS, QUERY_MAX,
@@ -113,6 +113,12 @@ pub fn confirm(
         write_step(conn, key, now, &step, None)?;
         expired += 1;
     }
+    void_standing_approvals(
+        conn,
+        key,
+        now,
+        "a person said what time it is; give it again",
+    )?;
     ahead::changes_before(conn, now, recorded)?;
     let righted = Righted {
         readings_dropped: facts::drop_after(conn, now.plus(FRAME_FUTURE_MAX_MS))?,

@@ -20,7 +20,7 @@ use self::marking::{ADVICE, doubt, unmarked};
 pub use self::marking::{MARK_ADVICE, ahead, ends, note, sentence, tell};
 pub use self::returned::heard_back;
 use super::context::timekeeping::high_water;
-use super::context::{Context, DURABLE, audit_entry, write_step};
+use super::context::{Context, DURABLE, audit_entry, void_standing_approvals, write_step};
 use super::frame_log::Frames;
 use crate::adapters::marks::Marks;
 use crate::adapters::store::{Store, StoreError, audit, backup, cases, frames, kv, proposals};
@@ -422,6 +422,7 @@ pub fn confirm(
         write_step(conn, key, now, &step, None)?;
         superseded += 1;
     }
+    void_standing_approvals(conn, key, now, why)?;
     // Frames of the lost history may have counts up to here and beyond.
     let next = number(conn, NEXT_SEQ)?.saturating_add(CONFIRM_SKIP_FRAMES);
     put_number(conn, NEXT_SEQ, next)?;

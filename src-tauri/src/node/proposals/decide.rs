@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::{Standing, equal, execute, ground, open, votes, write};
+use super::{Standing, equal, execute, ground, open, standing_approvals, votes, write};
 use crate::adapters::store::{StoreError, approvals, cases, operators, proposals};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
@@ -206,19 +206,21 @@ fn find(
     let record = proposal.record();
     let stored = approvals::of(conn, &case.id)?;
     let acts = verdict == Verdict::Approve && case.status == Status::AwaitingApproval;
-    let (votes, ground, equals) = match acts {
+    let (votes, standing, ground, equals) = match acts {
         true => (
             votes::of(executor, conn, &proposal, &stored, now),
+            standing_approvals::votes_on(executor, conn, &proposal, now)?,
             Some(ground::load(executor, conn, record, now)?),
             equal::load(executor, conn, &record.action(), Some(&case.id), now)?,
         ),
-        false => (Vec::new(), None, Equals::default()),
+        false => (Vec::new(), Vec::new(), None, Equals::default()),
     };
     Ok(Found {
         case,
         proposal,
         stored,
         votes,
+        standing,
         ground,
         equals,
     })

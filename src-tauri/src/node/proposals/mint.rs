@@ -8,14 +8,14 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::ground::{by_gen1, cited, gen1_command, history, known};
-use super::{equal, estop, execute, ground, open, refused, row_of, write};
+use super::{equal, estop, execute, ground, open, refused, row_of, standing_approvals, write};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
 use crate::adapters::store::{StoreError, cases, facts, proposals, room, usage};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::base::limits::{EVIDENCE_WATCHED_MAX, PROPOSALS_WAITING_MAX};
 use crate::domain::base::{AuditKind, Code, DeviceId, ProposalId, Refusal, Taint, TimeMs};
-use crate::domain::gate::ActuationRuling;
+use crate::domain::gate::{ActuationRuling, Permit};
 use crate::domain::plan::Draft;
 use crate::domain::policy::{EvidenceView, Level, Phase, Request, Requester, Ruling, Terms};
 use crate::domain::proposal::case::Step;
@@ -45,6 +45,8 @@ pub struct Minted {
     pub repeated: bool,
     /// Equal wishes of less entitled askers, which ended for it.
     pub superseded: Vec<ProposalId>,
+    /// By whose standing approval it began at once, in words.
+    pub standing: Option<String>,
 }
 
 impl Minted {
@@ -106,6 +108,13 @@ pub async fn mint(executor: &Executor, draft: Draft, from: &DeviceId) -> Result<
                 data,
             )
             .await;
+        if let Some(by) = &minted.standing {
+            let message = format!("Proposal {}: {by}", record.proposal_id.short());
+            let data = json!({"proposalId": record.proposal_id, "status": minted.status});
+            let event = Event::ProposalDecided;
+            let journal = &executor.journal;
+            journal.record(event, Severity::Info, &message, data).await;
+        }
         for old in &minted.superseded {
             let message = format!(
                 "Proposal {} ended: proposal {} asks for the same and is better entitled",
@@ -208,13 +217,15 @@ fn mint_in(
     });
     let (kind, id) = (AuditKind::ProposalMinted, record.proposal_id.as_str());
     executor.journal.audit(conn, kind, id, detail)?;
+    let equals = Equals {
+        class: Some(class),
+        ..equals.after(&less)
+    };
     let run = match record.level {
-        Level::L1 => {
-            let equals = Equals {
-                class: Some(class),
-                ..equals.after(&less)
-            };
-            start(executor, conn, &signed, &equals, now)?
+        Level::L1 => start(executor, conn, &signed, &equals, now)?,
+        // As at L1: the reading that the rule fired on must be known to be newer than the last time.
+        Level::L2 if last.is_none() || holds_first_cite(draft, &frames) => {
+            standing_approvals::start(executor, conn, &signed, &equals, now)?
         }
         _ => None,
     };
@@ -222,7 +233,9 @@ fn mint_in(
         Some(_) => Status::Executing,
         None => Status::AwaitingApproval,
     };
+    let standing = run.as_ref().filter(|run| run.permit.standing().is_some());
     let minted = Minted {
+        standing: standing.map(|run| decide::approved(&run.permit)),
         signed,
         status,
         repeated: false,
@@ -242,18 +255,32 @@ fn start(
     let record = signed.record();
     let ground = ground::load(executor, conn, record, now)?;
     let at_steady_ms = executor.guards.steady_ms();
-    let permit = match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
-        ActuationRuling::Allow(permit) => permit,
-        ActuationRuling::NeedsApproval { .. } => return Ok(None),
-        ActuationRuling::Refuse(refusal) => return Err(StoreError::Refused(refusal)),
-    };
+    match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
+        ActuationRuling::Allow(permit) => {
+            begin(executor, conn, signed, (permit, at_steady_ms), equals, now).map(Some)
+        }
+        ActuationRuling::NeedsApproval { .. } => Ok(None),
+        ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
+    }
+}
+
+/// Writes ahead what a permit allows, which was given at a steady time.
+pub(super) fn begin(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedProposal,
+    (permit, at_steady_ms): (Permit, u64),
+    equals: &Equals,
+    now: TimeMs,
+) -> Result<Run, StoreError> {
+    let record = signed.record();
     let (case, _) = cases::load(conn, &record.proposal_id)?;
     let step = decide::begin(&case, record, &permit, equals, now).map_err(StoreError::Refused)?;
     write(executor, conn, &step, None)?;
-    Ok(Some(Run {
+    Ok(Run {
         permit,
         at_steady_ms,
-    }))
+    })
 }
 
 /// The answer with a proposal that stood already.
@@ -268,6 +295,7 @@ fn stands(
         status: row.status,
         repeated: true,
         superseded: Vec::new(),
+        standing: None,
     };
     Ok((minted, None))
 }

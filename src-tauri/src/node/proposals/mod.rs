@@ -17,6 +17,7 @@ mod mint;
 pub mod mirror;
 mod orphans;
 mod running;
+pub mod standing_approvals;
 mod unrecorded;
 mod votes;
 

@@ -7,22 +7,52 @@ use super::refused;
 use crate::adapters::store::operators::OperatorRow;
 use crate::adapters::store::{StoreError, issuers, operators, records};
 use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
-use crate::domain::base::{Code, TimeMs};
+use crate::domain::base::{Code, OperatorId, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, verify};
 use crate::domain::gate::{OperatorRecord, SignedDecision, VerifiedApproval};
+use crate::domain::identity::PublicKey;
 use crate::domain::proposal::SignedProposal;
 use crate::node::context::Context;
 
-/// Checks a decision against the record, by what this executor knows of who signed it.
-pub(super) fn check(
+/// A key that is known here, with what this executor knows of it now.
+pub(super) struct Key {
+    row: OperatorRow,
+    person: OperatorId,
+    issuer_key: Option<PublicKey>,
+    revoked: bool,
+}
+
+impl Key {
+    /// As the gate takes it.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            operator: &self.row.signed,
+            person: &self.person,
+            issuer_key: self.issuer_key.as_ref(),
+            revoked: self.revoked,
+        }
+    }
+
+    /// What vouches for the person.
+    pub(super) fn record(&self) -> &OperatorRecord {
+        &self.row.signed.record
+    }
+
+    /// The person it belongs to.
+    pub(super) fn person(&self) -> &OperatorId {
+        &self.person
+    }
+}
+
+/// What this executor knows of a key, and that it counts for somebody: its issuer is accepted and was heard of lately, and
+/// one person has it. Whether it was revoked, and what its record says, is for the gate.
+pub(super) fn key(
     context: &Context,
     conn: &Connection,
-    proposal: &SignedProposal,
-    signed: &SignedDecision,
+    id: &OperatorId,
     now: TimeMs,
-) -> Result<VerifiedApproval, StoreError> {
-    let id = &signed.decision.operator_id;
-    let Some(known) = operators::get(conn, id)? else {
+) -> Result<Key, StoreError> {
+    let Some(row) = operators::get(conn, id)? else {
         if let Some(named) = records::operator_named(conn, id)? {
             return Err(not_accepted(&named.record));
         }
@@ -34,6 +64,54 @@ pub(super) fn check(
             ),
         ));
     };
+    let record = &row.signed.record;
+    let issuer = &record.issuer;
+    let issuer_key = context.issuer_key(issuer);
+    if issuer != context.own_id() {
+        if issuers::get(conn, issuer)?.is_none() {
+            return Err(not_accepted(record));
+        }
+        let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
+        let heard = confirmed.max(record.issued_at);
+        if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
+            return Err(refused(
+                Code::OperatorExpired,
+                format!(
+                    "operator {}: nothing has been heard of {}, which vouches for them, for {} days; a revocation \
+                     may have been missed",
+                    record.name,
+                    issuer.short(),
+                    now.since(heard) / 86_400_000
+                ),
+            ));
+        }
+    }
+    let persons = operators::persons(conn, context.own_id())?;
+    if persons.is_unclear(id) {
+        let why = format!(
+            "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
+            record.name,
+            issuer.short()
+        );
+        return Err(refused(Code::OperatorUnknown, why));
+    }
+    Ok(Key {
+        person: persons.of_key(id),
+        issuer_key,
+        revoked: row.revocation.is_some() || person_ended(conn, context, &row)?,
+        row,
+    })
+}
+
+/// Checks a decision against the record, by what this executor knows of who signed it.
+pub(super) fn check(
+    context: &Context,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    signed: &SignedDecision,
+    now: TimeMs,
+) -> Result<VerifiedApproval, StoreError> {
+    let key = key(context, conn, &signed.decision.operator_id, now)?;
     let record = proposal.record();
     let subject = Subject {
         mesh_id: &context.mesh,
@@ -46,44 +124,7 @@ pub(super) fn check(
         created_at: record.created_at,
         expires_at: record.expires_at,
     };
-    let issuer = &known.signed.record.issuer;
-    let issuer_key = context.issuer_key(issuer);
-    if issuer != context.own_id() {
-        if issuers::get(conn, issuer)?.is_none() {
-            return Err(not_accepted(&known.signed.record));
-        }
-        let confirmed = records::confirmed(conn, issuer)?.unwrap_or_default();
-        let heard = confirmed.max(known.signed.record.issued_at);
-        if now.since(heard) > OPERATOR_CONFIRM_MAX_AGE_MS {
-            return Err(refused(
-                Code::OperatorExpired,
-                format!(
-                    "operator {}: nothing has been heard of {}, which vouches for them, for {} days; a revocation \
-                     may have been missed",
-                    known.signed.record.name,
-                    issuer.short(),
-                    now.since(heard) / 86_400_000
-                ),
-            ));
-        }
-    }
-    let persons = operators::persons(conn, context.own_id())?;
-    if persons.is_unclear(id) {
-        let why = format!(
-            "operator {}: device {} says that this key belongs to several persons whom others vouch for, so it counts for nobody",
-            known.signed.record.name,
-            issuer.short()
-        );
-        return Err(refused(Code::OperatorUnknown, why));
-    }
-    let person = persons.of_key(id);
-    let known = Known {
-        operator: &known.signed,
-        person: &person,
-        issuer_key: issuer_key.as_ref(),
-        revoked: known.revocation.is_some() || person_ended(conn, context, &known)?,
-    };
-    verify(signed, &subject, &known, now).map_err(StoreError::Refused)
+    verify(signed, &subject, &key.known(), now).map_err(StoreError::Refused)
 }
 
 fn not_accepted(record: &OperatorRecord) -> StoreError {

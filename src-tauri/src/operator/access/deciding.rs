@@ -246,13 +246,20 @@ impl Door {
         mut asked: DecideRequest,
     ) -> Answer<Standing> {
         let passphrase = asked.passphrase.take();
-        let unlock = async {
-            let Some(passphrase) = passphrase else {
-                return Err(bad("passphrase: approving and rejecting need it each time"));
-            };
-            self.unlock(gate, passphrase).await
+        self.decide_with(asked, self.unlock_with(gate, passphrase))
+            .await
+    }
+
+    /// The person's key, for a passphrase that was given.
+    pub(in crate::operator) async fn unlock_with(
+        &self,
+        gate: &PassphraseGate,
+        passphrase: Option<Passphrase>,
+    ) -> Answer<NamedOperatorKey> {
+        let Some(passphrase) = passphrase else {
+            return Err(bad("passphrase: approving and rejecting need it each time"));
         };
-        self.decide_with(asked, unlock).await
+        self.unlock(gate, passphrase).await
     }
 
     /// Decides a proposal with the key that `unlock` gives, which is asked only once everything else

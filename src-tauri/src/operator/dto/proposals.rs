@@ -90,6 +90,28 @@ pub struct ProposalRecordView {
     pub executor_key: String,
     /// The decisions this node knows of; complete only at the executor.
     pub decisions: Vec<Value>,
+    /// The standing approval by which it began; known at the executor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingUseView>,
+}
+
+/// A use of a standing approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StandingUseView {
+    /// The standing approval.
+    pub id: String,
+    /// The key of whoever gave it.
+    pub operator_id: String,
+    /// That person's name, where known.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Which use it was, from 1.
+    #[serde(rename = "use")]
+    pub number: u32,
+    /// How many there may be.
+    pub of: u32,
 }
 
 /// One step of a proposal's story.

@@ -76,6 +76,28 @@ pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Do
     )
 }
 
+/// Takes the person's word for what was just printed.
+///
+/// # Errors
+/// If it is not given: then nothing is signed.
+pub(super) fn to_sign(yes: bool) -> Done {
+    if yes {
+        return Ok(());
+    }
+    if !can_ask() {
+        return Err(Failure::usage(
+            "nothing was signed: there is no terminal to ask at. If you mean exactly this, add --yes",
+        ));
+    }
+    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    ask(
+        "Type yes to approve exactly this ahead of time, anything else to leave it: ",
+        "yes",
+        &mut std::io::stdin().lock(),
+        &mut std::io::stderr(),
+    )
+}
+
 /// Shows what a change means and takes the person's yes to it.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //!
 //! Entry points call [`main`] with the HTTP surface, which a surface may not name by itself.
 
+mod approvals;
 mod args;
 mod audit;
 mod backup;
@@ -171,6 +172,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Show(arg) => record::show(ctx, &arg.proposal).await,
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
+        Command::Approvals { command } => approvals::run(ctx, command.as_ref()).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
         Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,

@@ -247,7 +247,8 @@ impl Checked {
             "proposal.outcome",
             "proposal.revision",
             "proposal.updatedAt",
-            "decisions"
+            "decisions",
+            "standing"
         ]);
         out
     }
@@ -370,6 +371,20 @@ impl Checked {
         ]
     }
 
+    /// The standing approval by which it began.
+    fn approved_ahead(&self) -> String {
+        let by = self.told.standing.as_ref().map(|by| {
+            let name = by.name.as_deref();
+            let id: String = by.id.chars().take(8).collect();
+            let who = format::who(name, &by.operator_id);
+            format!(
+                "{who}: standing approval {id}, use {} of {}",
+                by.number, by.of
+            )
+        });
+        clean::visible(&by.unwrap_or_default(), NAME_SHOWN_CHARS)
+    }
+
     fn told_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let (told, expires) = (&self.told.proposal, self.record().expires_at.0);
         let left = match told.status == Status::AwaitingApproval {
@@ -382,6 +397,7 @@ impl Checked {
         vec![
             ("status", told.status.to_string()),
             ("time left", left),
+            ("approved ahead", self.approved_ahead()),
             (
                 "detail",
                 clean::visible(told.detail.as_deref().unwrap_or_default(), TEXT_SHOWN_CHARS),

@@ -32,7 +32,7 @@ const CSRF: &str = "x-clawmesh-csrf";
 
 /// The routes that find a place where other requests have taken all of theirs: stops, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
-const URGENT: [(Verb, &str); 14] = [
+const URGENT: [(Verb, &str); 17] = [
     urgent(&routes::ESTOP),
     urgent(&routes::ESTOP_ENGAGE),
     urgent(&routes::ESTOP_RELEASE),
@@ -40,6 +40,9 @@ const URGENT: [(Verb, &str); 14] = [
     urgent(&routes::PROPOSAL_DECIDE),
     urgent(&routes::PROPOSAL_WITHDRAW),
     urgent(&routes::CONSOLE_DECIDE),
+    urgent(&routes::STANDING_END),
+    urgent(&routes::STANDING_VOID),
+    urgent(&routes::CONSOLE_STANDING_END),
     urgent(&routes::PLANNER_PAUSE),
     urgent(&routes::TRUST_REVOKE),
     urgent(&routes::OPERATOR_REVOKE),

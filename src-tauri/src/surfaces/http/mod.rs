@@ -12,6 +12,7 @@ mod models;
 #[cfg(test)]
 mod models_tests;
 mod places;
+mod standing;
 mod stream;
 
 #[cfg(test)]
@@ -137,6 +138,10 @@ fn action_routes(bound: Bound) -> Bound {
         .on(routes::PROPOSAL_DECIDE, h::decide)
         .on(routes::PROPOSAL_WITHDRAW, h::withdraw)
         .on(routes::PROPOSAL_STOP, h::stop)
+        .on(routes::STANDING, standing::list)
+        .on(routes::STANDING_GIVE, standing::give)
+        .on(routes::STANDING_END, standing::end)
+        .on(routes::STANDING_VOID, standing::void)
         .on(routes::DRAFTS, h::drafts)
         .on(routes::PROPOSE, h::propose)
         .on(routes::POLICY, h::policy)
@@ -173,6 +178,8 @@ fn people_routes(bound: Bound) -> Bound {
         .on(routes::SESSION_END, console::end)
         .on(routes::CONSOLE_LINK, console::link)
         .on(routes::CONSOLE_DECIDE, console::decide)
+        .on(routes::CONSOLE_STANDING, standing::console_give)
+        .on(routes::CONSOLE_STANDING_END, standing::console_end)
         .on(routes::ESTOP, console::estop_state)
         .on(routes::ESTOP_ENGAGE, console::estop)
         .on(routes::ESTOP_RELEASE, console::estop_release)

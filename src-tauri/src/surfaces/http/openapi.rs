@@ -12,12 +12,13 @@ use crate::domain::policy::TestResult;
 use crate::node::pairing::PairingView;
 use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
+use crate::node::proposals::standing_approvals::ApprovalView;
 use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, devices, dto, enrolling, estop, meshes, models, names, series, stopping,
-    topology, twin,
+    access, actuators, devices, dto, enrolling, estop, meshes, models, names, series,
+    standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -65,6 +66,10 @@ use crate::operator::{
     estop::EstopView,
     estop::EstopReport,
     series::SeriesView,
+    standing_approvals::StandingRequest,
+    standing_approvals::StandingEndRequest,
+    standing_approvals::ApprovalsView,
+    ApprovalView,
     stopping::StopView,
     topology::TopologyView,
     actuators::ActuatorView,
@@ -188,7 +193,10 @@ pub(super) fn document() -> Value {
             "description": "Set by the one-time link of `clawmesh-node console`. Whatever is not GET also needs X-ClawMesh-Csrf from GET /session.",
         },
     });
-    document["components"]["schemas"]["SignedDecision"] = signed_decision();
+    let schemas = &mut document["components"]["schemas"];
+    schemas["SignedDecision"] = signed_decision();
+    schemas["SignedStanding"] = signed_standing();
+    schemas["SignedStandingEnd"] = signed_standing_end();
     document
 }
 
@@ -207,6 +215,58 @@ fn signed_decision() -> Value {
                     "verdict": {"type": "string", "enum": ["approve", "reject"]},
                     "meshId": text, "executor": text, "proposalId": text, "digest": text, "operatorId": text,
                     "decidedAt": {"type": "integer", "format": "int64"},
+                    "note": text,
+                },
+            },
+        },
+    })
+}
+
+/// As [`signed_decision`], of a standing approval.
+fn signed_standing() -> Value {
+    let (text, number) = (
+        json!({"type": "string"}),
+        json!({"type": "integer", "format": "int64"}),
+    );
+    json!({
+        "type": "object",
+        "required": ["approval", "signature"],
+        "properties": {
+            "signature": {"type": "string", "description": "Ed25519, base64url without padding."},
+            "approval": {
+                "type": "object",
+                "required": ["version", "meshId", "executor", "operatorId", "target", "operation", "params", "askers",
+                    "runMaxMs", "usesMax", "validFrom", "validUntil", "givenAt", "nonce"],
+                "properties": {
+                    "version": {"type": "integer", "enum": [1]},
+                    "meshId": text, "executor": text, "operatorId": text, "target": text, "operation": text,
+                    "params": {"type": "object", "description": "By name: {\"is\": value} or {\"min\": least, \"max\": most}."},
+                    "askers": {
+                        "type": "array", "items": {"type": "string", "enum": ["rules", "person"]},
+                        "description": "In this order.",
+                    },
+                    "runMaxMs": number, "usesMax": number, "validFrom": number, "validUntil": number, "givenAt": number,
+                    "nonce": text, "note": text,
+                },
+            },
+        },
+    })
+}
+
+/// As [`signed_decision`], of the end of a standing approval.
+fn signed_standing_end() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "required": ["end", "signature"],
+        "properties": {
+            "signature": {"type": "string", "description": "Ed25519, base64url without padding."},
+            "end": {
+                "type": "object",
+                "required": ["meshId", "executor", "approval", "operatorId", "endedAt"],
+                "properties": {
+                    "meshId": text, "executor": text, "approval": text, "operatorId": text,
+                    "endedAt": {"type": "integer", "format": "int64"},
                     "note": text,
                 },
             },

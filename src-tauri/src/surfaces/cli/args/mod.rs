@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
+mod approvals;
 mod models;
 mod people;
 mod recovery;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+pub(super) use self::approvals::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
 pub(super) use self::recovery::*;
@@ -82,6 +84,12 @@ pub(super) enum Command {
     Approve(DecideArgs),
     /// Reject a proposal: your operator key signs the refusal
     Reject(DecideArgs),
+    /// Standing approvals: your signature over an action that may begin several times, within bounds
+    Approvals {
+        /// What to do; lists them where nothing is said
+        #[command(subcommand)]
+        command: Option<ApprovalsCommand>,
+    },
     /// Take a proposal back without deciding it
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
