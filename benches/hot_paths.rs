@@ -130,6 +130,7 @@ fn policies(c: &mut Criterion) {
         evidence: &evidence,
         phase: Phase::Propose,
         by_gen1: false,
+        now_set: None,
     };
     let history = History::default();
     c.bench_function("policy: evaluate over 100 facts", |b| {
@@ -336,6 +337,7 @@ fn gates(c: &mut Criterion) {
         digest: &digest,
         executor: &own,
         own: &own,
+        asked_by: &own,
         action: &action,
         level: Level::L1,
         quorum: 1,

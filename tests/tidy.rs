@@ -76,6 +76,7 @@ const LONG_FILES: &[(&str, &str)] = &[
         "src-tauri/src/domain/base/limits.rs",
         "every limit in one place",
     ),
+    ("src-tauri/src/domain/policy/parse.rs", "one file format"),
     (
         "src-tauri/src/domain/policy/evaluate.rs",
         "the checks in the order they are made",

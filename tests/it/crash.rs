@@ -302,13 +302,13 @@ fn killed_while_a_proposal_waits_it_still_waits() {
 }
 
 /// A command centre and a field node that trust each other; the person sits at the centre.
-struct Pair {
-    centre: Place,
-    field: Place,
+pub struct Pair {
+    pub centre: Place,
+    pub field: Place,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (centre, field) = (Place::new(), Place::new());
         let (c, f) = (centre.device(), field.device());
         centre.json(&["trust", "add", &f, "--as", "field", "--name", "field-1"]);
@@ -318,7 +318,7 @@ impl Pair {
         Self { centre, field }
     }
 
-    fn start_centre(&self, port: u16) -> Running {
+    pub fn start_centre(&self, port: u16) -> Running {
         let port = port.to_string();
         let flags = [
             "--name",
@@ -332,7 +332,7 @@ impl Pair {
         self.centre.start(&flags)
     }
 
-    fn start_field(&self, centre: &Running) -> Running {
+    pub fn start_field(&self, centre: &Running) -> Running {
         let peer = format!(
             "{}=ws://127.0.0.1:{}||local",
             self.centre.device(),
@@ -341,7 +341,7 @@ impl Pair {
         self.field.field(&["--peer", &peer])
     }
 
-    fn connected(&self) {
+    pub fn connected(&self) {
         eventually("the two are connected", || {
             let peers = self.centre.json(&["peers"]);
             let linked = |p: &Value| p["state"] == "connected";

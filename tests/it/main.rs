@@ -43,6 +43,7 @@ mod honest;
 mod infer_cli;
 mod injection;
 mod interlocks;
+mod kinds;
 mod leading;
 mod led;
 mod led_crash;

@@ -3299,6 +3299,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/proposals/{id}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep its held action going for one more lease, or let it go.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["HoldRequest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["HoldView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/proposals/{id}/record": {
         parameters: {
             query?: never;
@@ -5081,6 +5135,40 @@ export interface components {
              */
             since: number;
         };
+        /** @description What a keeper asks. */
+        HoldRequest: {
+            /** @description Its name, which is shown. */
+            by?: string;
+            /**
+             * Format: int64
+             * @description Larger with each renewal; one that comes late or again changes nothing.
+             */
+            counter?: number;
+            /** @description A text of the keeper's own choice, the same in each of its renewals: by it two keepers are told apart. */
+            holder: string;
+            /** @description Whether it lets go instead: the action ends at once. */
+            release?: boolean;
+        };
+        /** @description How a held action stands after a renewal. */
+        HoldView: {
+            /**
+             * Format: int64
+             * @description The largest counter so far: the next one has to be larger.
+             */
+            counter: number;
+            /**
+             * Format: int64
+             * @description After how many milliseconds it ends in any case.
+             */
+            endsInMs: number;
+            /**
+             * Format: int64
+             * @description After how many milliseconds it ends unless it is renewed.
+             */
+            lapsesInMs: number;
+            /** @description Whether it was released. */
+            released: boolean;
+        };
         /** @description What is asked of a model. */
         InferRequest: {
             /**
@@ -5149,6 +5237,26 @@ export interface components {
         } | {
             /** @enum {string} */
             name: "pulse";
+        } | {
+            /**
+             * Format: int64
+             * @description How long after its holder was last heard it ends, in milliseconds.
+             */
+            leaseMs: number;
+            /** @enum {string} */
+            name: "held";
+        } | {
+            /** @description How far each of these parameters may go from the value now set, at once. */
+            maxStep?: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description The least time between two changes, in milliseconds.
+             */
+            minIntervalMs: number;
+            /** @enum {string} */
+            name: "set";
         };
         /** @description A latched emergency stop. */
         Latch: {

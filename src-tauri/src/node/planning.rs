@@ -2,6 +2,7 @@
 //! actuators. It has no key, and no way to approve anything.
 
 mod held;
+mod keeping;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,6 +122,8 @@ impl Sent {
 /// Runs the thresholds whenever the world changes, at most five times a second, and looks each second whether the time of
 /// a schedule has come.
 pub async fn run(drafts: Drafts) {
+    let kept = keeping::keep(drafts.clone());
+    drafts.tasks.essential("renewals", kept);
     let mut memory = Memory::default();
     let mut timetable = Timetable::of_rules(&drafts).await;
     let mut head = drafts.frames_head.subscribe();

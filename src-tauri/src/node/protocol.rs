@@ -20,7 +20,7 @@ use super::links::credit::{self, Taken};
 use super::links::target::{KEEP, SEEN};
 use super::planner::passed_on;
 use super::proposals::estop::Told;
-use super::proposals::{self, checks, mirror};
+use super::proposals::{self, checks, hold, mirror};
 use super::{leading, mesh_models, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
@@ -130,6 +130,8 @@ pub(super) async fn answer(
             Ok(()) => look(protocol, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
+        hold::HOLD if link.info.speaks(Feature::Hold) => need(protocol, link, Grant::Plan)
+            .and_then(|()| hold::asked(protocol, &link.info, params).map(Reply::Ok)),
         "proposals.stop" => match need(protocol, link, Grant::Estop) {
             Ok(()) => stop(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),

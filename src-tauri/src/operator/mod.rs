@@ -15,6 +15,7 @@ pub mod devices;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;
+mod holding;
 pub mod inference;
 pub mod meshes;
 pub mod model_token;

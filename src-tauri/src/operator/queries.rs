@@ -26,6 +26,7 @@ use crate::domain::wire::FrameKind;
 use crate::node::context::Severity;
 use crate::node::context::alarms::{Alarm, AlarmKind};
 use crate::node::context::timekeeping::clock_trusted;
+use crate::node::proposals::now_set;
 
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
@@ -410,14 +411,17 @@ impl Door {
             Action::new(target, &asked.operation, asked.params).map_err(|e| bad(e.to_string()))?;
         let at = self.handles.moment();
         let metrics = self.handles.policy.current().metrics();
-        let facts = self
-            .read("facts", move |c| facts::numeric_of(c, &metrics, at))
-            .await?;
+        let of = action.target.clone();
+        let read = move |c: &rusqlite::Connection| {
+            Ok((facts::numeric_of(c, &metrics, at)?, now_set(c, &of)?))
+        };
+        let (facts, now_set) = self.read("facts", read).await?;
         let taint: BTreeSet<Taint> = (asked.requester == Requester::Llm)
             .then_some(Taint::Llm)
             .into_iter()
             .collect();
         let request = Request {
+            now_set: now_set.as_ref(),
             action: &action,
             requester: asked.requester,
             from: self.handles.own_id(),

@@ -37,6 +37,7 @@ use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
+use crate::node::proposals::hold::{HoldRequest, HoldView};
 use crate::node::proposals::standing_approvals::ApprovalView;
 
 /// How a route is asked.
@@ -236,6 +237,8 @@ routes! {
     STANDING_END: Post "/approvals/{id}/end", Operate, SignedStandingEnd => ApprovalView;
     /// End a standing approval of this executor, as its administrator.
     STANDING_VOID: Post "/approvals/{id}/void", Admin, Why => ApprovalView;
+    /// Keep its held action going for one more lease, or let it go.
+    PROPOSAL_HOLD: Post "/proposals/{id}/hold", Operate, HoldRequest => HoldView;
     /// Drafts of this node.
     DRAFTS: Get "/drafts", Read, () => Vec<DraftView>;
     /// Ask for an action.

@@ -13,6 +13,7 @@ import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
 import { type Card, decide, KeyTrouble } from "@/platform/key";
 import { AskReason } from "@/ui/dialog";
 import { Button, Field, Txt, useNow } from "@/ui/kit";
+import { Keep } from "./Keep";
 
 const HOLD_MS = 1500;
 /** What to do about a refusal that is about whose word on persons counts at the executor. */
@@ -107,6 +108,9 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
         <Button tone="danger" onClick={() => setStopping(true)}>
           ■ {t("stopAction")}
         </Button>
+        {p.kind?.name === "held" && session?.scope !== "read" ? (
+          <Keep id={p.id} leaseMs={p.kind.leaseMs} />
+        ) : null}
         {answer}
         {stopping ? (
           <AskReason

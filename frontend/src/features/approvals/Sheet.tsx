@@ -95,6 +95,13 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
+            {p.kind && p.kind.name !== "timed" ? (
+              <p className="text-t2">
+                {p.kind.name === "held"
+                  ? t("kindHeld", { lease: span(p.kind.leaseMs) })
+                  : t(p.kind.name === "set" ? "kindSet" : "kindPulse", { safe: codeWord("op", p.safeState) })}
+              </p>
+            ) : null}
             {p.gen1 ? (
               <p role="note" className="mt-1 rounded-md border border-warn p-2">
                 {t("byGen1")} <Id id={p.gen1.deviceId} />{" "}

@@ -514,18 +514,19 @@ pub fn waiting_of(
     Ok((own, told))
 }
 
-/// Our own proposal that is acting on a target now.
+/// Our own proposals that act on a target now, the one that began last first; more than one only while a setting
+/// takes the place of another.
 ///
 /// # Errors
 /// Whatever SQLite says.
-pub fn executing_on(conn: &Connection, target: &str) -> Result<Option<ProposalId>, StoreError> {
+pub fn executing_on(conn: &Connection, target: &str) -> Result<Vec<ProposalId>, StoreError> {
     let sql = format!(
-        "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1 LIMIT 1"
+        "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1
+         ORDER BY updated_at DESC, revision DESC"
     );
-    Ok(conn
-        .prepare_cached(&sql)?
-        .query_row([target], |r| row::parsed(r, 0))
-        .optional()?)
+    let mut query = conn.prepare_cached(&sql)?;
+    let found = query.query_map([target], |r| row::parsed(r, 0))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// Moves our own proposal from one state to another; whether it stood where `from` says. An absent

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{StoreError, row};
-use crate::domain::base::limits::ACTUATION_MAX_MS;
+use crate::domain::base::limits::SET_MAX_MS;
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::proposal::Status;
 
@@ -90,7 +90,7 @@ pub fn end(
 /// Whatever SQLite says.
 pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError> {
     // No action lasts longer than this, so the index on the start bounds the search.
-    let earliest = TimeMs(since.0.saturating_sub(ACTUATION_MAX_MS));
+    let earliest = TimeMs(since.0.saturating_sub(SET_MAX_MS));
     let mut query = conn.prepare_cached(
         "SELECT proposal_id, rule, target, operation, started_at, ended_at, planned_ms, outcome FROM runs
          WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1) ORDER BY started_at, proposal_id",

@@ -157,10 +157,24 @@ pub const CITED_ORIGINS_SHOWN: usize = 4;
 pub const PARAMS_MAX: usize = 16;
 /// Longest time any actuation may last, in milliseconds, whatever the policy says.
 pub const ACTUATION_MAX_MS: u64 = 24 * 3_600_000;
+/// Longest time a set-point may stay, in milliseconds, whatever the policy says.
+pub const SET_MAX_MS: u64 = 7 * 24 * 3_600_000;
+/// Longest pause between two changes of a set-point that a policy may ask for, in milliseconds.
+pub const SET_INTERVAL_MAX_MS: u64 = 24 * 3_600_000;
 /// The shortest pulse of an actuator, in milliseconds: shorter ones cannot be timed well here.
 pub const PULSE_MIN_MS: u64 = 50;
 /// The longest pulse of an actuator, in milliseconds.
 pub const PULSE_MAX_MS: u64 = 60_000;
+/// The shortest lease of a held action, in milliseconds.
+pub const LEASE_HELD_MIN_MS: u64 = 2_000;
+/// The longest lease of a held action, in milliseconds.
+pub const LEASE_HELD_MAX_MS: u64 = 60_000;
+/// Renewals of held actions that a device may send at once; in a second as many come free again.
+pub const HOLDS_PER_SECOND: u64 = 50;
+/// Longest token by which keepers of one source are told apart, in bytes.
+pub const HOLDER_MAX_BYTES: usize = 64;
+/// How often the rules planner renews what it keeps, in milliseconds; less than half of the shortest lease.
+pub const HOLD_RULES_EVERY_MS: u64 = 500;
 /// Oldest operator record an executor accepts without having heard of it again, in milliseconds.
 pub const OPERATOR_RECORD_MAX_AGE_MS: u64 = 365 * 24 * 3_600_000;
 /// Largest HTTP request body, in bytes.

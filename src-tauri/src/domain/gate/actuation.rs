@@ -13,6 +13,7 @@ use crate::domain::capability::Action;
 use crate::domain::policy::{Kind, Level, Terms};
 
 use super::approval::{Verdict, VerifiedApproval};
+use super::lease::Entitled;
 use super::standing_approval::StandingUse;
 
 /// What is about to be done, as the executor stored it.
@@ -26,6 +27,8 @@ pub struct ExecutionRequest<'a> {
     pub executor: &'a DeviceId,
     /// This node.
     pub own: &'a DeviceId,
+    /// The device that asked for it.
+    pub asked_by: &'a DeviceId,
     /// What would happen.
     pub action: &'a Action,
     /// The level fixed in the record.
@@ -63,6 +66,7 @@ pub struct Permit {
     action: Action,
     safe_state: String,
     kind: Kind,
+    kept_from: Entitled,
     run_ms: u64,
     valid_until: TimeMs,
     by: Box<By>,
@@ -100,6 +104,11 @@ impl Permit {
     /// How the action lasts and what ends it.
     pub fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// From where a held action may be kept.
+    pub fn kept_from(&self) -> &Entitled {
+        &self.kept_from
     }
 
     /// How long the action may last, in milliseconds.
@@ -222,6 +231,7 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
         digest: &Digest([0; 32]),
         executor: &own,
         own: &own,
+        asked_by: &own,
         action: &action,
         level: Level::L1,
         quorum: 0,
@@ -254,6 +264,10 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
 
 /// The three answers of the gate.
 #[derive(Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one is made for an action, and moved on at once"
+)]
 pub enum ActuationRuling {
     /// Act now, once.
     Allow(Permit),
@@ -349,6 +363,7 @@ pub fn rule(
     if have < required {
         return ActuationRuling::NeedsApproval { required, have };
     }
+    let marked = !request.taint.is_empty() || request.sources.contains(&EvidenceSource::Llm);
     let human = (!names.is_empty()).then_some(EvidenceSource::Human);
     let word = if human.is_some() { Tier::T3 } else { Tier::T0 };
     ActuationRuling::Allow(Permit {
@@ -362,6 +377,7 @@ pub fn rule(
         action: request.action.clone(),
         safe_state: terms.safe_state.clone(),
         kind: terms.kind.clone(),
+        kept_from: Entitled::of(terms.class, marked, request.asked_by),
         run_ms: terms
             .run_ms
             .min(request.run_ms)

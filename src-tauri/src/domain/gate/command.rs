@@ -152,6 +152,7 @@ mod tests {
             proposal_id: &"p".parse().unwrap(),
             digest: &Digest::of(&[b"record"]),
             executor: &own,
+            asked_by: &own,
             own: &own,
             action: &action,
             level: Level::L1,

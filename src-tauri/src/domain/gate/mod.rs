@@ -2,13 +2,15 @@
 //!
 //! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes, `command` says one to a
 //! gen-1 node; `operators`,
-//! `persons`, `approval` and `standing_approval` say which person decided what; `actuation` rules on an execution. Sender, receiver
+//! `persons`, `approval` and `standing_approval` say which person decided what; `actuation` rules on an execution, `lease`
+//! on who keeps a held one. Sender, receiver
 //! and executor each apply them (invariant I2); the executor assumes nobody did before.
 
 pub mod actuation;
 pub mod approval;
 pub mod command;
 pub mod forward;
+pub mod lease;
 pub mod operators;
 pub mod persons;
 pub mod records;

@@ -1,6 +1,6 @@
 //! Evaluation: a wish, the world and the history in; terms or a denial out, every check listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::rule::{Condition, Rule};
 use super::{Class, Level, Policy, Requester};
 use crate::domain::base::limits::EVIDENCE_LEFT_MIN_MS;
 use crate::domain::base::{Code, DeviceId, Taint, Tier, TimeMs};
-use crate::domain::capability::{Action, Capability};
+use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::world::{Fact, Facts, SignatureState};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub phase: Phase,
     /// Whether a person must agree whatever the rule says: the actuator is at a gen-1 node.
     pub by_gen1: bool,
+    /// The parameters of the setting of the target that is in force, if one is.
+    pub now_set: Option<&'a Params>,
 }
 
 impl Request<'_> {
@@ -215,7 +217,7 @@ impl Policy {
         requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
         let kind = Kind::of(rule, action);
-        let run_ms = duration(&mut sheet, rule, action);
+        let run_ms = duration(&mut sheet, rule, action, request.by_gen1);
         let weighed = evidence(&mut sheet, rule, request, class, own);
         if let Some(hours) = rule.hours {
             let result = if hours.contain(now) {
@@ -224,6 +226,21 @@ impl Policy {
                 Err(format!("allowed only from {hours}"))
             };
             sheet.check("hours", Code::PolicyDenied, result);
+        }
+        if let Kind::Set {
+            max_step,
+            min_interval_ms,
+        } = &kind
+        {
+            steps(&mut sheet, max_step, &action.params, request.now_set);
+            pause(
+                &mut sheet,
+                rule,
+                &action.target,
+                history,
+                *min_interval_ms,
+                now,
+            );
         }
         caps(&mut sheet, rule, &action.target, history, run_ms, now);
         for interlock in &rule.interlocks {
@@ -348,8 +365,11 @@ fn standing(
         return Err("a gen-1 node acts".to_owned());
     }
     // A kind that came later is looked at before it begins without a person.
-    match rule.kind {
+    match &rule.kind {
         Kind::Timed | Kind::Pulse => {}
+        kind @ (Kind::Held { .. } | Kind::Set { .. }) => {
+            return Err(format!("it is {kind}, which a person approves each time"));
+        }
     }
     let conditions = rule.conditions.iter();
     let mut seen = conditions.map(|c| holds(c, facts, now, own, true));
@@ -409,14 +429,21 @@ fn params(sheet: &mut Sheet, rule: &Rule, action: &Action) {
 }
 
 /// How long the action would run, in milliseconds; never beyond the deadline.
-fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
+fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action, by_gen1: bool) -> u64 {
     if action.operation == rule.safe_state {
         return 0;
     }
     let most = rule.deadline_ms.min(rule.kind.most_ms());
-    if rule.kind == Kind::Pulse {
-        let what = format!("a pulse of {most} ms, then {} by itself", rule.safe_state);
-        sheet.check("kind", Code::PolicyDenied, Ok(what));
+    if rule.kind != Kind::Timed {
+        let far = by_gen1 && rule.kind != Kind::Pulse;
+        let result = match far {
+            true => Err(format!(
+                "a gen-1 node acts, which can do no {} action; only timed and pulse",
+                rule.kind
+            )),
+            false => Ok(rule.kind.limits(most)),
+        };
+        sheet.check("kind", Code::PolicyDenied, result);
     }
     let wanted = rule
         .duration_param
@@ -437,6 +464,57 @@ fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action) -> u64 {
     };
     sheet.check("duration", Code::PolicyDenied, result);
     ms.min(most)
+}
+
+/// How far a setting goes from the one in force.
+fn steps(
+    sheet: &mut Sheet,
+    max_step: &BTreeMap<String, f64>,
+    params: &Params,
+    now_set: Option<&Params>,
+) {
+    let number = |params: &Params, name: &str| params.get(name).and_then(|v| v.as_f64());
+    for (name, by) in max_step {
+        let was = now_set.and_then(|set| number(set, name));
+        let (Some(was), Some(wanted)) = (was, number(params, name)) else {
+            continue;
+        };
+        let far = (wanted - was).abs();
+        let text = format!(
+            "{name} is {was} now, would be {wanted}, and may change by at most {by} at once"
+        );
+        // What is written with a few decimals is not exact here.
+        let fine = far <= by + f64::EPSILON * 8.0 * was.abs().max(wanted.abs());
+        let result = if fine { Ok(text) } else { Err(text) };
+        sheet.check(&format!("step of {name}"), Code::PolicyDenied, result);
+    }
+}
+
+/// How long ago the last change of a setting is.
+fn pause(
+    sheet: &mut Sheet,
+    rule: &Rule,
+    target: &Capability,
+    history: &History,
+    min_interval_ms: u64,
+    now: TimeMs,
+) {
+    if min_interval_ms == 0 {
+        return;
+    }
+    let same = |r: &&RunView| r.rule == rule.name && r.target == target.as_str();
+    let changes = history.runs.iter().filter(same);
+    let last = changes.filter(|r| r.operation != rule.safe_state);
+    let last = last.map(|r| r.started_at).max();
+    let text = format!(
+        "{} s between changes (min_interval_sec)",
+        min_interval_ms / 1_000
+    );
+    let result = match last.is_none_or(|at| now.since(at) >= min_interval_ms) {
+        true => Ok(text),
+        false => Err(format!("the last change is less than {text} ago")),
+    };
+    sheet.check("interval", Code::RateExceeded, result);
 }
 
 /// What a wish rests on, weighed.

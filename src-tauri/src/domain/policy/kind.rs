@@ -1,12 +1,16 @@
 //! Kinds of actuation: how long an action lasts and what ends it. Whatever the kind, it ends in the safe state, at its
 //! deadline at the latest.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::rule::Rule;
-use crate::domain::base::limits::{ACTUATION_MAX_MS, PULSE_MAX_MS, PULSE_MIN_MS};
+use crate::domain::base::limits::{
+    ACTUATION_MAX_MS, LEASE_HELD_MAX_MS, LEASE_HELD_MIN_MS, PULSE_MAX_MS, PULSE_MIN_MS,
+    SET_INTERVAL_MAX_MS, SET_MAX_MS,
+};
 use crate::domain::base::quantity::span;
 use crate::domain::capability::Action;
 
@@ -20,6 +24,21 @@ pub enum Kind {
     Timed,
     /// It is momentary: the policy alone says how long, counted from when the driver is told.
     Pulse,
+    /// It runs for as long as its holder is heard, and no longer than its deadline.
+    #[serde(rename_all = "camelCase")]
+    Held {
+        /// How long after its holder was last heard it ends, in milliseconds.
+        lease_ms: u64,
+    },
+    /// It stays until its deadline, and another one takes its place without the safe state between them.
+    #[serde(rename_all = "camelCase")]
+    Set {
+        /// How far each of these parameters may go from the value now set, at once.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        max_step: BTreeMap<String, f64>,
+        /// The least time between two changes, in milliseconds.
+        min_interval_ms: u64,
+    },
 }
 
 impl Kind {
@@ -28,14 +47,17 @@ impl Kind {
         match self {
             Kind::Timed => "timed",
             Kind::Pulse => "pulse",
+            Kind::Held { .. } => "held",
+            Kind::Set { .. } => "set",
         }
     }
 
     /// The longest that any action of this kind may last, in milliseconds, whatever the policy says.
     pub fn most_ms(&self) -> u64 {
         match self {
-            Kind::Timed => ACTUATION_MAX_MS,
+            Kind::Timed | Kind::Held { .. } => ACTUATION_MAX_MS,
             Kind::Pulse => PULSE_MAX_MS,
+            Kind::Set { .. } => SET_MAX_MS,
         }
     }
 
@@ -49,6 +71,26 @@ impl Kind {
         match self {
             Kind::Timed => format!("timed, at most {}", span(most_ms)),
             Kind::Pulse => format!("pulse of {most_ms} ms"),
+            Kind::Held { lease_ms } => {
+                let (most, lease) = (span(most_ms), span(*lease_ms));
+                format!("held, at most {most}, ends {lease} after its holder was last heard")
+            }
+            Kind::Set {
+                max_step,
+                min_interval_ms,
+            } => {
+                let steps = max_step.iter();
+                let steps = steps.map(|(name, by)| format!(", {name} by at most {by} at once"));
+                let pause = match min_interval_ms {
+                    0 => String::new(),
+                    ms => format!(", no change within {}", span(*ms)),
+                };
+                format!(
+                    "set, at most {}{}{pause}",
+                    span(most_ms),
+                    steps.collect::<String>()
+                )
+            }
         }
     }
 
@@ -57,6 +99,16 @@ impl Kind {
         match self {
             Kind::Timed => format!("for {}", span(run_ms)),
             Kind::Pulse => format!("for a pulse of {run_ms} ms"),
+            Kind::Held { lease_ms } => {
+                let (most, lease) = (span(run_ms), span(*lease_ms));
+                format!("while its holder is heard every {lease}, for {most} at most")
+            }
+            Kind::Set { .. } => {
+                format!(
+                    "until another setting replaces it, for {} at most",
+                    span(run_ms)
+                )
+            }
         }
     }
 
@@ -80,6 +132,9 @@ impl fmt::Display for Kind {
 pub(super) struct RawKind {
     pub kind: Option<String>,
     pub pulse_ms: Option<u64>,
+    pub lease_sec: Option<u64>,
+    pub min_interval_sec: Option<u64>,
+    pub max_step: BTreeMap<String, f64>,
     pub deadline_sec: Option<u64>,
     pub has_duration: bool,
 }
@@ -93,8 +148,26 @@ impl RawKind {
         let kind = match self.kind.as_deref().unwrap_or("timed") {
             "timed" => Kind::Timed,
             "pulse" => Kind::Pulse,
-            other => return Err(format!("kind {other:?} must be timed or pulse")),
+            "held" => Kind::Held {
+                lease_ms: self.lease()?,
+            },
+            "set" => Kind::Set {
+                max_step: self.max_step.clone(),
+                min_interval_ms: self.interval()?,
+            },
+            other => return Err(format!("kind {other:?} must be timed, pulse, held or set")),
         };
+        let is_set = matches!(kind, Kind::Set { .. });
+        if !is_set && (self.min_interval_sec.is_some() || !self.max_step.is_empty()) {
+            return Err(format!(
+                "min_interval_sec and max_step go with kind = \"set\", this is {kind}"
+            ));
+        }
+        if self.lease_sec.is_some() && !matches!(kind, Kind::Held { .. }) {
+            return Err(format!(
+                "lease_sec goes with kind = \"held\", this is {kind}"
+            ));
+        }
         if kind == Kind::Pulse {
             return Ok((kind, self.pulse()?));
         }
@@ -111,6 +184,23 @@ impl RawKind {
             true => Ok((kind, deadline * 1_000)),
             false => Err(format!("deadline_sec must be from 1 to {most}")),
         }
+    }
+
+    fn interval(&self) -> Result<u64, String> {
+        let most = SET_INTERVAL_MAX_MS / 1_000;
+        match self.min_interval_sec.unwrap_or(0) {
+            sec if sec <= most => Ok(sec * 1_000),
+            _ => Err(format!("min_interval_sec must be at most {most}")),
+        }
+    }
+
+    fn lease(&self) -> Result<u64, String> {
+        let (least, most) = (LEASE_HELD_MIN_MS / 1_000, LEASE_HELD_MAX_MS / 1_000);
+        let fits = |sec: &u64| (least..=most).contains(sec);
+        let lease = self.lease_sec.filter(fits);
+        lease
+            .map(|sec| sec * 1_000)
+            .ok_or_else(|| format!("kind = \"held\" needs lease_sec from {least} to {most}"))
     }
 
     fn pulse(&self) -> Result<u64, String> {
@@ -132,14 +222,32 @@ impl RawKind {
     }
 }
 
+/// How far a parameter of this type may go at once.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub(super) fn step(
+    name: &str,
+    (kind, required): (&str, bool),
+    by: f64,
+) -> Result<(String, f64), String> {
+    let numeric = matches!(kind, "integer" | "number");
+    match numeric && required && by.is_finite() && by > 0.0 {
+        true => Ok((name.to_owned(), by)),
+        false => Err(format!(
+            "params.{name}: max_step must be above 0 and stands with a number that is required = true"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::super::evaluate::{History, Phase, Request, Ruling, Terms};
+    use super::super::evaluate::{History, Phase, Request, Ruling, RunView, Terms};
     use super::super::{Policy, Requester};
     use super::*;
     use crate::domain::base::{DeviceId, TimeMs};
-    use crate::domain::capability::Params;
+    use crate::domain::capability::{Capability, Params};
 
     fn policy(keys: &str) -> Result<Policy, String> {
         let rule = "version = 1\n[[rule]]\nname = \"r\"\ncapability = \"actuator:mock:*\"\n\
@@ -159,6 +267,7 @@ mod tests {
             evidence: &[],
             phase: Phase::Propose,
             by_gen1: false,
+            now_set: None,
         };
         let (facts, history) = (Vec::new(), History::default());
         match policy.evaluate(&request, &facts, &history, TimeMs(1_000), &own) {
@@ -203,7 +312,7 @@ mod tests {
             ),
             (
                 "kind = \"forever\"\ndeadline_sec = 5",
-                "must be timed or pulse",
+                "must be timed, pulse, held or set",
             ),
             ("kind = \"timed\"", "deadline_sec is missing"),
             (
@@ -214,6 +323,128 @@ mod tests {
             let error = policy(keys).unwrap_err();
             assert!(error.contains(said), "{keys}: {error}");
         }
+    }
+
+    #[test]
+    fn a_held_action_has_a_lease_within_bounds() {
+        let held = policy("kind = \"held\"\nlease_sec = 5\ndeadline_sec = 600").unwrap();
+        let told = terms(&held, "start");
+        assert_eq!(
+            (told.kind, told.run_ms),
+            (Kind::Held { lease_ms: 5_000 }, 600_000)
+        );
+        for (keys, said) in [
+            ("lease_sec = 1", "needs lease_sec from 2 to 60"),
+            ("lease_sec = 61", "needs lease_sec from 2 to 60"),
+            (
+                "lease_sec = 18446744073709551",
+                "needs lease_sec from 2 to 60",
+            ),
+            (
+                "lease_sec = 9223372036854775807",
+                "needs lease_sec from 2 to 60",
+            ),
+            ("", "needs lease_sec from 2 to 60"),
+            (
+                "lease_sec = 5\npulse_ms = 500",
+                "goes with kind = \"pulse\"",
+            ),
+        ] {
+            let error =
+                policy(&format!("kind = \"held\"\ndeadline_sec = 600\n{keys}")).unwrap_err();
+            assert!(error.contains(said), "{keys}: {error}");
+        }
+        let error = policy("lease_sec = 5\ndeadline_sec = 600").unwrap_err();
+        assert!(error.contains("goes with kind = \"held\""), "{error}");
+    }
+
+    #[test]
+    fn a_setting_goes_in_steps_with_pauses() {
+        let set = |keys: &str, step: &str| {
+            policy(&format!(
+                "kind = \"set\"\n{keys}\n[rule.params.percent]\ntype = \"number\"\nmin = 0\nmax = 100\n{step}"
+            ))
+        };
+        let policy = set(
+            "deadline_sec = 604800\nmin_interval_sec = 60",
+            "max_step = 10.5\nrequired = true",
+        )
+        .unwrap();
+        let own = DeviceId::of_public_key(&[1; 32]);
+        let ask = |percent: f64, now_set: Option<f64>, ago: u64| {
+            let target: Capability = "actuator:mock:pump-1".parse().unwrap();
+            let params = |n: f64| Params::from([("percent".to_owned(), n.into())]);
+            let action = Action::new(target.clone(), "start", params(percent)).unwrap();
+            let now_set = now_set.map(params);
+            let request = Request {
+                action: &action,
+                requester: Requester::Person,
+                from: &own,
+                taint: &Default::default(),
+                evidence: &[],
+                phase: Phase::Execute,
+                by_gen1: false,
+                now_set: now_set.as_ref(),
+            };
+            let now = TimeMs(1_000_000);
+            let run = RunView {
+                rule: "r".into(),
+                target: target.as_str().to_owned(),
+                operation: "start".into(),
+                started_at: TimeMs(now.0 - ago),
+                duration_ms: 5,
+            };
+            let history = History { runs: vec![run] };
+            match policy.evaluate(&request, &Vec::new(), &history, now, &own) {
+                Ruling::Allow(terms) => Ok(terms.run_ms),
+                Ruling::Deny(denial) => Err(denial.message),
+            }
+        };
+        assert_eq!(
+            ask(90.0, None, 60_000),
+            Ok(604_800_000),
+            "from the safe state only its bounds count"
+        );
+        assert_eq!(ask(40.5, Some(30.0), 60_000), Ok(604_800_000));
+        assert!(
+            ask(40.6, Some(30.0), 60_000)
+                .unwrap_err()
+                .contains("by at most 10.5 at once")
+        );
+        assert!(
+            ask(19.4, Some(30.0), 60_000)
+                .unwrap_err()
+                .contains("percent is 30")
+        );
+        assert!(ask(101.0, Some(99.0), 60_000).is_err());
+        assert!(
+            ask(30.0, Some(30.0), 59_999)
+                .unwrap_err()
+                .contains("min_interval_sec")
+        );
+        for (keys, step, said) in [
+            (
+                "deadline_sec = 604801",
+                "",
+                "deadline_sec must be from 1 to 604800",
+            ),
+            ("deadline_sec = 5", "max_step = 1", "required = true"),
+            (
+                "deadline_sec = 5",
+                "max_step = 0\nrequired = true",
+                "above 0",
+            ),
+            (
+                "deadline_sec = 5\nmin_interval_sec = 86401",
+                "",
+                "at most 86400",
+            ),
+        ] {
+            let error = set(keys, step).unwrap_err();
+            assert!(error.contains(said), "{keys} {step}: {error}");
+        }
+        let error = super::tests::policy("deadline_sec = 5\nmin_interval_sec = 5").unwrap_err();
+        assert!(error.contains("go with kind = \"set\""), "{error}");
     }
 
     #[test]

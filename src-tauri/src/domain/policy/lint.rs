@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rule::{ANY_OPERATION, Rule};
-use super::{Level, Policy};
+use super::{Kind, Level, Policy};
 use crate::domain::capability::Capability;
 
 /// One thing that is probably not meant.
@@ -61,6 +61,9 @@ impl Policy {
                 );
             }
             if let Some(message) = unknown_operation(rule, offered) {
+                say(true, message);
+            }
+            if let Some(message) = beyond_gen1(rule, offered) {
                 say(true, message);
             }
             if let Some(message) = never_automatic(rule, offered) {
@@ -136,6 +139,16 @@ fn weaker_before(earlier: &Rule, rule: &Rule) -> bool {
 fn covered<'a>(rule: &Rule, offered: &'a [Offered]) -> impl Iterator<Item = &'a Offered> {
     let matches = |o: &&Offered| rule.capability.matches(&o.capability);
     offered.iter().filter(matches)
+}
+
+/// What no gen-1 node can do.
+fn beyond_gen1(rule: &Rule, offered: &[Offered]) -> Option<String> {
+    let far = covered(rule, offered).find(|o| o.by_gen1);
+    let first = far.filter(|_| !matches!(rule.kind, Kind::Timed | Kind::Pulse))?;
+    Some(format!(
+        "a gen-1 node acts on {}, which can do no {} action, so it is refused there; write timed or pulse for it",
+        first.capability, rule.kind
+    ))
 }
 
 /// What of an L1 rule is L2 all the same.

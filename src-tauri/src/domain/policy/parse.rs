@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::kind::RawKind;
+use super::kind::{RawKind, step};
 use super::rule::{
     ANY_OPERATION, Bounds, Caps, Compare, Condition, Hours, Origin, ParamRule, Rule,
 };
 use super::scope::Scope;
 use super::selftest::{RawTest, Test};
-use super::{Level, Policy, Requester};
+use super::{Kind, Level, Policy, Requester};
 use crate::domain::base::limits::{NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX};
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::zone::{ZONE_HELP, minute_of_day, zone_minutes};
@@ -59,6 +59,10 @@ struct RawRule {
     #[serde(default)]
     pulse_ms: Option<u64>,
     #[serde(default)]
+    lease_sec: Option<u64>,
+    #[serde(default)]
+    min_interval_sec: Option<u64>,
+    #[serde(default)]
     deadline_sec: Option<u64>,
     safe_state: String,
     #[serde(default)]
@@ -104,6 +108,8 @@ struct RawParam {
     one_of: Option<Vec<String>>,
     #[serde(default)]
     required: bool,
+    #[serde(default)]
+    max_step: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -223,14 +229,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
     if quorum == 0 || quorum > 16 || (level == Level::L3 && quorum < 2) {
         return Err(at.bad("quorum must be from 1 to 16, and at least 2 at L3"));
     }
-    let (kind, deadline_ms) = RawKind {
-        kind: raw.kind,
-        pulse_ms: raw.pulse_ms,
-        deadline_sec: raw.deadline_sec,
-        has_duration: raw.duration_param.is_some(),
-    }
-    .resolve()
-    .map_err(|why| at.bad(why))?;
+    let (kind, deadline_ms) = kind_of(&at, &raw)?;
     if raw.operations.is_empty() || raw.operations.len() > 32 {
         return Err(at.bad("operations must name 1 to 32 operations"));
     }
@@ -322,6 +321,19 @@ fn without_a_person(
     Ok(())
 }
 
+fn kind_of(at: &Place<'_>, raw: &RawRule) -> Result<(Kind, u64), PolicyError> {
+    let keys = RawKind {
+        kind: raw.kind.clone(),
+        pulse_ms: raw.pulse_ms,
+        lease_sec: raw.lease_sec,
+        min_interval_sec: raw.min_interval_sec,
+        max_step: steps(at, &raw.params)?,
+        deadline_sec: raw.deadline_sec,
+        has_duration: raw.duration_param.is_some(),
+    };
+    keys.resolve().map_err(|why| at.bad(why))
+}
+
 fn may_cite_nothing(at: &Place<'_>, list: &[String]) -> Result<BTreeSet<Requester>, PolicyError> {
     list.iter()
         .map(|text| match text.parse().map_err(|e: String| at.bad(e))? {
@@ -391,6 +403,16 @@ fn origin(at: &Place<'_>, text: &str) -> Result<Origin, PolicyError> {
             .map(Origin::Device)
             .map_err(|e| at.bad(format!("origin must be self or a device id: {e}"))),
     }
+}
+
+/// How far parameters may go at once from the value now set.
+fn steps(
+    at: &Place<'_>,
+    params: &BTreeMap<String, RawParam>,
+) -> Result<BTreeMap<String, f64>, PolicyError> {
+    let stepped = params.iter().filter_map(|(n, p)| Some((n, p, p.max_step?)));
+    let stepped = stepped.map(|(name, p, by)| step(name, (&p.kind, p.required), by));
+    stepped.collect::<Result<_, _>>().map_err(|why| at.bad(why))
 }
 
 fn param(at: &Place<'_>, name: &str, raw: RawParam) -> Result<ParamRule, PolicyError> {

@@ -34,6 +34,8 @@ pub(super) struct RawTest {
     evidence: Vec<RawEvidence>,
     #[serde(default)]
     runs_last_hour: u32,
+    #[serde(default, deserialize_with = "read_set")]
+    now_set: Option<Params>,
     expect: String,
     #[serde(default)]
     because: Option<String>,
@@ -81,6 +83,7 @@ pub(super) struct Test {
     facts: Vec<Fact>,
     evidence: Vec<EvidenceView>,
     runs_last_hour: u32,
+    now_set: Option<Params>,
     expect: Expect,
 }
 
@@ -88,6 +91,10 @@ pub(super) struct Test {
 enum Expect {
     Level(Level),
     Deny(Option<String>),
+}
+
+fn read_set<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Params>, D::Error> {
+    read_params(from).map(Some)
 }
 
 /// How one case came out.
@@ -167,6 +174,7 @@ impl Test {
                 .map(evidence)
                 .collect::<Result<_, _>>()?,
             runs_last_hour: raw.runs_last_hour.min(10_000),
+            now_set: raw.now_set,
             expect,
             name: raw.name,
         })
@@ -223,6 +231,7 @@ impl Policy {
             evidence: &test.evidence,
             phase: Phase::Propose,
             by_gen1: false,
+            now_set: test.now_set.as_ref(),
         };
         let rule = self
             .rules()

@@ -84,6 +84,7 @@ fn ask_from(
         evidence: &evidence,
         phase: Phase::Propose,
         by_gen1: false,
+        now_set: None,
     };
     policy.evaluate(&request, &facts, &History::default(), NOON, &own())
 }
@@ -264,6 +265,7 @@ fn caps_count_past_runs() {
         evidence: &[],
         phase: Phase::Execute,
         by_gen1: false,
+        now_set: None,
     };
     let facts = vec![fact("moisture", 10.0, SignatureState::Verified)];
     let ruling = |runs| policy.evaluate(&request, &facts, &History { runs }, NOON, &own());

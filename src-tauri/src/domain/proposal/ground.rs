@@ -142,6 +142,7 @@ pub fn rule(
         digest: signed.digest(),
         executor: &record.executor,
         own: &ground.own,
+        asked_by: &record.requested_by.device_id,
         action: &action,
         level: record.level,
         quorum: record.quorum,

@@ -229,6 +229,23 @@ impl ProposalRecord {
         self.kind.clone().unwrap_or_default()
     }
 
+    /// Whether it may take the place of another one that acts, without the safe state between them: both are settings
+    /// by one rule, of one actuator, and end alike.
+    pub fn may_replace(&self, acts: &ProposalRecord) -> bool {
+        let is_set = |record: &ProposalRecord| matches!(record.kind, Some(Kind::Set { .. }));
+        let place = |record: &ProposalRecord| {
+            (
+                record.target.clone(),
+                record.rule.clone(),
+                record.safe_state.clone(),
+            )
+        };
+        is_set(self)
+            && is_set(acts)
+            && place(self) == place(acts)
+            && self.operation != self.safe_state
+    }
+
     /// Where what it rests on comes from; what only an interlock looks at is no part of that.
     pub fn sources(&self) -> BTreeSet<EvidenceSource> {
         let marked = !self.taint.is_empty() || self.requested_by.kind == Requester::Llm;

@@ -55,11 +55,13 @@ pub enum Feature {
     Wishes,
     /// Standing approvals travel to the executor that they name.
     Standing,
+    /// A held action is renewed and released over the link of the device that asked for it.
+    Hold,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 16] = [
+    pub const OURS: [Feature; 17] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -76,6 +78,7 @@ impl Feature {
         Feature::Private,
         Feature::Wishes,
         Feature::Standing,
+        Feature::Hold,
     ];
 
     fn name(self) -> &'static str {
@@ -96,6 +99,7 @@ impl Feature {
             Feature::Private => "private",
             Feature::Wishes => "wishes",
             Feature::Standing => "standing",
+            Feature::Hold => "hold",
         }
     }
 }

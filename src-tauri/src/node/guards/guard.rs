@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::kept::Leased;
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::crash;
@@ -24,6 +25,7 @@ use crate::domain::base::limits::{
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
+use crate::domain::gate::lease::{Entitled, Over};
 use crate::domain::policy::Kind;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
@@ -36,6 +38,7 @@ pub(super) struct Guard {
     pub runs: mpsc::Receiver<Handed>,
     pub wanted: watch::Receiver<Wanted>,
     pub view: watch::Sender<View>,
+    pub lease: Arc<Leased>,
     pub reports: mpsc::Sender<Report>,
     pub stop: CancellationToken,
 }
@@ -45,8 +48,22 @@ pub(super) struct Guard {
 enum End {
     /// Its time was up.
     Deadline,
+    /// Its holder let go, or was not heard in time.
+    Lease(Over),
+    /// Another setting takes its place; the actuator is told of that next.
+    Replaced(Box<Next>),
     /// Somebody or something asked for it.
     Cut(Cut),
+}
+
+/// A run whose permit is in use, and whose driver is told next.
+#[derive(Debug)]
+struct Next {
+    act: Act,
+    job: Job,
+    seen: u64,
+    started_at: TimeMs,
+    done: oneshot::Sender<Ended>,
 }
 
 /// Where a run stood when it ended.
@@ -65,6 +82,7 @@ enum Reached {
 }
 
 /// What is known of a run while its act is with the driver.
+#[derive(Debug)]
 struct Job {
     id: ProposalId,
     /// The action, in words.
@@ -73,6 +91,7 @@ struct Job {
     /// Whether the action is the safe state itself.
     ends_safe: bool,
     kind: Kind,
+    kept_from: Entitled,
     /// How long the whole may last.
     run_ms: u64,
     /// When it has to be over, by the boot clock.
@@ -103,6 +122,7 @@ impl Job {
             safe_state: permit.safe_state().to_owned(),
             ends_safe: permit.ends_safe(),
             kind: permit.kind().clone(),
+            kept_from: permit.kept_from().clone(),
             run_ms,
             deadline: run.at_steady_ms.saturating_add(most),
             begun: run.at_steady_ms,
@@ -128,8 +148,8 @@ impl Job {
     /// What it does, and for how long at most.
     fn in_words(&self) -> String {
         match self.kind {
-            Kind::Pulse => format!("{}, a pulse of {} ms", self.what, self.run_ms),
-            _ => format!("{} for {} s", self.what, self.run_ms / 1_000),
+            Kind::Timed => format!("{} for {} s", self.what, self.run_ms / 1_000),
+            ref kind => format!("{} {}", self.what, kind.lasts(self.run_ms)),
         }
     }
 }
@@ -180,24 +200,61 @@ impl Guard {
         }
     }
 
+    /// Moves, waits, makes safe; and the same with each setting that takes the place of the one before it.
     async fn take(&mut self, handed: Handed) {
-        let Handed { run, seen, done } = handed;
-        let ended = self.run(run, seen).await;
-        // The outcome is recorded by whoever handed the run over.
-        let _ = done.send(ended);
+        let mut next = self.accepted(handed, false).await;
+        let mut replaces = false;
+        while let Some(Next {
+            act,
+            job,
+            seen,
+            started_at,
+            done,
+        }) = next.take()
+        {
+            let (status, detail, position, then) = self.run(act, job, seen, replaces).await;
+            let ended = self.ended(status, detail, started_at, position);
+            // The outcome is recorded by whoever handed the run over.
+            let _ = done.send(ended);
+            next = then;
+            replaces = true;
+        }
     }
 
-    /// Moves, waits, makes safe. Uses the permit.
-    async fn run(&mut self, run: Run, seen: u64) -> Ended {
+    /// A run that may begin now; its permit is used. One that may not is told so, and nothing has moved for it.
+    async fn accepted(&mut self, handed: Handed, replaces: bool) -> Option<Next> {
+        let Handed { run, seen, done } = handed;
         let started_at = self.clock.now();
-        let mut job = Job::of(&run, self.driver.safe_limit());
-        let act = match self.begin(run, seen) {
-            Ok(act) => act,
+        let job = Job::of(&run, self.driver.safe_limit());
+        match self.begin(run, seen, replaces) {
+            Ok(act) => Some(Next {
+                act,
+                job,
+                seen,
+                started_at,
+                done,
+            }),
             Err(why) => {
-                let position = self.position().await;
-                return self.ended(Status::Failed, why, started_at, position);
+                let position = match replaces {
+                    true => None,
+                    false => self.position().await,
+                };
+                let ended = self.ended(Status::Failed, why, started_at, position);
+                // As in `take`.
+                let _ = done.send(ended);
+                None
             }
-        };
+        }
+    }
+
+    /// Moves, waits, makes safe unless another setting takes its place, which is then handed back.
+    async fn run(
+        &mut self,
+        act: Act,
+        mut job: Job,
+        seen: u64,
+        replaces: bool,
+    ) -> (Status, String, Option<String>, Option<Next>) {
         job.begun = self.clock.steady_ms();
         self.view.send_modify(|view| {
             view.running = true;
@@ -205,8 +262,25 @@ impl Guard {
             view.proposal = Some(job.id.clone());
             (view.tries, view.problem, view.position) = (0, None, None);
         });
-        let reached = self.movement(act, &mut job, seen).await;
+        self.lease.begin(
+            &job.id,
+            &job.kind,
+            job.kept_from.clone(),
+            job.deadline,
+            job.begun,
+        );
+        let reached = self.movement(act, &mut job, seen, replaces).await;
+        // From here on nobody keeps it.
+        self.lease.end();
+        if let Reached::Starting(End::Lease(over)) | Reached::Moving(End::Lease(over)) = &reached {
+            job.deadline = job.deadline.min(over.at());
+        }
         let lasted = self.clock.steady_ms().saturating_sub(job.begun);
+        if let Reached::Moving(End::Replaced(next)) = reached {
+            let by = next.job.id.short();
+            let detail = format!("was set for {lasted} ms, and then replaced by proposal {by}");
+            return (Status::Completed, detail, None, Some(*next));
+        }
         let (status, detail) = match reached {
             Reached::Done => {
                 self.view.send_modify(|view| view.safe = true);
@@ -238,11 +312,11 @@ impl Guard {
                 view.proposal = None;
             }
         });
-        self.ended(status, detail, started_at, position)
+        (status, detail, position, None)
     }
 
     /// Uses the permit of a run, or says why it may not begin; nothing has moved then.
-    fn begin(&self, run: Run, seen: u64) -> Result<Act, String> {
+    fn begin(&self, run: Run, seen: u64, replaces: bool) -> Result<Act, String> {
         let wanted = self.wanted.borrow();
         if wanted.count > seen {
             return Err(format!("{} came before the actuator was told", wanted.why));
@@ -250,7 +324,8 @@ impl Guard {
         if self.stop.is_cancelled() {
             return Err(format!("{} before the actuator was told", Cut::Shutdown));
         }
-        if !self.view.borrow().safe {
+        // A setting takes the place of one that is away from the safe state.
+        if !replaces && !self.view.borrow().safe {
             return Err("the actuator is not in its safe state yet; it was not told".to_owned());
         }
         let waited = self.clock.steady_ms().saturating_sub(run.at_steady_ms);
@@ -260,9 +335,10 @@ impl Guard {
     }
 
     /// From the reservation of the way back to the end of the movement.
-    async fn movement(&mut self, act: Act, job: &mut Job, seen: u64) -> Reached {
+    async fn movement(&mut self, act: Act, job: &mut Job, seen: u64, replaces: bool) -> Reached {
         let driver = self.driver.clone();
-        if !job.ends_safe {
+        // The way back that was reserved for the setting before stands: reserving another would leave a moment without.
+        if !job.ends_safe && !replaces {
             crash::point("arm", "before");
             let armed = driver.arm(job.id.as_str());
             match self.unless_ended(seen, job.deadline, armed).await {
@@ -292,13 +368,37 @@ impl Guard {
                     message: job.in_words(),
                 };
                 self.report(started);
-                let end = tokio::select! {
-                    biased;
-                    end = self.end(seen, deadline) => end,
-                    what = driver.lost() => End::Cut(Cut::Lost { what }),
-                };
-                Reached::Moving(end)
+                Reached::Moving(self.moving(job, seen).await)
             }
+        }
+    }
+
+    /// Waits for the end of a movement. A setting also ends when another one may take its place.
+    async fn moving(&mut self, job: &Job, seen: u64) -> End {
+        let driver = self.driver.clone();
+        let end = self.end(seen, job.deadline);
+        let lost = driver.lost();
+        tokio::pin!(end, lost);
+        loop {
+            let handed = tokio::select! {
+                biased;
+                end = &mut end => return end,
+                what = &mut lost => return End::Cut(Cut::Lost { what }),
+                Some(handed) = self.runs.recv(), if matches!(job.kind, Kind::Set { .. }) => handed,
+            };
+            let permit = &handed.run.permit;
+            let is_set = matches!(permit.kind(), Kind::Set { .. });
+            if is_set && permit.safe_state() == job.safe_state && !permit.ends_safe() {
+                if let Some(next) = self.accepted(handed, true).await {
+                    return End::Replaced(Box::new(next));
+                }
+                // It may not begin, and the one that stands has its own leave.
+                continue;
+            }
+            let why = "the actuator is set by another action; it was not told".to_owned();
+            let ended = self.ended(Status::Failed, why, self.clock.now(), None);
+            // As in `take`.
+            let _ = handed.done.send(ended);
         }
     }
 
@@ -318,16 +418,21 @@ impl Guard {
     }
 
     /// Resolves when a run has to end: an order, the node's end, or the deadline.
-    async fn end(&mut self, seen: u64, deadline: u64) -> End {
-        let (mut wanted, stop, clock) = (self.wanted.clone(), &self.stop, &self.clock);
-        tokio::select! {
-            biased;
-            newer = wanted.wait_for(|w| w.count > seen) => match newer {
-                Ok(wanted) => End::Cut(wanted.why.clone()),
-                Err(_) => End::Cut(Cut::Shutdown),
-            },
-            () = stop.cancelled() => End::Cut(Cut::Shutdown),
-            () = until(clock, deadline) => End::Deadline,
+    fn end(&self, seen: u64, deadline: u64) -> impl Future<Output = End> + use<> {
+        let (mut wanted, stop) = (self.wanted.clone(), self.stop.clone());
+        let (clock, lease) = (self.clock.clone(), self.lease.clone());
+        async move {
+            tokio::select! {
+                biased;
+                newer = wanted.wait_for(|w| w.count > seen) => match newer {
+                    Ok(wanted) => End::Cut(wanted.why.clone()),
+                    Err(_) => End::Cut(Cut::Shutdown),
+                },
+                () = stop.cancelled() => End::Cut(Cut::Shutdown),
+                // Before the deadline: of two that are past after a suspend it came first.
+                over = lease.over(&clock) => End::Lease(over),
+                () = until(&clock, deadline) => End::Deadline,
+            }
         }
     }
 
@@ -379,6 +484,9 @@ impl Guard {
             Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
                 Status::Completed,
                 match far {
+                    None if matches!(job.kind, Kind::Set { .. }) => {
+                        format!("was set for {lasted} ms and is back in its safe state")
+                    }
                     None if job.kind == Kind::Pulse => {
                         format!("pulsed {lasted} ms and is back in its safe state")
                     }
@@ -390,6 +498,17 @@ impl Guard {
                     ),
                 },
             ),
+            Reached::Moving(End::Lease(Over::Released { by, .. }))
+                if view.safe && over.is_empty() =>
+            {
+                (
+                    Status::Completed,
+                    format!("released by {by} after {lasted} ms and is back in its safe state"),
+                )
+            }
+            Reached::Moving(End::Lease(why)) => {
+                failed(format!("ended after {lasted} ms: {}", lapse_in_words(why)))
+            }
             Reached::Done | Reached::Moving(End::Deadline) => failed(format!("ran {lasted} ms")),
             Reached::Moving(End::Cut(why)) => failed(format!("stopped after {lasted} ms: {why}")),
             Reached::Unanswered(why) => unknown(format!("{action}: {why}")),
@@ -399,10 +518,20 @@ impl Guard {
                 match end {
                     End::Cut(why) => why.to_string(),
                     End::Deadline => "its time was up".to_owned(),
+                    End::Lease(why) => lapse_in_words(why),
+                    End::Replaced(_) => "it was replaced".to_owned(),
                 }
             )),
             Reached::Starting(End::Cut(why)) => failed(format!(
                 "stopped after {lasted} ms, before {action} was done: {why}"
+            )),
+            // Only what moves is replaced, and that is told elsewhere.
+            Reached::Starting(End::Replaced(_)) | Reached::Moving(End::Replaced(_)) => {
+                failed("replaced".to_owned())
+            }
+            Reached::Starting(End::Lease(why)) => failed(format!(
+                "ended after {lasted} ms, before {action} was done: {}",
+                lapse_in_words(why)
             )),
             Reached::Starting(End::Deadline) => failed(format!(
                 "{action} was not done within the {} ms of the whole run",
@@ -546,6 +675,23 @@ pub(super) fn raise(alarms: &Alarms, target: &Capability, why: &str, now: TimeMs
     let advice = "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.";
     let kind = AlarmKind::ActuatorUnsafe;
     alarms.raise(kind, target.as_str(), &message, advice, now)
+}
+
+/// Why a lease is over, in a sentence.
+fn lapse_in_words(over: &Over) -> String {
+    match over {
+        Over::Released { by, .. } => format!("{by} released it"),
+        Over::Lapsed {
+            holder: Some(holder),
+            silent_ms,
+            ..
+        } => format!("its lease lapsed: {holder} held it and was last heard {silent_ms} ms before"),
+        Over::Lapsed {
+            holder: None,
+            silent_ms,
+            ..
+        } => format!("its lease lapsed: nobody held it within {silent_ms} ms"),
+    }
 }
 
 /// The work's result; a panic is a failure of the driver.

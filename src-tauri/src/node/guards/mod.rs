@@ -7,6 +7,7 @@
 //! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
 
 mod guard;
+mod kept;
 pub mod moved;
 mod offered;
 mod record;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::guard::Guard;
+use self::kept::Leased;
 pub use self::record::run as record;
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
@@ -177,6 +179,8 @@ struct Handle {
     view: watch::Receiver<View>,
     /// The longest one attempt to make it safe may take.
     limit: Duration,
+    /// The lease of a held run that is on.
+    lease: Arc<Leased>,
     /// Whether it is reached over the node's links, which there are none of before it runs.
     far: bool,
 }
@@ -236,6 +240,7 @@ impl Guards {
                 count: 0,
                 why: Cut::Shutdown,
             });
+            let lease = Arc::<Leased>::default();
             let (shown, view) = watch::channel(View::default());
             let guard = Guard {
                 driver: actuator.clone(),
@@ -244,6 +249,7 @@ impl Guards {
                 runs: coming,
                 wanted: orders,
                 view: shown,
+                lease: lease.clone(),
                 reports: reports.clone(),
                 stop: tasks.stop().clone(),
             };
@@ -258,6 +264,7 @@ impl Guards {
                 wanted,
                 view,
                 limit,
+                lease,
                 far,
             };
             each.insert(target, handle);

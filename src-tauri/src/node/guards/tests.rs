@@ -1,6 +1,8 @@
 //! What a guard promises, on threads where it matters and on a paused clock where time does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod kinds;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -15,7 +17,7 @@ use crate::domain::base::{DeviceId, Tier};
 use crate::domain::capability::{Action, Params};
 use crate::domain::gate::{Act, ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
-use crate::domain::policy::{Kind, Level, Terms};
+use crate::domain::policy::{Class, Kind, Level, Terms};
 use crate::node::context::alarms::AlarmKind;
 
 const PUMP: &str = "actuator:pump:main";
@@ -131,6 +133,8 @@ impl Clock for Virtual {
 
 struct Bench {
     kind: Kind,
+    asker: DeviceId,
+    class: Class,
     guards: Guards,
     pump: Arc<Pump>,
     alarms: Arc<Alarms>,
@@ -150,6 +154,8 @@ impl Bench {
         let (guards, _) = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
         Self {
             kind: Kind::Timed,
+            asker: DeviceKey::from_seed(&[8; 32]).id().clone(),
+            class: Class::OwnRules,
             guards,
             pump,
             alarms,
@@ -178,6 +184,7 @@ impl Bench {
             digest: &digest,
             executor: own,
             own,
+            asked_by: &self.asker,
             action: &action,
             level: Level::L1,
             quorum: 0,
@@ -189,7 +196,7 @@ impl Bench {
         };
         let terms = Terms {
             rule: "pump".into(),
-            class: crate::domain::policy::Class::OwnRules,
+            class: self.class,
             fresh_for_ms: None,
             tier: None,
             min_tier: Tier::T2,
@@ -294,29 +301,6 @@ async fn the_safe_operation_itself_lasts_no_time_and_is_done_however_long_it_tak
         ended.detail.ends_with("it is in its safe state"),
         "{ended:?}"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pulse_lasts_its_time_from_when_the_driver_is_told() {
-    let mut bench = Bench::new(paused(), false);
-    bench.kind = Kind::Pulse;
-    bench.safe().await;
-    let run = bench.run(500);
-    // What comes before takes longer than the pulse.
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    let begun = bench.guards.steady_ms();
-    let ended = bench.begin(run).await.unwrap();
-    assert_eq!(ended.status, Status::Completed, "{ended:?}");
-    assert_eq!(ended.detail, "pulsed 500 ms and is back in its safe state");
-    assert_eq!(bench.guards.steady_ms() - begun, 500);
-    assert_eq!(bench.pump.said(), ["stop", "start", "stop"]);
-    // A start command that hangs makes it no longer.
-    bench.pump.hangs.store(1, Ordering::Relaxed);
-    let begun = bench.guards.steady_ms();
-    let ended = bench.begin(bench.run(500)).await.unwrap();
-    assert_eq!(ended.status, Status::Failed, "{ended:?}");
-    assert_eq!(bench.guards.steady_ms() - begun, 500);
-    assert_eq!(bench.pump.said().last().unwrap(), "stop");
 }
 
 #[tokio::test(start_paused = true)]

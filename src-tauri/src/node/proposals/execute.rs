@@ -24,7 +24,8 @@ use crate::node::context::{Context, DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::continuity;
 use crate::node::frame_log;
-use crate::node::guards::{Cut, Ended, Run, moved};
+use crate::node::guards::moved::{self, Moved};
+use crate::node::guards::{Cut, Ended, Run};
 use crate::node::health;
 use crate::node::proposals::Executor;
 
@@ -304,7 +305,7 @@ async fn write_outcome(
     let frame = frame_log::compose(executor, outcome_frame(executor, id, target, outcome))?;
     let (s, id, outcome) = (executor.clone(), id.clone(), outcome.clone());
     let safe = executor.guards.view(target).is_some_and(|view| view.safe);
-    let stored = frame.clone();
+    let (stored, of) = (frame.clone(), target.clone());
     let inserted = executor
         .store
         .write(DURABLE, "outcome", move |conn| {
@@ -312,7 +313,12 @@ async fn write_outcome(
             let step = end::finish(&case, &outcome).map_err(StoreError::Refused)?;
             write(&s, conn, &step, None)?;
             if safe {
-                moved::end(conn, |moved| moved.proposal == id && moved.is_in(&s.guards))?;
+                // A setting that was to take the place of this one may have been noted, and have ended before it moved.
+                let acting = proposals::executing_on(conn, of.as_str())?;
+                let over = |m: &Moved| {
+                    m.proposal == id || (m.target == of && !acting.contains(&m.proposal))
+                };
+                moved::end(conn, |m| over(m) && m.is_in(&s.guards))?;
             }
             frame_log::insert(conn, &frame)
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::hold::Renewals;
 use super::{Running, Unrecorded};
 use crate::domain::base::limits::MIRRORS_OWED_MAX;
 use crate::domain::identity::DeviceKey;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub policy: PolicyBook,
     /// What its actuators are doing.
     pub running: Running,
+    /// How many renewals of held actions each device has sent lately.
+    pub(super) renewals: Renewals,
     /// Decisions refused while nothing could be written.
     pub(super) unrecorded: Arc<Unrecorded>,
     /// Places for updates of others' proposals that the disk refused and that are tried again.
@@ -66,6 +69,7 @@ impl Executor {
             key,
             policy,
             running: Running::default(),
+            renewals: Renewals::default(),
             unrecorded: Arc::default(),
             mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
         }))

@@ -8,11 +8,12 @@ use rusqlite::Connection;
 
 use super::{estop, refused};
 use crate::adapters::store::cited::of_origin;
+use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
-use crate::domain::capability::{Action, Capability};
+use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::gate::Gen1Command;
-use crate::domain::policy::{EvidenceView, History, Phase, Request, Ruling, RunView};
+use crate::domain::policy::{EvidenceView, History, Kind, Phase, Request, Ruling, RunView};
 use crate::domain::proposal::ground::Ground;
 use crate::domain::proposal::standing::{self, Coded, Known};
 use crate::domain::proposal::{Evidence, ProposalRecord};
@@ -31,9 +32,12 @@ pub(super) fn load(
     now: TimeMs,
 ) -> Result<Ground, StoreError> {
     let (looked, ruling) = evaluate_now(executor, conn, record, now)?;
+    let acts = under_way(conn, &record.target)?;
     Ok(Ground {
         own: executor.own_id().clone(),
-        busy: proposals::executing_on(conn, record.target.as_str())?,
+        busy: acts
+            .filter(|acts| !record.may_replace(acts))
+            .map(|acts| acts.proposal_id),
         by_gen1: by_gen1(executor, &record.target),
         told: said(can_be_told(executor, record))?,
         safe: safe_before(executor, &record.target),
@@ -47,6 +51,35 @@ pub(super) fn load(
             .map(|latch| estop::refusal(executor, &latch)),
         in_place: said(health::check_in_place(executor))?,
     })
+}
+
+/// The record of what acts on an actuator now, of several that which began last.
+fn under_way(conn: &Connection, target: &Capability) -> Result<Option<ProposalRecord>, StoreError> {
+    let acting = proposals::executing_on(conn, target.as_str())?;
+    let Some(id) = acting.into_iter().next() else {
+        return Ok(None);
+    };
+    let row = proposals::get(conn, &id)?;
+    let read = |row: ProposalRow| {
+        serde_json::from_str(&row.record).map_err(|e| {
+            let what = format!(
+                "proposal {}, which acts on {target}, does not read: {e}",
+                id.short()
+            );
+            refused(Code::DigestMismatch, what)
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// The parameters of the setting of an actuator that is in force.
+///
+/// # Errors
+/// Whatever the store says.
+pub fn now_set(conn: &Connection, target: &Capability) -> Result<Option<Params>, StoreError> {
+    let acts = under_way(conn, target)?;
+    let set = acts.filter(|acts| matches!(acts.kind(), Kind::Set { .. }));
+    Ok(set.map(|acts| acts.params))
 }
 
 /// A refusal as a value, apart from what the store says.
@@ -107,7 +140,9 @@ fn evaluate_now(
         .map(|e| standing::weigh(e, record.created_at, &known, now))
         .collect();
     let action = record.action();
+    let now_set = now_set(conn, &record.target)?;
     let request = Request {
+        now_set: now_set.as_ref(),
         action: &action,
         requester: record.requested_by.kind,
         from: &record.requested_by.device_id,

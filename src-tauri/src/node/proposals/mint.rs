@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::ground::{by_gen1, cited, gen1_command, history, known};
+use super::ground::{by_gen1, cited, gen1_command, history, known, now_set};
 use super::{equal, estop, execute, ground, open, refused, row_of, standing_approvals, write};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::frames::StoredFrame;
@@ -157,7 +157,9 @@ fn mint_in(
     let facts = facts::numeric_of(conn, &metrics, executor.moment_at(now))?;
     let (evidence, taint) = gather(executor, conn, draft, &frames, &facts, now)?;
     let views: Vec<EvidenceView> = cited(&evidence).map(Evidence::view).collect();
+    let now_set = now_set(conn, &draft.action.target)?;
     let request = Request {
+        now_set: now_set.as_ref(),
         action: &draft.action,
         requester: draft.requester,
         from,

@@ -81,7 +81,7 @@ fn nothing_changed(ctx: &Context, standing: &Standing) -> Done {
 }
 
 /// Prints how it ended, unless that has been said; anything but the wished-for end is a failure.
-fn finish(p: &ProposalView, quiet: bool) -> Done {
+pub(super) fn finish(p: &ProposalView, quiet: bool) -> Done {
     let how = p
         .outcome
         .as_ref()

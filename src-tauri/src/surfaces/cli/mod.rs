@@ -19,6 +19,7 @@ mod estop;
 mod example;
 mod fail;
 mod format;
+mod hold;
 mod identity;
 mod infer;
 mod layout;
@@ -174,6 +175,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Approvals { command } => approvals::run(ctx, command.as_ref()).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
+        Command::Hold(arg) => hold::run(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,
         Command::Meshes { command } => meshes::run(ctx, command.as_ref()).await,
         Command::Estop(args) => estop::run(ctx, &args).await,

@@ -257,6 +257,7 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         taint: &taint,
         evidence: &evidence,
         phase: Phase::Propose,
+        now_set: None,
         by_gen1: offered(ctx)
             .iter()
             .any(|o| o.by_gen1 && o.capability == action.target),

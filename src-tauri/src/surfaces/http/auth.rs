@@ -30,13 +30,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(API_REQUEST_MS);
 /// The header that carries a session's second token.
 const CSRF: &str = "x-clawmesh-csrf";
 
-/// The routes that find a place where other requests have taken all of theirs: stops, decisions, ends of trust,
+/// The routes that find a place where other requests have taken all of theirs: stops, renewals, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
-const URGENT: [(Verb, &str); 17] = [
+const URGENT: [(Verb, &str); 18] = [
     urgent(&routes::ESTOP),
     urgent(&routes::ESTOP_ENGAGE),
     urgent(&routes::ESTOP_RELEASE),
     urgent(&routes::PROPOSAL_STOP),
+    urgent(&routes::PROPOSAL_HOLD),
     urgent(&routes::PROPOSAL_DECIDE),
     urgent(&routes::PROPOSAL_WITHDRAW),
     urgent(&routes::CONSOLE_DECIDE),

@@ -142,6 +142,7 @@ fn action_routes(bound: Bound) -> Bound {
         .on(routes::STANDING_GIVE, standing::give)
         .on(routes::STANDING_END, standing::end)
         .on(routes::STANDING_VOID, standing::void)
+        .on(routes::PROPOSAL_HOLD, h::hold)
         .on(routes::DRAFTS, h::drafts)
         .on(routes::PROPOSE, h::propose)
         .on(routes::POLICY, h::policy)

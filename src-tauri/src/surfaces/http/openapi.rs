@@ -98,6 +98,8 @@ use crate::operator::{
     meshes::MeshPolicyChange,
     meshes::Admittance,
     Standing,
+    crate::node::proposals::hold::HoldRequest,
+    crate::node::proposals::hold::HoldView,
     ChecksView,
     PairingView,
     PairStart,

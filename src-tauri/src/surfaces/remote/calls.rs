@@ -5,6 +5,7 @@ use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
+use crate::node::proposals::hold;
 use crate::operator::access::Scope;
 use crate::operator::access::sessions::{LinkRequest, LinkView};
 use crate::operator::actuators::ActuatorView;
@@ -172,6 +173,14 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn stop(&self, id: &str) -> Asked<StopView> {
         self.of(routes::PROPOSAL_STOP, id).await
+    }
+
+    /// Keeps a proposal's held action going, or lets it go.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn hold(&self, id: &str, asked: &hold::HoldRequest) -> Asked<hold::HoldView> {
+        self.send_to(routes::PROPOSAL_HOLD, id, asked).await
     }
 
     /// Drafts of the node.

@@ -170,14 +170,11 @@ fn a_proposal_moves_only_from_where_it_stands_and_counts_up() {
         !step(Status::AwaitingApproval, Status::Rejected, None),
         "decided only once"
     );
-    assert_eq!(
-        proposals::executing_on(&c, "actuator:pump:p1").unwrap(),
-        None
-    );
+    assert_eq!(proposals::executing_on(&c, "actuator:pump:p1").unwrap(), []);
     assert!(step(Status::Approved, Status::Executing, None));
     assert_eq!(
         proposals::executing_on(&c, "actuator:pump:p1").unwrap(),
-        Some(id.clone())
+        std::slice::from_ref(&id)
     );
     proposals::set_outcome(&c, &id, &outcome()).unwrap();
     assert!(step(Status::Executing, Status::Completed, None));

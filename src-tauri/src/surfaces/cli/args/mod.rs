@@ -94,6 +94,9 @@ pub(super) enum Command {
     Withdraw(ProposalArg),
     /// Stop a running action now: its actuator goes to its safe state
     Stop(ProposalArg),
+    /// Keep a held action going: it is renewed until you press Ctrl-C, which ends it at once, and ends with it. Begin before it
+    /// is approved: whoever keeps it has to be heard within its first lease
+    Hold(ProposalArg),
     /// The meshes on the LAN, who of them is there, and how devices of ours join
     Meshes {
         /// What to do; lists where nothing is said

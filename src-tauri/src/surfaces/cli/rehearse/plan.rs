@@ -7,7 +7,7 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::domain::capability::{Action, Capability, Params};
-use crate::domain::policy::{Bounds, Compare, Condition, Offered, Policy, Rule};
+use crate::domain::policy::{Bounds, Compare, Condition, Kind, Offered, Policy, Rule};
 
 /// A run that is rehearsed.
 #[derive(Debug, Clone)]
@@ -70,6 +70,9 @@ pub(super) fn plan(offered: &[Offered], policy: &Policy) -> Vec<Planned> {
             let planned = match rule {
                 Some(_) if actuator.by_gen1 => {
                     Err("a gen-1 node acts on it, and how that ends is not this node's".to_owned())
+                }
+                Some(rule) if matches!(rule.kind, Kind::Held { .. }) => {
+                    Err("it is held, and nobody holds anything in a rehearsal".to_owned())
                 }
                 Some(rule) => piece(actuator, operation, rule),
                 None => Err("no rule of the policy covers it, so it never starts".to_owned()),

@@ -1,0 +1,59 @@
+//! Keeping a held action going, here or at its executor, and letting it go.
+
+use serde_json::json;
+
+use super::{Answer, Door};
+use crate::domain::base::{Code, DeviceId, ProposalId, Refusal};
+use crate::domain::gate::lease;
+use crate::domain::wire::handshake::Feature;
+use crate::node::proposals::hold::{self, HoldRequest, HoldView};
+
+impl Door {
+    /// Renews or releases a held action. What runs here is found in memory; one at another executor is kept over the link to
+    /// it, which that executor takes from the device that asked for it.
+    ///
+    /// # Errors
+    /// `CONFLICT` if it does not run, `ACTUATOR_BUSY` while somebody else holds it, `NOT_AUTHORIZED` if it is not this node's to keep,
+    /// `EXECUTOR_UNREACHABLE`.
+    pub async fn hold(&self, wanted: &str, asked: HoldRequest) -> Answer<HoldView> {
+        if let Some((id, _)) = self.handles.running.find(wanted) {
+            return hold::by_session(&self.handles, &id, &asked);
+        }
+        let row = self.proposal_row(wanted).await?;
+        match row.own {
+            true => Err(lease::ended(&row.id)),
+            false => self.hold_elsewhere(&row.executor, &row.id, &asked).await,
+        }
+    }
+
+    async fn hold_elsewhere(
+        &self,
+        executor: &DeviceId,
+        id: &ProposalId,
+        asked: &HoldRequest,
+    ) -> Answer<HoldView> {
+        let short = executor.short();
+        let unreachable = || {
+            let why =
+                format!("executor {short} is not connected; the action ends when its lease lapses");
+            Refusal::new(Code::ExecutorUnreachable, why)
+        };
+        let link = self
+            .handles
+            .reach
+            .reach(executor)
+            .await
+            .ok_or_else(unreachable)?;
+        if !link.info.speaks(Feature::Hold) {
+            let why =
+                format!("executor {short} runs an earlier version, which has no held actions");
+            return Err(Refusal::new(Code::DeliveryFailed, why));
+        }
+        let asked = json!({"proposalId": id, "asked": asked});
+        let answer = link.request(hold::HOLD, &asked).await?;
+        serde_json::from_value(answer).map_err(|e| {
+            let why = format!("the executor's answer does not read: {e}");
+            Refusal::new(Code::InternalError, why)
+        })
+    }
+}
