@@ -22,7 +22,7 @@ mod rescue;
 mod sensor;
 mod sim;
 mod template;
-pub mod twin;
+mod twin;
 mod value;
 
 use actuator::unknown;
@@ -36,6 +36,7 @@ pub use registry::{Around, DeviceError, Made, make, not_twice};
 pub use rescue::{Ground, rescue};
 pub use sensor::{Reading, Sensor, SensorError};
 pub use sim::moisture as simulated_moisture;
+pub use twin::{BEHAVIOUR as TWIN_BEHAVIOUR, Behaviour, Told, journal as twin_journal};
 
 #[cfg(test)]
 mod tests;

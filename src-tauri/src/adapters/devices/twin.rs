@@ -28,7 +28,7 @@ use crate::domain::gate::Act;
 use crate::domain::policy::Offered;
 
 /// What the twins of a folder were told, one JSON object a line.
-pub const JOURNAL: &str = "journal.jsonl";
+const JOURNAL: &str = "journal.jsonl";
 /// How the twins of a folder behave; see [`Behaviour`].
 pub const BEHAVIOUR: &str = "behaviour.json";
 

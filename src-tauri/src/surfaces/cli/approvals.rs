@@ -89,7 +89,8 @@ async fn give(ctx: &Context, args: &GiveArgs) -> Done {
     let mesh = known.mesh_id.parse();
     let mut askers: Vec<AskedBy> = args.askers.clone();
     if askers.is_empty() {
-        askers = vec![AskedBy::Rules, AskedBy::Person];
+        // A program with a session of a person could ask in that person's name; only who says so lets it.
+        askers = vec![AskedBy::Rules];
     }
     let moment = |text: &str| moment(text, now, zone).map_err(Failure::usage);
     let approval = StandingApproval {

@@ -53,7 +53,8 @@ pub(crate) struct GiveArgs {
     /// The longest that one use may run, for example `10m`
     #[arg(long = "for", value_name = "TIME")]
     pub run: String,
-    /// Whose wishes begin by it; repeatable [default: rules and person]
+    /// Whose wishes begin by it; repeatable [default: rules]. `person` is whoever has a session of a person at the executor, a program
+    /// that was given one too
     #[arg(long = "asked-by", value_enum)]
     pub askers: Vec<AskedBy>,
     /// The executor: its name, its device id, or `self` [default: the only one that offers the actuator]

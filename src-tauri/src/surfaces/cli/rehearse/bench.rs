@@ -12,7 +12,7 @@ use toml::Table;
 
 use super::plan::{Piece, Watched};
 use crate::adapters::clock::{Clock as _, SystemClock};
-use crate::adapters::devices::twin::{self, Behaviour, Told};
+use crate::adapters::devices::{Behaviour, TWIN_BEHAVIOUR, Told, twin_journal};
 
 /// How often the twins' sensors are read.
 const READ_EVERY_MS: i64 = 100;
@@ -210,7 +210,7 @@ impl Bench {
     pub(super) fn behave(&mut self, change: impl FnOnce(&mut Behaviour)) -> Result<(), String> {
         change(&mut self.behaviour);
         let (file, beside) = (
-            self.twins().join(twin::BEHAVIOUR),
+            self.twins().join(TWIN_BEHAVIOUR),
             self.twins().join("behaviour.new"),
         );
         let text = json!(self.behaviour).to_string();
@@ -225,7 +225,7 @@ impl Bench {
     /// # Errors
     /// If its journal does not read.
     pub(super) fn told(&self, since: u64) -> Result<Vec<Told>, String> {
-        let mut told = twin::journal(&self.twins())?;
+        let mut told = twin_journal(&self.twins())?;
         told.retain(|told| told.at >= since && told.target == self.target);
         Ok(told)
     }
