@@ -336,7 +336,7 @@ fn a_newer_or_foreign_database_is_refused_unchanged() {
         open(&file),
         Err(StoreError::Newer {
             found: 99,
-            known: 19
+            known: 20
         })
     ));
     assert!(bytes(&file) == before);
