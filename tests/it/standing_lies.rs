@@ -198,6 +198,8 @@ fn typed(place: &Place, uses: &str) -> String {
         "2h",
         "--for",
         "2s",
+        "--asked-by",
+        "person",
         "--yes",
     ];
     let given = place.json(&line);
@@ -316,6 +318,12 @@ fn a_person_gives_lists_and_revokes_at_the_command_line() {
             "2s",
         ])
         .fails(2, &["is no time"]);
+    // Unless a person is named, it is for what rules ask for.
+    let for_rules = place.json(&[&line[..], &["--yes"]].concat());
+    let waits = place.propose(1);
+    assert_eq!(place.status_of(&waits), "awaiting_approval");
+    place.json(&["withdraw", &waits]);
+    place.json(&["approvals", "revoke", for_rules["id"].as_str().unwrap()]);
     let id = typed(&place, "3");
     let started = place.propose(1);
     place.await_status(&started, &["completed"]);
@@ -339,6 +347,6 @@ fn a_person_gives_lists_and_revokes_at_the_command_line() {
         all.filter(|e| e["kind"] == kind).count()
     };
     let counted = ["standing.given", "standing.used", "standing.ended"].map(kinds);
-    assert_eq!(counted, [2, 1, 2]);
+    assert_eq!(counted, [3, 1, 3]);
     node.stop();
 }
