@@ -6,12 +6,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -178,6 +180,8 @@ pub async fn dial(address: &Address, ca: Option<&Path>) -> io::Result<Box<dyn Wi
     }
     let socket = TcpStream::connect(&found[..]).await?;
     socket.set_nodelay(true)?;
+    // Dropped, it is reset: the kernel must not go on sending a request that was given up.
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     if !address.tls {
         return Ok(Box::new(socket));
     }

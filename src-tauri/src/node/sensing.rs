@@ -195,9 +195,10 @@ async fn follow(desk: &Desk, one: &One) {
 async fn agreed(desk: &Desk, one: &One, readings: &mut [Reading]) -> Judged {
     let last = one.sensor().meter().and_then(|meter| meter.last().cloned());
     let believed = last.filter(|last| last.doubt.is_none());
-    let value = believed.map(|last| last.value);
     let now_ms = desk.clock.steady_ms();
-    let judged = desk.groups.judge(&one.name, value, readings, now_ms);
+    let judged = desk
+        .groups
+        .judge(&one.name, believed.as_ref(), readings, now_ms);
     let Some(group) = judged.group.as_ref().filter(|_| !judged.early) else {
         return judged;
     };

@@ -282,17 +282,7 @@ impl Guard {
             return (Status::Completed, detail, None, Some(*next));
         }
         let (status, detail) = match reached {
-            Reached::Done => {
-                self.view.send_modify(|view| view.safe = true);
-                let what = &job.what;
-                let detail = match self.driver.gen1() {
-                    None => format!("{what} done"),
-                    Some(far) => {
-                        format!("{what}: accepted by the gen-1 node {}", far.device.short())
-                    }
-                };
-                (Status::Completed, detail)
-            }
+            Reached::Done => self.done(&job).await,
             reached => {
                 crash::point("end", "before");
                 let late = self.pursue(job.id.as_str(), job.deadline).await;
@@ -313,6 +303,30 @@ impl Guard {
             }
         });
         (status, detail, position, None)
+    }
+
+    /// The outcome of an action that is the safe state by the policy. The driver confirms its own safe state: the policy may
+    /// name another operation, and a device that was told need not have obeyed.
+    async fn done(&mut self, job: &Job) -> (Status, String) {
+        let what = &job.what;
+        if let Some(far) = self.driver.gen1() {
+            let device = far.device.short();
+            self.view.send_modify(|view| view.safe = true);
+            let detail = format!("{what}: accepted by the gen-1 node {device}");
+            return (Status::Completed, detail);
+        }
+        self.pursue(job.id.as_str(), job.deadline).await;
+        let view = self.view.borrow();
+        match &view.problem {
+            None => (Status::Completed, format!("{what} done")),
+            Some(why) => (
+                Status::Failed,
+                format!(
+                    "{what} was told, and in {} attempts the safe state was not confirmed; it is still being tried: {why}",
+                    view.tries
+                ),
+            ),
+        }
     }
 
     /// Uses the permit of a run, or says why it may not begin; nothing has moved then.

@@ -93,6 +93,8 @@ pub struct Run {
     pub permit: Permit,
     /// When the permit was given, by the boot clock; the deadline counts from here.
     pub at_steady_ms: u64,
+    /// The orders that the actuator had when the permit was given; any later one ends the run.
+    pub seen: u64,
 }
 
 /// How a run ended.

@@ -213,6 +213,7 @@ impl Bench {
             ActuationRuling::Allow(permit) => Run {
                 permit,
                 at_steady_ms: self.guards.steady_ms(),
+                seen: self.guards.orders(&self.target()),
             },
             other => panic!("{other:?}"),
         }

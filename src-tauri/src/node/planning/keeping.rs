@@ -1,9 +1,8 @@
-//! HoldView actions that rules of this node asked for: each is kept for as long as its rule's condition holds, here or at its
+//! Held actions that rules of this node asked for: each is kept for as long as its rule's condition holds, here or at its
 //! executor, which judges whether this node may. A rule that runs by a schedule has no condition that lasts, and keeps
 //! nothing; neither does a planner that is paused.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::domain::policy::{Kind, Requester};
 use crate::domain::proposal::{ProposalRecord, Status};
 use crate::domain::wire::handshake::Feature;
 use crate::domain::world::Facts;
-use crate::node::proposals::hold::{self, HoldRequest, HoldView};
+use crate::node::proposals::hold::{self, HoldRequest};
 use crate::node::routing;
 
 /// Renews what is to be kept until the node ends.
@@ -28,7 +27,7 @@ pub(super) async fn keep(drafts: Drafts) {
     let mut tick = tokio::time::interval(Duration::from_millis(HOLD_RULES_EVERY_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut under_way = Vec::new();
-    let counter = Arc::new(AtomicU64::new(0));
+    let counter = AtomicU64::new(0);
     loop {
         tokio::select! {
             biased;
@@ -123,9 +122,15 @@ fn holds(drafts: &Drafts, record: &ProposalRecord, rule: &Rule, facts: &dyn Fact
     beyond.any(|fact| fact.taint.is_empty() && about(&fact.origin))
 }
 
-/// Says that it goes on. One that is not heard is said again in the next round.
-fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &Arc<AtomicU64>) {
-    let counter = counters.fetch_add(1, Ordering::Relaxed) + 1;
+/// Says that it goes on. One that is not heard is said again in the next round. The counter grows with the clock, over
+/// restarts too, and with nothing that another device says.
+fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &AtomicU64) {
+    let now = drafts.now().0;
+    let next = |last: u64| last.saturating_add(1).max(now);
+    let counted = counters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        Some(next(last))
+    });
+    let counter = counted.map_or(now, next);
     let (id, rule) = (record.proposal_id.clone(), record.requested_by.name.clone());
     if record.executor == *drafts.own_id() {
         if let Err(refusal) = hold::by_rule(&drafts.executor, &id, &rule, counter) {
@@ -133,7 +138,7 @@ fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &Arc<AtomicU64>) {
         }
         return;
     }
-    let (sending, executor, counters) = (drafts.clone(), record.executor.clone(), counters.clone());
+    let (sending, executor) = (drafts.clone(), record.executor.clone());
     drafts.tasks.passing("renewal", async move {
         let link = sending.reach.reach(&executor).await;
         let Some(link) = link.filter(|link| link.info.speaks(Feature::Hold)) else {
@@ -146,13 +151,8 @@ fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &Arc<AtomicU64>) {
             release: false,
         };
         let params = json!({"proposalId": id, "asked": asked});
-        match link.request(hold::HOLD, &params).await {
-            Ok(answer) => {
-                // It may know a larger one, of before this node's last start.
-                let known = serde_json::from_value::<HoldView>(answer);
-                counters.fetch_max(known.map_or(0, |held| held.counter), Ordering::Relaxed);
-            }
-            Err(error) => tracing::debug!(proposal = %id, "not kept: {error}"),
+        if let Err(error) = link.request(hold::HOLD, &params).await {
+            tracing::debug!(proposal = %id, "not kept: {error}");
         }
     });
 }

@@ -46,8 +46,13 @@ pub(super) async fn write_and_start<T: Send + 'static>(
         let written = match written {
             Ok((result, run)) => {
                 if let Some(run) = run {
+                    // Before the mark is written, which may take a while: a stop finds it from here on.
+                    let permit = &run.permit;
+                    let entered = s
+                        .running
+                        .enter(permit.proposal_id(), &permit.action().target);
                     let marked = continuity::ahead(&s).await;
-                    start(&s, run, marked);
+                    start(&s, run, entered, marked);
                 }
                 Ok(result)
             }
@@ -61,15 +66,13 @@ pub(super) async fn write_and_start<T: Send + 'static>(
 
 /// Starts the action a permit allows: hands it to the actuator's guard, and returns at once. What is
 /// not marked outside could be carried out again by a restored copy, so it is not begun.
-fn start(executor: &Executor, run: Run, marked: Result<(), String>) {
+fn start(executor: &Executor, run: Run, entered: bool, marked: Result<(), String>) {
     executor.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
-    let target = &action.target;
-    // In this order: an emergency stop, or that the node may not operate, is seen here, or its order to
-    // the guard is newer than this.
-    let seen = executor.guards.orders(target);
-    let entered = executor.running.enter(&id, target);
+    // An emergency stop, or that the node may not operate, is seen here, or its order to the guard is newer than those
+    // that were seen when the permit was given.
+    let seen = run.seen;
     let handed = match (marked, entered, health::check(executor)) {
         (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
         (_, true, Ok(())) => executor

@@ -1,4 +1,4 @@
-//! HoldView actions at their executor: who keeps one says so again and again, and it ends when nobody does. Nothing here
+//! Held actions at their executor: who keeps one says so again and again, and it ends when nobody does. Nothing here
 //! touches the disk. `domain/gate/lease.rs` has the rule, the guard of the actuator the lease.
 
 use std::collections::BTreeMap;

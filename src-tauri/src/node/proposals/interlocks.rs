@@ -49,8 +49,8 @@ async fn look(
 ) -> Option<Result<(), String>> {
     let policy = policy.current();
     let Some(rule) = policy.rule_for(action) else {
-        // The policy was changed meanwhile: no rule is left that names an interlock.
-        return Some(Ok(()));
+        // The policy was changed meanwhile, and allows it no longer.
+        return Some(Err("no rule of the policy covers it any more".to_owned()));
     };
     if rule.interlocks.is_empty() {
         return Some(Ok(()));

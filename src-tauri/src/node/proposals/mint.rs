@@ -257,21 +257,28 @@ fn start(
     let record = signed.record();
     let ground = ground::load(executor, conn, record, now)?;
     let at_steady_ms = executor.guards.steady_ms();
+    let seen = executor.guards.orders(&record.target);
     match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
-        ActuationRuling::Allow(permit) => {
-            begin(executor, conn, signed, (permit, at_steady_ms), equals, now).map(Some)
-        }
+        ActuationRuling::Allow(permit) => begin(
+            executor,
+            conn,
+            signed,
+            (permit, at_steady_ms, seen),
+            equals,
+            now,
+        )
+        .map(Some),
         ActuationRuling::NeedsApproval { .. } => Ok(None),
         ActuationRuling::Refuse(refusal) => Err(StoreError::Refused(refusal)),
     }
 }
 
-/// Writes ahead what a permit allows, which was given at a steady time.
+/// Writes ahead what a permit allows, which was given at a steady time, with the orders that its actuator had then.
 pub(super) fn begin(
     executor: &Executor,
     conn: &Connection,
     signed: &SignedProposal,
-    (permit, at_steady_ms): (Permit, u64),
+    (permit, at_steady_ms, seen): (Permit, u64, u64),
     equals: &Equals,
     now: TimeMs,
 ) -> Result<Run, StoreError> {
@@ -282,6 +289,7 @@ pub(super) fn begin(
     Ok(Run {
         permit,
         at_steady_ms,
+        seen,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
-use crate::adapters::devices::Reading;
+use crate::adapters::devices::{Reading, Taken};
 use crate::domain::base::quantity::number;
 use crate::domain::quality::{Agreed, Doubt};
 use crate::node::config::redundant::Redundant;
@@ -29,6 +29,8 @@ struct Group {
     /// The members that have spoken since the agreed value was published, and whether it was believed.
     spoken: BTreeSet<usize>,
     agreed: Option<bool>,
+    /// The value that was said last.
+    said: Option<f64>,
 }
 
 /// What became of a look at a member.
@@ -54,6 +56,7 @@ impl Groups {
             began_ms: now_ms,
             spoken: BTreeSet::new(),
             agreed: None,
+            said: None,
         });
         Self(Arc::new(Mutex::new(each.collect())))
     }
@@ -68,12 +71,12 @@ impl Groups {
         }
     }
 
-    /// A sensor was read: `value` is what it said last, if it believes that itself. Doubts those of its readings that the
+    /// A sensor was read: `last` is what it said last, if it believes that itself. Doubts those of its readings that the
     /// others contradict.
     pub(super) fn judge(
         &self,
         sensor: &str,
-        value: Option<f64>,
+        last: Option<&Taken>,
         readings: &mut [Reading],
         now_ms: u64,
     ) -> Judged {
@@ -85,9 +88,10 @@ impl Groups {
         let Some((group, member)) = found else {
             return Judged::default();
         };
-        group.votes[member] = value.map(|value| Vote {
-            value,
-            at_ms: now_ms,
+        // As old as the device's own word: being read again makes no value newer.
+        group.votes[member] = last.map(|last| Vote {
+            value: last.value,
+            at_ms: last.at_ms,
         });
         group.judge(member, readings, now_ms)
     }
@@ -124,29 +128,33 @@ impl Group {
                 });
             }
         }
-        if !readings.is_empty() {
-            self.spoken.insert(member);
-        }
+        let again = !readings.is_empty() && !self.spoken.insert(member);
         Judged {
-            group: self.say(&fresh, &verdict, &agrees),
+            group: self.say(&fresh, &verdict, &agrees, again),
             early,
         }
     }
 
-    /// What the group says: once all that speak have done so, and at once when it begins or ceases to be believed.
+    /// What the group says: once all that speak have done so, but no later than one of them speaks again, or the value has
+    /// moved by more than they may be apart; and at once when it begins or ceases to be believed.
     fn say(
         &mut self,
         fresh: &[(usize, f64)],
         verdict: &Agreed,
         agrees: &BTreeSet<usize>,
+        again: bool,
     ) -> Option<Reading> {
         let value = verdict.value?;
         let believed = !agrees.is_empty();
         let all = fresh.iter().all(|(member, _)| self.spoken.contains(member));
-        if self.spoken.is_empty() || !all && self.agreed == Some(believed) {
+        let within = self.plan.agreement.within;
+        let moved = self.said.is_none_or(|said| (said - value).abs() > within);
+        let due = all || again || moved || self.agreed != Some(believed);
+        if self.spoken.is_empty() || !due {
             return None;
         }
         self.spoken.clear();
+        self.said = Some(value);
         self.agreed = Some(believed);
         let values: Vec<f64> = fresh.iter().map(|(_, value)| *value).collect();
         let mut reading = Reading::new(self.plan.metric.clone(), "", value, self.unit.clone());

@@ -252,14 +252,20 @@ async fn watch(ctx: &Context, name: &str) -> Done {
             }
         }
         None => {
-            let _lock = hold(ctx)?;
+            let mut lock = Some(hold(ctx)?);
             out::aside_line("no node runs here: the device is asked from here");
             let bench = Bench::of(&ctx.dir);
             let mut sensors = named(ctx, &bench, name)?;
             let every = sensors.iter().find_map(|sensor| sensor.interval());
             let mut told = Told::default();
             loop {
+                // Held for a look at a time: a node that starts meanwhile needs it.
+                let held = match lock.take() {
+                    Some(lock) => lock,
+                    None => hold(ctx)?,
+                };
                 let tried = bench.look(sensors).await;
+                drop(held);
                 sensors = Vec::new();
                 for one in tried {
                     told.tell(ctx, &one.health.into())?;

@@ -54,7 +54,7 @@ pub(super) async fn run(ctx: &Context, arg: &ProposalArg) -> Done {
         if !remote.proposal(&id).await?.proposal.status.is_open() {
             return finish(ctx, &remote, &id).await;
         }
-        asked.counter += 1;
+        asked.counter = asked.counter.saturating_add(1);
         match remote.hold(&id, &asked).await {
             Ok(held) => {
                 asked.counter = asked.counter.max(held.counter);

@@ -154,7 +154,11 @@ impl fmt::Debug for FileDriver {
 
 /// Writes a text into a file that is there, at once. A link in its place is not followed, and a pipe or a device is not
 /// written; what it was before is not kept.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write(path: &Path, text: &str) -> Result<(), DriverError> {
+    let shown = path.display();
+    let not = |e: io::Error| DriverError::Failed(format!("{shown}: {e}"));
+    // Once it is open it is cut to nothing, which a device may have taken for an order.
+    let maybe = |e: io::Error| DriverError::Unanswered(format!("{shown}: {e}"));
     let flags = OFlags::WRONLY
         | OFlags::TRUNC
         | OFlags::NOFOLLOW
@@ -162,14 +166,15 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         | OFlags::NOCTTY
         | OFlags::CLOEXEC;
     // A pipe with a reader would open, and be looked at then.
-    plain(path)?;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+    plain(path).map_err(not)?;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let mut file = File::from(opened.map_err(|e| not(e.into()))?);
+    if !file.metadata().map_err(maybe)?.is_file() {
+        return Err(not(io::Error::other("it is no regular file")));
     }
-    match file.write(text.as_bytes())? {
+    match file.write(text.as_bytes()).map_err(maybe)? {
         all if all == text.len() => Ok(()),
-        _ => Err(io::Error::other("it took a part of the text")),
+        _ => Err(maybe(io::Error::other("it took a part of the text"))),
     }
 }
 
@@ -205,8 +210,7 @@ impl FileDriver {
             write(&path, &text)
         });
         match timeout(limit, writing).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(DriverError::Failed(format!("{shown}: {error}"))),
+            Ok(Ok(written)) => written,
             Ok(Err(error)) => Err(DriverError::Unanswered(format!("{shown}: {error}"))),
             Err(_) => Err(DriverError::Unanswered(format!(
                 "{shown} took no text within {FILE_WRITE_MS} ms"

@@ -121,7 +121,7 @@ impl Client {
             let sent = sender.send_request(request).await;
             let answer = sent.map_err(|e| maybe(format!("broke the connection off: {e}")))?;
             let status = answer.status();
-            if status.is_client_error() || status.is_redirection() {
+            if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
                 return Err(not(refusal(status)));
             }
             if !status.is_success() {

@@ -21,7 +21,7 @@ use crate::adapters::devices::rescue::Ground;
 use crate::adapters::devices::template::placeholder;
 use crate::adapters::devices::value::check_pointer;
 use crate::adapters::devices::{DeviceError, Keeper, Sensor, SharedActuator};
-use crate::adapters::http_client::Address;
+use crate::adapters::http_client::{Address, Reach};
 use crate::domain::base::limits::{
     HTTP_ACTUATORS_MAX, HTTP_FRESH_MS, HTTP_READINGS_MAX, HTTP_SENT_MAX_BYTES, NAME_MAX_BYTES,
 };
@@ -201,11 +201,14 @@ impl Access {
             user: named("user")?,
             password: named("password")?,
             token: named("token")?,
-            // It was so when it was moved, or it was not moved.
-            plain: true,
+            plain: table.get("plain").and_then(Value::as_bool) == Some(true),
             timeout_sec: timeout_sec.and_then(|sec| sec.try_into().ok()),
         };
-        if access.login().is_err() {
+        // Without a login it may still be made safe; a login in plain text may be read by others.
+        let address = Address::parse(&access.url);
+        let public = |address: Address| !address.tls && address.reach() == Reach::Public;
+        let open = address.is_ok_and(public) && !access.plain;
+        if open || access.login().is_err() {
             (access.user, access.password, access.token) = (None, None, None);
         }
         Ok(access)

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::wire::{Ask, Bad, HEAD_BYTES, exception, follows, is_undone};
@@ -64,6 +65,9 @@ impl Socket {
             match TcpStream::connect_timeout(place, limit) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|e| named(&e))?;
+                    // Dropped, it is reset: the kernel must not go on sending a request that was given up.
+                    let reset = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                    reset.map_err(|e| named(&e))?;
                     return Ok(Self { stream, limit });
                 }
                 Err(error) if error.kind() == ErrorKind::TimedOut => {

@@ -117,10 +117,17 @@ pub(in crate::node::proposals) fn start(
     }
     let ground = ground::load(executor, conn, signed.record(), now)?;
     let at_steady_ms = executor.guards.steady_ms();
+    let seen = executor.guards.orders(&signed.record().target);
     match rules::rule(signed, &ground, &votes, now) {
-        Ok(ActuationRuling::Allow(permit)) => {
-            begin(executor, conn, signed, (permit, at_steady_ms), equals, now).map(Some)
-        }
+        Ok(ActuationRuling::Allow(permit)) => begin(
+            executor,
+            conn,
+            signed,
+            (permit, at_steady_ms, seen),
+            equals,
+            now,
+        )
+        .map(Some),
         Ok(ActuationRuling::NeedsApproval { .. }) => Ok(None),
         Ok(ActuationRuling::Refuse(refusal)) | Err(refusal) => {
             tracing::info!("the proposal waits for a person: {}", refusal.message);
