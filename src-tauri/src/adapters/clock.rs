@@ -11,8 +11,8 @@ pub trait Clock: Send + Sync {
     /// The current moment.
     fn now(&self) -> TimeMs;
 
-    /// Milliseconds since some fixed moment of the past. It never steps, whatever is done to the wall
-    /// clock, and counts the time the machine was suspended; only differences mean something.
+    /// Milliseconds since some fixed moment of the past. It never steps, unaffected by changes to the
+    /// wall clock, and counts the time the machine was suspended; only differences mean something.
     fn steady_ms(&self) -> u64;
 }
 

@@ -1,8 +1,8 @@
-//! Points at which a debug build dies as in a power cut, where `CLAWMESH_CRASH` names one: the tests see what a sudden
-//! end leaves behind at every step of what is written ahead. A release build has none of it.
+//! Points at which a debug build dies as in a power cut, where `CLAWMESH_CRASH` names one: tests check the state left by
+//! a sudden end at each write-ahead step. A release build has none of it.
 //!
 //! A point is `what.when`. Every write to the store has two, by the name that it has in errors: `decide.before` is inside
-//! the transaction, when all of it is done but nothing is committed; `decide.after` is on disk, and nobody has been
+//! the transaction, when all of it is done but nothing is committed; `decide.after` is on disk, but no caller has been
 //! answered.
 
 /// Ends the process here with SIGKILL, if this is the point that `CLAWMESH_CRASH` names.

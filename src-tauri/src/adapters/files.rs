@@ -1,7 +1,7 @@
-//! Reading files that others may have put there: plain files alone, and no more of them than allowed.
-//! A pipe without a writer, a device without an end or a folder in the place of a file is an error
-//! at once, never a wait. Where there is no such name the error is [`io::ErrorKind::NotFound`]; a link
-//! to nothing is another error, since somebody meant something by it.
+//! Reading files that others may have put there: plain files alone, and no more of them than allowed. A
+//! pipe without a writer, a device without an end or a folder in the place of a file is an error at
+//! once, never a wait. Where there is no such name the error is [`io::ErrorKind::NotFound`]; a link to
+//! nothing is another error.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -13,7 +13,7 @@ use zeroize::Zeroize as _;
 /// Opens a plain file for reading.
 ///
 /// # Errors
-/// What the system says, or that it is no plain file.
+/// The OS error, or that it is no plain file.
 pub fn open(path: &Path) -> io::Result<File> {
     let meta = match fs::metadata(path) {
         // A file that came meanwhile is none: it was not there when it was looked for.
@@ -36,7 +36,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Locks a file that is made where there is none; `None` where another process holds it. The file stays.
 ///
 /// # Errors
-/// What the system says; a link in its place is not followed.
+/// The OS error; a link in its place is not followed.
 pub fn lock_or_make(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -67,7 +67,7 @@ pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// As [`read`], of a file that is open already.
 ///
 /// # Errors
-/// What the system says, or that it is larger.
+/// The OS error, or that it is larger.
 pub fn read_opened(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len().min(max_bytes);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
@@ -88,7 +88,7 @@ pub fn read_opened(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// The beginning of a file that is open already: at most `max_bytes`.
 ///
 /// # Errors
-/// What the system says.
+/// The OS error.
 pub fn read_opened_up_to(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max_bytes).read_to_end(&mut bytes)?;

@@ -30,7 +30,7 @@ pub struct Address {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What stands before the path of a request, without a slash at its end.
+    /// Prefix of a request's path, without a slash at its end.
     pub path: String,
 }
 
@@ -49,7 +49,7 @@ impl Address {
     /// Reads a URL: `http://` or `https://`, a host, perhaps a port and a path; no user, query or fragment.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault, as text.
     pub fn parse(url: &str) -> Result<Self, String> {
         let bad = |what: &str| {
             Err(format!(
@@ -156,7 +156,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What a connection goes over.
+/// The stream of a connection.
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
@@ -168,7 +168,7 @@ pub type Connection = http1::Connection<TokioIo<Box<dyn Wire>>, Full<Bytes>>;
 /// may be sent there depends on it. A server over TLS is proven by the authorities of the system, or by those of a file.
 ///
 /// # Errors
-/// What the system or TLS says.
+/// The OS or TLS error.
 pub async fn dial(address: &Address, ca: Option<&Path>) -> io::Result<Box<dyn Wire>> {
     let found = lookup_host((address.host.as_str(), address.port)).await?;
     let here = address.reach() == Reach::Loopback;

@@ -1,8 +1,9 @@
 //! Lines to a terminal, pipe or file by a thread of its own, so that no task ever waits for a reader.
 //!
-//! The queue is bounded in bytes. What does not fit, and what the other end does not take (a closed
-//! pipe, a full disk), is dropped and counted. A terminal that stands still, by Ctrl-S or because the
-//! process is in the background, stops this thread alone. It keeps no order with other outputs.
+//! The queue is bounded in bytes. Lines that do not fit, or that the other end does not take (a
+//! closed pipe, a full disk), are dropped and counted. A terminal that stands still, by Ctrl-S or
+//! because the process is in the background, stops this thread alone. It keeps no order with other
+//! outputs.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -194,7 +195,7 @@ mod tests {
         let (said, heard) = mpsc::sync_channel(4);
         let lines = Lines::to(&writer, "test", move |n| said.send(n).unwrap()).unwrap();
         drop(writer);
-        // Far more than the pipe and the queue hold together; nobody reads.
+        // Far more than the pipe and the queue hold together; there is no reader.
         let line = vec![b'x'; 1_000];
         for _ in 0..3 * LOG_QUEUE_MAX_BYTES / line.len() {
             lines.push(line.clone());

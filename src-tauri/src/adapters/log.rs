@@ -78,7 +78,7 @@ pub fn begin(filter: &str, form: Form) -> Result<(), String> {
     Ok(())
 }
 
-/// Stderr as an output that nobody waits for.
+/// Stderr as an output that never blocks.
 ///
 /// # Errors
 /// If the system has no descriptor or thread left.

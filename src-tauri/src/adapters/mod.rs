@@ -1,5 +1,5 @@
-//! What touches the world. Each family has its trait in `mod.rs`, its real implementation beside it
-//! and a twin for tests; families never import each other.
+//! IO. Each family has its trait in `mod.rs`, its real implementation beside it and a twin for
+//! tests; families never import each other.
 
 pub mod authorities;
 pub mod clock;

@@ -28,7 +28,7 @@ pub enum PathError {
     InUse {
         /// The directory.
         dir: String,
-        /// What its lock file says of the holder.
+        /// The holder, from its lock file.
         holder: String,
     },
     /// Others may write to it.
@@ -50,11 +50,11 @@ pub enum PathError {
     /// The system refused.
     #[error("cannot {what} {path}: {source}{}", advice(path, source))]
     Io {
-        /// What was tried.
+        /// The operation attempted.
         what: &'static str,
         /// On which file.
         path: PathBuf,
-        /// What the system said.
+        /// The OS error.
         source: io::Error,
     },
 }
@@ -67,7 +67,7 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> P
     }
 }
 
-/// What a person can do about an error of the system on `path`; empty where nothing is known.
+/// Advice on an OS error on `path`; empty where nothing is known.
 fn advice(path: &Path, error: &io::Error) -> String {
     let elsewhere = "name a directory of your own with --state-dir or CLAWMESH_STATE_DIR";
     // The deepest part of the path that is there decides whether something may be made in it.
@@ -307,7 +307,7 @@ impl StateDir {
             .create(true)
             .truncate(false)
             .mode(0o600);
-        // Opening for both never waits, whatever lies there.
+        // Opening for both never blocks, on any kind of file.
         let mut file = options.open(&path).map_err(failed("open", &path))?;
         let meta = file.metadata().map_err(failed("open", &path))?;
         if !meta.is_file() {
@@ -358,7 +358,7 @@ impl StateDir {
         let path = self.lock_file();
         let lock = match files::open(&path) {
             Ok(lock) => Some(lock),
-            // What is no plain file no node can hold.
+            // No node can hold a lock on anything but a plain file.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Other) =>
             {
@@ -386,7 +386,7 @@ impl StateDir {
     /// Writes a file owner-only and as a whole: a crash leaves the old content or the new one.
     ///
     /// # Errors
-    /// What the system said, naming the file.
+    /// The OS error, naming the file.
     pub fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), PathError> {
         write_private(path, bytes)
     }
@@ -395,7 +395,7 @@ impl StateDir {
 /// Makes a directory that only its owner may enter, with its parents.
 ///
 /// # Errors
-/// What the system said, naming the directory.
+/// The OS error, naming the directory.
 pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
     let mut builder = fs::DirBuilder::new();
     builder
@@ -408,18 +408,18 @@ pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
 /// Writes a file owner-only and as a whole, through a synced temporary file beside it.
 ///
 /// # Errors
-/// What the system said, naming the file.
+/// The OS error, naming the file.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     place(path, bytes, Lasts::PowerLoss, |temporary| {
         fs::rename(temporary, path)
     })
 }
 
-/// As [`write_private`], without syncing the disk: for what each start makes anew. After a loss of power
-/// the file may be empty.
+/// As [`write_private`], without syncing the disk: for files that each start makes anew. After a loss of power the file
+/// may be empty.
 ///
 /// # Errors
-/// What the system said, naming the file.
+/// The OS error, naming the file.
 pub fn write_private_for_this_run(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     place(path, bytes, Lasts::Run, |temporary| {
         fs::rename(temporary, path)
@@ -438,7 +438,7 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     })
 }
 
-/// What a written file outlives.
+/// The durability of a written file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lasts {
     /// The process that wrote it.

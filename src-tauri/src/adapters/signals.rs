@@ -6,8 +6,8 @@
 //! that was ignored at the start (`nohup`) stays ignored. Only a second signal of one kind that a person
 //! or the system sends, at least a second after the first, or a graceful end that takes too long, ends
 //! the process at once. Every other signal whose default action stops or kills a process (Ctrl-Z, a
-//! timer, a stray USR1, a realtime signal) is heard and ignored. What is left are SIGKILL and SIGSTOP,
-//! which nobody can hear, and those by which the processor or the program itself reports a fault.
+//! timer, a stray USR1, a realtime signal) is heard and ignored. The rest are SIGKILL and SIGSTOP, which
+//! cannot be caught, and those by which the processor or the program itself reports a fault.
 
 use std::io;
 use std::task::Poll;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::domain::base::limits::{END_DEADLINE_MS, SIGNAL_AGAIN_MS};
 
-/// What asks the process to end.
+/// The reason for a request to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// Ctrl-C.
@@ -96,7 +96,7 @@ const IGNORED: &[(i32, &str)] = &[
 ];
 
 impl Asked {
-    /// Whether sending it again means that whoever sent it will not wait.
+    /// Whether sending it again means that its sender will not wait.
     fn insists(self) -> bool {
         !matches!(self, Asked::ProcessorLimit | Asked::PowerFails)
     }
@@ -111,7 +111,7 @@ pub enum AtOnce {
     TooLong,
 }
 
-/// What is done on the signals' own thread; none of it may wait for the node or its log.
+/// Actions on the signals' own thread; none of it may wait for the node or its log.
 pub trait Ends: Send + 'static {
     /// A first signal asks for the end; returns at once. Actuators can be made safe while the node
     /// winds down.
@@ -131,7 +131,7 @@ pub trait Ends: Send + 'static {
 pub struct Signals(watch::Receiver<Option<Asked>>);
 
 impl Signals {
-    /// Listens from now on; what comes before anybody waits for it is kept.
+    /// Listens from now on; signals that come before a call to wait are kept.
     ///
     /// # Errors
     /// If the system lets us hear no signals, or has no thread left.
@@ -265,14 +265,14 @@ impl Ears {
     }
 }
 
-/// What has been asked so far.
+/// The requests so far.
 #[derive(Debug, Default)]
 struct Turns {
     first: [Option<Instant>; KINDS],
     end_by: Option<Instant>,
 }
 
-/// What follows from one more signal.
+/// The effect of one more signal.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
     First(Asked),

@@ -1,4 +1,4 @@
-//! What moves. A driver knows nothing of proposals, people or policy; it moves, reads back and makes safe.
+//! Actuators. A driver knows nothing of proposals, people or policy; it moves, reads back and makes safe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub enum DriverError {
         target: String,
         /// The operation asked for.
         operation: String,
-        /// What it has.
+        /// Its operations.
         has: String,
     },
     /// Its command could not be run or said no.
@@ -65,10 +65,10 @@ pub type SharedActuator = Arc<dyn Actuator>;
 /// One actuator. One caller at a time uses it to move: its guard (`node/guards`). A driver never
 /// blocks the thread that polls it; what may take long runs elsewhere.
 pub trait Actuator: Send + Sync {
-    /// What it is called.
+    /// Its capability.
     fn capability(&self) -> &Capability;
 
-    /// What it can do.
+    /// Its operations.
     fn operations(&self) -> Vec<String>;
 
     /// Where it is, if a gen-1 node acts: that needs a person, and tells no more than that it accepted.
@@ -76,7 +76,7 @@ pub trait Actuator: Send + Sync {
         None
     }
 
-    /// What a gen-1 node would be told for an action; `None` where this node acts itself.
+    /// The gen-1 command for an action; `None` where this node acts itself.
     ///
     /// # Errors
     /// If there is no such operation, or a parameter is fixed by the configuration.
@@ -85,8 +85,8 @@ pub trait Actuator: Send + Sync {
         Ok(None)
     }
 
-    /// What it does to make safe, as a digest: another one under the same name is another actuator, and to make
-    /// that one safe does nothing to this one. `None` where the name alone tells.
+    /// Digest of its way to make safe: another one under the same name is another actuator, and to make that one
+    /// safe does nothing to this one. `None` where the name alone tells.
     fn safe_way(&self) -> Option<Digest> {
         None
     }
@@ -101,9 +101,9 @@ pub trait Actuator: Send + Sync {
     /// Moves the actuator: does what the act says, once. Dropping the future calls it off.
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>>;
 
-    /// Brings the actuator to its safe state; doing it again changes nothing. It needs no act: making safe
-    /// asks nobody. `job` names what it is for, for the driver's own records. It succeeds only when nothing
-    /// that an earlier, called-off [`Actuator::act`] began can still move it.
+    /// Brings the actuator to its safe state; doing it again changes nothing. It needs no act: making safe needs no
+    /// approval. `job` names what it is for, for the driver's own records. It succeeds only when nothing that an
+    /// earlier, called-off [`Actuator::act`] began can still move it.
     fn make_safe<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
 
     /// The longest one call of [`Actuator::make_safe`] may take before it counts as failed.

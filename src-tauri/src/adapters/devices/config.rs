@@ -44,7 +44,7 @@ impl Configured {
     /// without saying.
     ///
     /// # Errors
-    /// What is wrong, and where if that is known; else it is the table as a whole.
+    /// The fault, with its place if known; else the span is the whole table.
     pub fn read(table: Spanned<DeValue<'_>>, is_actuator: bool) -> Result<Self, toml::de::Error> {
         let head = Head::deserialize(ValueDeserializer::from(table.clone()))?;
         let kind = match head.kind {
@@ -71,12 +71,12 @@ impl Configured {
         self.kind
     }
 
-    /// What its kind is called.
+    /// The name of its kind.
     pub fn kind_name(&self) -> &'static str {
         self.kind.name
     }
 
-    /// What it is called; the name of its kind where it has none.
+    /// Its name; the name of its kind where it has none.
     pub fn name(&self) -> &str {
         match self.settings.subject() {
             "" => self.kind.name,
@@ -89,7 +89,7 @@ impl Configured {
         self.settings.offers()
     }
 
-    /// What its actuators are told, and which.
+    /// The commands of its actuators, each with its actuator.
     pub(super) fn told(&self) -> Vec<(String, String)> {
         self.settings.told()
     }
@@ -122,7 +122,7 @@ impl Configured {
     }
 }
 
-/// What every table of a device has.
+/// Keys common to every device table.
 #[derive(Deserialize)]
 struct Head {
     /// Its kind; `driver` is the older spelling.
@@ -172,7 +172,7 @@ pub(super) fn offered<'a>(
 /// An actuator's name and those of its operations, checked.
 ///
 /// # Errors
-/// What is wrong with which.
+/// The fault and the name.
 pub(super) fn actuator<'a>(
     capability: &str,
     operations: impl IntoIterator<Item = &'a String>,
@@ -189,10 +189,10 @@ pub(super) fn actuator<'a>(
     Ok(capability)
 }
 
-/// Checks what names a credential of a device.
+/// Checks the name of a device credential.
 ///
 /// # Errors
-/// Why it names none. What is written there may be the password itself, so it is not repeated.
+/// Why it is no such name. The text may be the password itself, so it is not repeated.
 pub(super) fn check_credential(key: &str, name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let word = name.strip_prefix("device/").unwrap_or_default();
@@ -252,8 +252,8 @@ impl Switches {
     }
 }
 
-/// What a policy may name at a node: the actuators of its configuration, and those of the simulated kit, which a flag
-/// adds.
+/// Actuators a policy may name at a node: the actuators of its configuration, and those of the simulated kit, which a
+/// flag adds.
 pub fn offers(devices: &[Configured]) -> Vec<Offered> {
     let named = devices.iter().filter(|device| !device.is_practice());
     let mut all: Vec<Offered> = named.flat_map(Configured::offers).collect();

@@ -1,8 +1,8 @@
 //! The `gen1` driver: an actuator of a gen-1 node, which acts when it is told over the mesh. It says at
 //! most that it accepted; whether it moved is never known here.
 //!
-//! How it is told is the node's business ([`Carrier`]). A start is said once, whatever becomes of it;
-//! only the way back to the safe state is said again.
+//! How it is told is the node's business ([`Carrier`]). A start is sent once, whatever its result; only
+//! the way back to the safe state is repeated.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,17 +41,17 @@ pub(crate) const KIND: Kind = Kind {
 struct Gen1 {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What it is called here.
+    /// Its name here.
     capability: String,
     /// The device id of the gen-1 node.
     device: String,
-    /// What the gen-1 node calls the actuator.
+    /// The actuator's name at the gen-1 node.
     target: String,
     /// The operation that is its safe state.
     safe: String,
     /// The longest an answer of the gen-1 node may take, in seconds.
     timeout_sec: Option<u64>,
-    /// What it can do.
+    /// Its operations.
     operation: Vec<Operation>,
 }
 
@@ -122,17 +122,17 @@ pub(crate) struct Gen1Operation {
 /// An actuator of a gen-1 node.
 #[derive(Debug, Clone)]
 pub(crate) struct Gen1Config {
-    /// What it is called here.
+    /// Its name here.
     pub capability: Capability,
     /// The gen-1 node.
     pub device: DeviceId,
-    /// What it is called there.
+    /// Its name there.
     pub target: Capability,
     /// The operation that is its safe state.
     pub safe: String,
     /// The longest it may take to answer, in milliseconds.
     pub timeout_ms: u64,
-    /// What it can do.
+    /// Its operations.
     pub operations: Vec<Gen1Operation>,
 }
 
@@ -269,7 +269,7 @@ impl Actuator for Gen1Driver {
     }
 
     fn safe_way(&self) -> Option<Digest> {
-        // What the gen-1 node is told, whatever it is called here.
+        // The command as the gen-1 node gets it, independent of names here.
         let safe = self.operations.get(&self.config.safe)?;
         let told = serde_json::to_vec(&(&safe.send, &safe.params)).ok()?;
         Some(Digest::of(&[&told]))

@@ -1,5 +1,5 @@
-//! What a device asks of the node that it belongs to, before the node has been read as a whole: an actuator is made
-//! safe first of all.
+//! Requests of a device to its node, before the node has been read as a whole: an actuator is made safe first of
+//! all.
 
 use zeroize::Zeroizing;
 

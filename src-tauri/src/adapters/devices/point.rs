@@ -16,7 +16,7 @@ use crate::domain::quality::{Bounds, Doubt, History};
 /// A table of a reading: what all kinds have, and the keys of the kind.
 #[derive(Debug, Clone)]
 pub(super) struct Point<S> {
-    /// What is measured.
+    /// The quantity.
     pub measured: Measured,
     /// Where the kind finds it.
     pub source: S,
@@ -39,27 +39,27 @@ impl<'de, S: DeserializeOwned> Deserialize<'de> for Point<S> {
     }
 }
 
-/// What all readings of the configuration have.
+/// Keys common to all readings.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Measured {
-    /// What is measured, for example `moisture`.
+    /// The quantity, for example `moisture`.
     pub metric: String,
     /// Where.
     pub zone: Option<String>,
     /// The unit, as UCUM writes it where it has one.
     #[serde(default)]
     pub unit: String,
-    /// What the device says is multiplied by this.
+    /// Factor for the raw value.
     #[serde(default = "one")]
     scale: f64,
     /// Added after that.
     #[serde(default)]
     offset: f64,
-    /// What is believed.
+    /// Limits of plausible values.
     #[serde(default)]
     check: Check,
-    /// What is told.
+    /// The rule for reporting.
     #[serde(default)]
     report: Report,
 }
@@ -68,7 +68,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// What is believed: the bounds of a value, and how old it may be.
+/// Plausible values: the bounds of a value, and how old it may be.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Check {
@@ -89,7 +89,7 @@ impl Check {
     }
 }
 
-/// What is told: every value, or only what has changed.
+/// The rule for reporting: every value, or only changes.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -151,7 +151,7 @@ impl Measured {
         Ok(())
     }
 
-    /// What it is called among the readings of a device: `moisture zone-1`.
+    /// Its name among the readings of a device: `moisture zone-1`.
     pub(super) fn name(&self) -> String {
         match &self.zone {
             Some(zone) => format!("{} {zone}", self.metric),
@@ -160,7 +160,7 @@ impl Measured {
     }
 }
 
-/// No two readings of a device may be the same, or nobody could tell which one is meant.
+/// No two readings of a device may be the same, or their names would be ambiguous.
 ///
 /// # Errors
 /// [`DeviceError::Config`] naming the second.
@@ -190,7 +190,7 @@ pub struct Meter {
     heard_ms: u64,
 }
 
-/// What a device said last, told or not.
+/// A device's last value, reported or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taken {
     /// As the device said it.
@@ -203,7 +203,7 @@ pub struct Taken {
     pub at_ms: u64,
 }
 
-/// What was told last.
+/// The last value reported.
 #[derive(Debug)]
 struct Told {
     value: f64,
@@ -230,12 +230,12 @@ impl Meter {
         &self.device
     }
 
-    /// What it is called among the readings of its device.
+    /// Its name among the readings of its device.
     pub fn name(&self) -> String {
         self.measured.name()
     }
 
-    /// What is measured.
+    /// The metric.
     pub fn metric(&self) -> &str {
         &self.measured.metric
     }
@@ -250,7 +250,7 @@ impl Meter {
         &self.measured.unit
     }
 
-    /// What the device said last.
+    /// The device's last value.
     pub fn last(&self) -> Option<&Taken> {
         self.last.as_ref()
     }
@@ -314,7 +314,7 @@ impl Meter {
         Ok(Some(reading))
     }
 
-    /// What was taken last was not published: the next value is news, whatever it is.
+    /// The last value was not published: the next one is reported, changed or not.
     pub(super) fn untold(&mut self) {
         self.told = None;
     }

@@ -27,13 +27,13 @@ pub(crate) const KIND: Kind = Kind {
 struct Pretend {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What it is called.
+    /// Its name.
     capability: String,
-    /// What it measures.
+    /// Its metric.
     metric: String,
     /// In which unit.
     unit: String,
-    /// What it finds.
+    /// Its value.
     value: f64,
 }
 

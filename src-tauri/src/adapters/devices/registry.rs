@@ -38,7 +38,7 @@ const KINDS: &[&Kind] = &[
 
 /// A kind of device.
 pub(crate) struct Kind {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub name: &'static str,
     /// Whether a node has at most one of it.
     pub once: bool,
@@ -76,16 +76,16 @@ impl Kind {
         KINDS.iter().copied()
     }
 
-    /// What every kind is called.
+    /// The name of every kind.
     #[cfg(test)]
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         KINDS.iter().map(|kind| kind.name)
     }
 }
 
-/// What the configuration says of one device.
+/// The configuration of one device.
 pub(crate) trait Settings: fmt::Debug + Send + Sync {
-    /// What tells the device from others of its kind, in errors.
+    /// Tells the device from others of its kind, in errors.
     fn subject(&self) -> &str {
         ""
     }
@@ -95,8 +95,7 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What its actuators are told so that something moves, each with the actuator: two that are told the same move the
-    /// same thing.
+    /// The commands that move its actuators, each with the actuator: two with the same command move the same thing.
     fn told(&self) -> Vec<(String, String)> {
         Vec::new()
     }
@@ -114,11 +113,11 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError>;
 }
 
-/// What devices are made with.
+/// The context in which devices are made.
 pub struct Around<'a> {
     /// The node's state directory.
     pub dir: &'a StateDir,
-    /// What time it is.
+    /// The clock.
     pub clock: &'a SharedClock,
     /// Tells gen-1 nodes what to do.
     pub carrier: &'a Arc<dyn Carrier>,
@@ -129,9 +128,9 @@ pub struct Around<'a> {
 /// The two sides of a device.
 #[derive(Default)]
 pub struct Made {
-    /// What it moves.
+    /// Its actuators.
     pub actuators: Vec<SharedActuator>,
-    /// What it measures.
+    /// Its sensors.
     pub sensors: Vec<Box<dyn Sensor>>,
 }
 
@@ -156,7 +155,7 @@ pub enum DeviceError {
     /// Its configuration is wrong.
     #[error("{0}")]
     Config(String),
-    /// What it keeps in the state directory cannot be used.
+    /// Its data in the state directory cannot be used.
     #[error("{0}")]
     State(String),
 }

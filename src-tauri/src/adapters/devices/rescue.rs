@@ -1,6 +1,6 @@
-//! What an earlier run may have left moving, from a configuration that cannot be used as a whole: each actuator of
-//! which the way to the safe state is certain. Bytes that are no text, a value that is not needed and a fault
-//! elsewhere in the file hide none. One actuator may be found more than once; whoever uses them chooses.
+//! Actuators that an earlier run may have left moving, from a configuration that cannot be used as a whole: each actuator
+//! of which the way to the safe state is certain. Bytes that are no text, a value that is not needed and a fault elsewhere
+//! in the file hide none. One actuator may be found more than once; the caller chooses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub fn rescue(file: &[u8], ground: &Ground<'_>) -> Vec<SharedActuator> {
     found.collect()
 }
 
-/// The file as text. What is no text becomes U+FFFD: it does no harm in a comment, and a command with it is not certain.
+/// The file as text. Invalid bytes become U+FFFD: it does no harm in a comment, and a command with it is not certain.
 fn text(file: &[u8]) -> String {
     let wide = |number: fn([u8; 2]) -> u16| {
         let (pairs, _) = file.as_chunks::<2>();
@@ -95,7 +95,7 @@ fn text(file: &[u8]) -> String {
 }
 
 /// The ways to the safe state of one table. Each kind says them by keys of its own: where one finds them they are certain,
-/// whatever the table is called.
+/// under any name of the table.
 fn way_back(
     kind: Option<&'static Kind>,
     table: &Table,
@@ -138,7 +138,7 @@ fn tables(text: &str) -> Vec<(Option<&'static Kind>, Table)> {
     read.iter().flatten().flat_map(of).collect()
 }
 
-/// What a line says of the place that it and the next ones are at.
+/// The place that a line sets for itself and the next ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     /// A device begins.
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(safe_commands(&merged), [""; 0]);
     }
 
-    /// What is made safe, by name, of a file with this actuator in it.
+    /// The actuators made safe, by name, from a file with this actuator in it.
     fn found(file: impl AsRef<[u8]>) -> Vec<String> {
         let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
         let ground = Ground {

@@ -1,4 +1,4 @@
-//! What measures. A sensor that has no reading gives none; it never invents a number.
+//! Sensors. One that has no reading gives none; it never invents a number.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::domain::quality::Doubt;
 /// One reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// What was measured, for example `moisture`.
+    /// The metric, for example `moisture`.
     pub metric: String,
     /// Where.
     pub zone: Option<String>,
@@ -55,7 +55,7 @@ impl Reading {
 #[error("{0}")]
 pub struct SensorError(pub String);
 
-/// A source of readings: one that is asked, or one that sends by itself and wakes whoever reads it.
+/// A source of readings: one that is asked, or one that sends by itself and wakes its reader.
 pub trait Sensor: Send {
     /// Its name, for people.
     fn name(&self) -> &str;
@@ -80,12 +80,12 @@ pub trait Sensor: Send {
         true
     }
 
-    /// What it measures now; nothing where there is nothing new.
+    /// Its readings now; none where there is nothing new.
     ///
     /// # Errors
     /// If it cannot measure.
     fn read(&mut self, now: TimeMs) -> Result<Vec<Reading>, SensorError>;
 
-    /// What was read last was not published: it is news still, also within a deadband.
+    /// The last reading was not published: report it again, also within a deadband.
     fn untold(&mut self) {}
 }

@@ -1,5 +1,5 @@
-//! What an actuator is told, with the parameters of an action in it. Only words without a meaning in JSON or in a URL may
-//! stand there.
+//! Command templates, filled with the parameters of an action. Only words without a meaning in JSON or in a URL may stand
+//! there.
 
 use serde_json::Value;
 

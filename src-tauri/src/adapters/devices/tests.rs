@@ -1,4 +1,4 @@
-//! What every driver must do.
+//! Tests that every driver must pass.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn the_kit_refuses_a_parameter_that_it_does_not_know() {
     assert!(!kit.look().valve_open);
 }
 
-/// Reaches nobody.
+/// Reaches no device.
 pub(super) struct Nobody;
 
 impl Carrier for Nobody {
@@ -297,7 +297,7 @@ fn one_metric_of_a_zone_has_one_reading_in_a_node() {
     assert!(made(broker, broker).is_err());
 }
 
-/// What a node has of devices: each sensor's name, each actuator with what it can do.
+/// The devices of a node: each sensor's name, each actuator with its operations.
 fn has(made: &Made) -> (Vec<&str>, Vec<String>) {
     let sensors = made.sensors.iter().map(|s| s.name()).collect();
     let each = made.actuators.iter();

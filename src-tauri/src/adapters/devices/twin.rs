@@ -27,7 +27,7 @@ use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
 use crate::domain::policy::Offered;
 
-/// What the twins of a folder were told, one JSON object a line.
+/// The commands to the twins of a folder, one JSON object a line.
 const JOURNAL: &str = "journal.jsonl";
 /// How the twins of a folder behave; see [`Behaviour`].
 pub const BEHAVIOUR: &str = "behaviour.json";
@@ -46,14 +46,14 @@ pub(crate) const KIND: Kind = Kind {
 struct Twins {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What the device is called.
+    /// The device's name.
     name: String,
     /// The folder with their journal and behaviour, absolute.
     folder: PathBuf,
-    /// What is moved.
+    /// Its actuators.
     #[serde(default)]
     actuator: Vec<Moved>,
-    /// What is measured.
+    /// Its readings.
     #[serde(default)]
     reading: Vec<Point<Fixed>>,
 }
@@ -66,14 +66,14 @@ struct Moved {
     safe: String,
 }
 
-/// What is measured unless the behaviour says otherwise.
+/// The reading unless the behaviour sets another.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fixed {
     value: f64,
 }
 
-/// What a twin was told.
+/// A command to a twin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// When, by the machine's boot clock, in milliseconds.
@@ -208,7 +208,7 @@ fn note(folder: &Path, told: &Told) -> Result<(), String> {
     wrote().map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// What the twins of a folder were told, oldest first.
+/// The commands to the twins of a folder, oldest first.
 ///
 /// # Errors
 /// If the journal is there and does not read.

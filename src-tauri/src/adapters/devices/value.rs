@@ -6,7 +6,7 @@ use serde_json::Value;
 /// (RFC 6901), at that place of the JSON document that the text is.
 ///
 /// # Errors
-/// What is wrong with it, in a sentence that shows no more than its beginning.
+/// The fault, in a sentence that shows no more than its beginning.
 pub(super) fn number(text: &[u8], pointer: Option<&str>, limit: usize) -> Result<f64, String> {
     if text.len() > limit {
         let (len, most) = (text.len(), limit);
@@ -71,8 +71,8 @@ fn at(text: &str, pointer: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("{} is no number at {pointer}", shown(text)))
 }
 
-/// Times scale, plus offset, without what a scale such as 0.1 brings into the last digits: fifteen digits count, from the
-/// first one of the larger part. What is neither scaled nor moved stays as it is.
+/// Times scale, plus offset, without the rounding error of a scale such as 0.1: fifteen digits count, from the first one
+/// of the larger part. With scale 1 and offset 0 it stays as it is.
 #[allow(clippy::float_cmp)]
 pub(super) fn scaled(raw: f64, scale: f64, offset: f64) -> f64 {
     if scale == 1.0 && offset == 0.0 {

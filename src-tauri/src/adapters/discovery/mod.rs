@@ -29,7 +29,7 @@ const GOODBYE_WAIT: Duration = Duration::from_millis(500);
 /// Pause before the daemon is asked to tell again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// What this node says of itself on the LAN.
+/// This node's announcement on the LAN.
 #[derive(Debug, Clone)]
 pub struct Announcement {
     /// Its device.
@@ -61,13 +61,13 @@ pub struct Sighting {
     pub mesh: Option<MeshId>,
     /// The name of its mesh.
     pub mesh_name: Option<String>,
-    /// Whether somebody is pairing it right now.
+    /// Whether it is being paired right now.
     pub pairing: bool,
     /// Where it listens, the likeliest address first.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// What happened on the LAN.
+/// A change on the LAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
     /// A node is there, or says something new of itself.
@@ -96,7 +96,7 @@ impl Mdns {
     /// [`DiscoveryError`] where the system has no multicast for us.
     pub fn start(announced: Announcement) -> Result<Self, DiscoveryError> {
         let daemon = ServiceDaemon::new()?;
-        // What is said there reaches this machine only, which hears it on its other interfaces too.
+        // Packets there reach this machine only, which hears it on its other interfaces too.
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
         let mdns = Self {
             daemon,
@@ -108,7 +108,7 @@ impl Mdns {
         Ok(mdns)
     }
 
-    /// Says that somebody is pairing this node, or no longer.
+    /// Announces whether this node is being paired.
     ///
     /// # Errors
     /// [`DiscoveryError`].
@@ -116,7 +116,7 @@ impl Mdns {
         let a = &self.announced;
         let ip = a.listens.ip().to_canonical();
         if ip.is_loopback() {
-            // Nobody who hears it could connect.
+            // No host that hears it could connect.
             return Ok(());
         }
         let mut txt = vec![
@@ -141,8 +141,8 @@ impl Mdns {
             }
             false => ServiceInfo::new(SERVICE, &instance, &host, ip, port, &txt[..])?,
         };
-        // Both names are made of the hash of a key: nobody else has them, and asking whether somebody
-        // does would only take time (RFC 6762 §8.1).
+        // Both names are made of the hash of a key: they are unique, and probing would only take time
+        // (RFC 6762 §8.1).
         info.set_requires_probe(false);
         self.daemon.register(info)?;
         Ok(())
@@ -152,9 +152,9 @@ impl Mdns {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the daemon tells, until discovery has ended. It must be polled beside whatever
-    /// waits, for the daemon drops a listener that falls behind. A device that `keep` names finds a
-    /// place however many others there are.
+    /// Takes in what the daemon tells, until discovery has ended. It must be polled beside other work,
+    /// for the daemon drops a listener that falls behind. A device that `keep` names finds a place
+    /// however many others there are.
     pub async fn gather(&self, keep: impl Fn(&DeviceId) -> bool) {
         loop {
             let Ok(events) = self.daemon.browse(SERVICE) else {
@@ -180,8 +180,7 @@ impl Mdns {
         }
     }
 
-    /// What has happened since this was last asked; waits until something has. Also how many services
-    /// found no place.
+    /// Changes since the last call; waits until there are some. Also how many services found no place.
     pub async fn next(&self) -> (Vec<Sight>, u64) {
         self.news.notified().await;
         let mut table = self.table();
@@ -215,7 +214,7 @@ fn instance(device: &DeviceId) -> String {
     format!("clawmesh-{}", device.short())
 }
 
-/// What a service says of itself, if it is one of ours.
+/// The announcement of a service, if it is one of ours.
 fn read(service: &ResolvedService) -> Option<Sighting> {
     let text = |name: &str| {
         let value = service.get_property_val_str(name)?;

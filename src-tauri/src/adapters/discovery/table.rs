@@ -11,7 +11,7 @@ use crate::domain::base::limits::{NEARBY_MAX, NEARBY_SERVICES_PER_DEVICE_MAX};
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// What each service says, by its full name.
+    /// The announcement of each service, by its full name.
     services: BTreeMap<String, Sighting>,
     /// The service names of each device.
     names: BTreeMap<DeviceId, BTreeSet<String>>,
@@ -100,7 +100,7 @@ impl Table {
         names.map_or_else(Vec::new, |names| names.iter().cloned().collect())
     }
 
-    /// What has happened since this was last asked: one entry a device.
+    /// Changes since the last call: one entry a device.
     pub(super) fn take(&mut self) -> Vec<Sight> {
         let mut sights = Vec::with_capacity(self.news.len());
         for device in std::mem::take(&mut self.news) {
@@ -115,7 +115,7 @@ impl Table {
                     self.told.insert(device);
                 }
                 None if self.told.remove(&device) => sights.push(Sight::Gone(device)),
-                // It came and went before anybody asked.
+                // It came and went between two calls.
                 None => {}
             }
         }

@@ -8,7 +8,7 @@ use super::file::{KeyFile, create, read, read_any, seed};
 use super::{KeyError, Passphrase, sealed};
 use crate::adapters::paths::StateDir;
 
-/// What `storage` says in a backup.
+/// The value of `storage` in a backup.
 const BACKUP: &str = "backup";
 
 fn subject(name: &str, file: &KeyFile) -> String {

@@ -19,9 +19,9 @@ use crate::domain::base::limits::{
 use crate::domain::identity::DeviceKey;
 
 const SALT: &[u8] = b"clawmesh credentials v1";
-/// What names of credentials begin with: keys of providers, passwords of devices.
+/// Prefixes of credential names: keys of providers, passwords of devices.
 const KINDS: [&str; 2] = ["provider/", "device/"];
-/// What the sealing key is made for; it was named when there were keys of providers alone.
+/// The purpose of the sealing key; it was named when there were keys of providers alone.
 const USE: &str = "provider/";
 
 /// The credentials of a state directory.
@@ -72,7 +72,7 @@ pub fn credential_name(text: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     match !word.is_empty() && text.len() <= NAME_MAX_BYTES && word.bytes().all(plain) {
         true => Ok(()),
-        // What is written there may be a key in the wrong place, so it is not repeated.
+        // The text may be a key in the wrong place, so it is not repeated.
         false => Err(
             "that names no credential: write provider/NAME or device/NAME, as in provider/openai, in small letters, digits and '-'"
                 .to_owned(),
@@ -83,7 +83,7 @@ pub fn credential_name(text: &str) -> Result<(), String> {
 /// Whether a secret can be sent to a provider, which takes it in a line of an HTTP head.
 ///
 /// # Errors
-/// What is wrong, without the secret.
+/// The fault, without the secret.
 pub fn credential_secret(secret: &str) -> Result<(), String> {
     if secret.is_empty() || secret.len() > CREDENTIAL_MAX_BYTES {
         return Err(format!("a key has 1 to {CREDENTIAL_MAX_BYTES} bytes"));
@@ -121,7 +121,7 @@ impl Credentials {
     /// Every credential by name, without its secret; needs no key.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault in the file.
     pub fn list(dir: &StateDir) -> Result<Vec<CredentialCard>, KeyError> {
         let file = read(&dir.credentials_file())?;
         let cards = file
@@ -137,7 +137,7 @@ impl Credentials {
     /// The secret of a name, if it is set.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault in the file.
     pub fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, KeyError> {
         let Some(sealed) = read(&self.file)?.credentials.remove(name) else {
             return Ok(None);
@@ -198,7 +198,7 @@ impl Credentials {
     /// Forgets a name; whether it was set. Needs no key.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The fault in the file.
     pub fn remove(dir: &StateDir, name: &str) -> Result<bool, KeyError> {
         let path = dir.credentials_file();
         let mut file = read(&path)?;

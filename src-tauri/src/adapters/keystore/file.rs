@@ -15,7 +15,7 @@ use crate::adapters::files;
 use crate::adapters::paths::{PathError, create_private, write_private};
 use crate::domain::base::limits::KEY_FILE_MAX_BYTES;
 
-/// What `storage` says where the keychain holds the secret half.
+/// The value of `storage` where the keychain holds the secret half.
 pub(super) const KEYCHAIN: &str = "keychain";
 
 /// A key file as it is written.
@@ -38,8 +38,8 @@ pub(super) struct KeyFile {
     pub(super) storage: String,
 }
 
-/// The text of a file with a secret; `None` where there is none. It must be a plain file that nobody but its owner
-/// may read.
+/// The text of a file with a secret; `None` where there is none. It must be a plain file that only its owner may
+/// read.
 ///
 /// # Errors
 /// [`KeyError::Read`], or [`KeyError::Exposed`] with what to do.
@@ -74,7 +74,7 @@ pub(super) fn read_any(path: &Path) -> Result<Option<KeyFile>, KeyError> {
         why: format!("it is no key file: {e}"),
     })?;
     let known = match key.storage.as_str() {
-        // Whoever can open it looks closer.
+        // Checked in full when it is opened.
         KEYCHAIN => true,
         "file" => key.version == 1 && key.sealed.is_none(),
         "passphrase" => key.version == 2 && key.sealed.is_some() && key.secret_key.is_none(),

@@ -14,7 +14,7 @@ use crate::domain::base::limits::{
     CONFIG_FILE_MAX_BYTES, KEY_FILE_MAX_BYTES, SMALL_FILE_MAX_BYTES,
 };
 
-/// What a gen-1 state directory holds that is worth importing.
+/// The parts of a gen-1 state directory to import.
 #[derive(Debug)]
 pub struct Gen1State {
     /// The secret seed of its identity.

@@ -4,9 +4,9 @@
 //! A note beside the file names the entry before it is written and goes when the file is there: an entry
 //! that a crash left without its file is found by the note at the next start and taken out again.
 //!
-//! Every call may wait for the keychain, which may wait for a person: none belongs on an async thread.
-//! What a keychain protects: the key at rest, and from other users. Other programs of the same person
-//! can ask an unlocked keychain for it; no code of ours can prevent that.
+//! Every call may wait for the keychain, which may wait for a person: none belongs on an async thread. A
+//! keychain protects the key at rest, and from other users. Other programs of the same person can ask an
+//! unlocked keychain for it; no code of ours can prevent that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::TimeMs;
 use crate::domain::identity::{DeviceKey, OperatorKey};
 
-/// What the entries are filed under.
+/// The service name of the entries.
 const SERVICE: &str = "org.clawmesh.desktop";
 /// Largest note about an entry, in bytes.
 const NOTE_MAX_BYTES: u64 = 256;
@@ -305,7 +305,7 @@ fn is_entry_name(text: &str) -> bool {
 /// puts there.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The fault in the file.
 pub fn identity_is_ours(dir: &StateDir) -> Result<bool, KeyError> {
     Ok(read_any(&dir.identity_file())?.is_some_and(|file| file.storage == KEYCHAIN))
 }

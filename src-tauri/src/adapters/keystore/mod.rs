@@ -42,7 +42,7 @@ pub enum KeyError {
     Read {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The OS error.
         source: io::Error,
     },
     /// Others may read it.
@@ -60,7 +60,7 @@ pub enum KeyError {
     Damaged {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
     /// The key lives in the keychain of the desktop.
@@ -74,7 +74,7 @@ pub enum KeyError {
     /// The keychain does not open.
     #[error("the keychain does not give the key: {why}")]
     Keychain {
-        /// What the keychain said.
+        /// The keychain's error.
         why: String,
         /// Whether there is no keychain at all, so that asking again in this process is in vain.
         absent: bool,
@@ -118,7 +118,7 @@ pub enum KeyError {
     /// The passphrase cannot be used.
     #[error("{why}")]
     Passphrase {
-        /// What is wrong with it; never the passphrase.
+        /// The fault; never the passphrase.
         why: String,
     },
 }

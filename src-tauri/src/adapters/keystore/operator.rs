@@ -39,7 +39,7 @@ pub struct NamedOperatorKey {
 /// The public half of the person's key of this directory, if there is a key.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The fault in the file.
 pub fn operator_card(dir: &StateDir) -> Result<Option<OperatorCard>, KeyError> {
     let path = dir.operator_key_file();
     let Some(file) = read_any(&path)? else {

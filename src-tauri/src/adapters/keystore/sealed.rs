@@ -1,6 +1,6 @@
 //! A person's key under a passphrase: PBKDF2-HMAC-SHA256 makes a key of the passphrase, with which
-//! ChaCha20-Poly1305 seals the secret half. What stands beside it in the file is bound in, so that
-//! no part can be exchanged unseen.
+//! ChaCha20-Poly1305 seals the secret half. The other fields of the file are its associated data, so
+//! that no part can be exchanged unseen.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -21,7 +21,7 @@ const ITERATIONS_MAX: u32 = 6_000_000;
 const KDF: &str = "pbkdf2-hmac-sha256";
 const CIPHER: &str = "chacha20-poly1305";
 
-/// What a person types. Wiped after use and never shown.
+/// A typed passphrase. Wiped after use and never shown.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Passphrase(Zeroizing<String>);
@@ -35,7 +35,7 @@ impl Passphrase {
     /// Whether it may protect a key.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault, as text.
     pub fn good_enough(&self) -> Result<(), String> {
         if self.0.chars().count() < PASSPHRASE_MIN_CHARS {
             return Err(format!(
@@ -95,13 +95,13 @@ pub(super) struct Sealed {
 /// Why a sealed secret did not open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotOpened {
-    /// The passphrase is another one, or the file was altered: no one can tell which.
+    /// The passphrase is another one, or the file was altered; the two are indistinguishable.
     Wrong,
     /// The file is not as this program writes it.
     Malformed(String),
 }
 
-/// What is bound in besides the secret.
+/// Associated data of the sealed secret.
 fn bound(subject: &str, iterations: u32) -> String {
     format!("clawmesh operator key v2\n{subject}\n{KDF}\n{iterations}\n{CIPHER}")
 }

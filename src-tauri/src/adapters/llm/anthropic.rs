@@ -151,7 +151,7 @@ struct Tokens {
 /// Reads one event.
 ///
 /// # Errors
-/// What is wrong with it, or what the server says went wrong.
+/// The fault in it, or the error that the server reports.
 pub(super) fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
     let mut told = Told::default();
     let count = |tokens: Option<Tokens>, reply: &mut Building| {

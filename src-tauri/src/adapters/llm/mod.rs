@@ -1,4 +1,4 @@
-//! Language models, whoever serves them: one model answers one request with a stream of pieces. Which model is asked
+//! Language models, local or remote: one model answers one request with a stream of pieces. Which model is asked
 //! (`node/inference`), and what its words may lead to, is decided elsewhere; a model here only talks.
 //!
 //! The client is ours, over `hyper`, which the node has anyway. `genai` was tried: it brings 78 crates to the 185 of the
@@ -29,7 +29,7 @@ pub use self::secret::{Keys, Secret, no_keys};
 pub use self::server::{Patience, Server};
 pub use super::http_client::{Address, Reach};
 
-/// What a model says, piece by piece. The last item is [`Piece::End`] or an error; dropping the stream cancels the request.
+/// A model's reply, piece by piece. The last item is [`Piece::End`] or an error; dropping the stream cancels the request.
 pub type Pieces = BoxStream<'static, Result<Piece, Failure>>;
 
 /// A model that can be asked.

@@ -135,7 +135,7 @@ struct Tokens {
 /// Reads one event.
 ///
 /// # Errors
-/// What is wrong with it, or what the server says went wrong.
+/// The fault in it, or the error that the server reports.
 pub(super) fn read(data: &str, reply: &mut Building) -> Result<Told, Failure> {
     if data.trim() == "[DONE]" {
         return Ok(reply.ended());

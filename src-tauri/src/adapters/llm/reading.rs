@@ -15,13 +15,13 @@ use crate::domain::inference::{Failure, FailureKind, Piece, ToolCall, Usage};
 pub(super) struct Building {
     calls: BTreeMap<u32, ToolCall>,
     bytes: usize,
-    /// What it took, as far as the server has said.
+    /// Tokens used, as far as the server has said.
     pub usage: Usage,
     /// Whether the model has said that it is done; the server may still count.
     pub finished: bool,
 }
 
-/// What one event of a reply tells.
+/// The content of one event of a reply.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// The pieces in it.
@@ -149,7 +149,7 @@ pub(super) fn said_failed(error: &Value) -> Failure {
     Failure::new(kind, why)
 }
 
-/// What a server says of an error, in words.
+/// The message of a server's error.
 pub(super) fn words(error: &Value) -> String {
     let message = error.get("message").or_else(|| error.get("detail"));
     match message.unwrap_or(error) {

@@ -1,4 +1,4 @@
-//! The pieces of a reply on their way to whoever asked. A server that says the key back does not spread it: answers are
+//! The pieces of a reply on their way to the caller. A server that says the key back does not spread it: answers are
 //! kept, and devices may read them.
 
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ impl<'a> Mouth<'a> {
     /// Says the pieces of one event.
     ///
     /// # Errors
-    /// `Cancelled` where nobody listens any more.
+    /// `Cancelled` where the receiver is gone.
     pub(super) async fn tell(&self, told: Told) -> Result<(), Failure> {
         for piece in told.pieces {
             for piece in self.hidden(piece) {
@@ -65,7 +65,7 @@ impl<'a> Hiding<'a> {
         Self { key, held }
     }
 
-    /// What may be said once this has come.
+    /// The text that may be passed on after this piece.
     fn take(&mut self, text: &str) -> String {
         let Some(key) = self.key.map(Secret::reveal) else {
             return text.to_owned();
@@ -78,7 +78,7 @@ impl<'a> Hiding<'a> {
         said
     }
 
-    /// What is held back when nothing more comes.
+    /// The text held back, at the end of the stream.
     fn rest(&mut self) -> String {
         std::mem::take(&mut self.held)
     }

@@ -33,7 +33,7 @@ impl Secret {
         &self.0
     }
 
-    /// What tells this key from another, without giving it.
+    /// Identifies this key without revealing it.
     pub fn mark(&self) -> [u8; 32] {
         Sha256::digest(self.0.as_bytes()).into()
     }

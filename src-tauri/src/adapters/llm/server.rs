@@ -1,5 +1,5 @@
 //! A model behind HTTP. One request is one connection, so that dropping the stream of pieces ends both; nothing runs
-//! while nobody reads. Redirects are not followed: what is sent goes where the operator said and nowhere else.
+//! without a reader. Redirects are not followed: requests go only to the configured address.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -385,7 +385,7 @@ impl Parts {
         }
     }
 
-    /// What a server says that does not answer, and what to do about it.
+    /// The failure for a server's error response, with advice.
     async fn refused(&self, response: Response<Incoming>) -> Failure {
         let (head, body) = response.into_parts();
         let limited = Limited::new(body, MODEL_ERROR_MAX_BYTES).collect();
@@ -411,7 +411,7 @@ impl Parts {
                 FailureKind::Refused,
                 format!("{at} wants to be paid{said}; look at the account at {provider}"),
             ),
-            // What a request says may be the reason, so that the key is not taken for a wrong one.
+            // The content of a request may be the reason, so that the key is not taken for a wrong one.
             403 => (
                 FailureKind::Refused,
                 format!(

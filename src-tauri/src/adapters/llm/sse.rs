@@ -34,7 +34,7 @@ impl Events {
         Ok(complete)
     }
 
-    /// What is left when the stream has ended.
+    /// The last event, when the stream has ended.
     ///
     /// # Errors
     /// [`TooLong`].

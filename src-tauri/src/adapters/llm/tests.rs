@@ -18,7 +18,7 @@ const SECRET: &str = "sk-very-secret";
 /// Long enough for a machine under load to answer, short enough to wait for a server that never does.
 const WAIT: Duration = Duration::from_millis(400);
 
-/// What a server does once it has read the request.
+/// The server's action once it has read the request.
 enum Act {
     /// Writes this and closes.
     Say(String),
@@ -85,7 +85,7 @@ fn model(port: u16, provider: &str) -> Server {
     )
 }
 
-/// What came of one request, and the request.
+/// The result of one request, and the request.
 struct Came {
     pieces: Vec<Piece>,
     failure: Option<Failure>,

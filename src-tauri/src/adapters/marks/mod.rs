@@ -82,14 +82,14 @@ pub struct Marks {
     chosen: OnceLock<PathBuf>,
     /// Held while a node runs with this identity on this machine.
     lock: Mutex<Option<File>>,
-    /// What was written last.
+    /// The last mark written.
     last: Mutex<Option<Mark>>,
     /// Held while the mark outside is written, however long that takes.
     writing: Mutex<()>,
     waiting: AtomicUsize,
 }
 
-/// The lock beside a mark, for its owner alone: whoever can open a file can hold its lock.
+/// The lock beside a mark, for its owner alone: any process that can open it can hold the lock.
 fn open_lock(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -279,7 +279,7 @@ impl Marks {
         Ok(())
     }
 
-    /// What was written last.
+    /// The last mark written.
     pub fn last(&self) -> Option<Mark> {
         held(&self.last).clone()
     }

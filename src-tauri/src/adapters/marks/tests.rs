@@ -59,7 +59,7 @@ fn marks_are_read_back_never_go_backwards_and_are_not_needed() {
     // One that an earlier version wrote names a run, and would be taken for another store's.
     assert_eq!(other.begin(&next), Ok(true));
     assert_eq!(alone.inside(), Some(next.without_run()));
-    // What is no mark counts as none.
+    // An invalid mark counts as none.
     fs::write(dir.mark_file(), "{").unwrap();
     assert_eq!(marks.inside(), None);
 }
@@ -118,7 +118,7 @@ fn a_mark_lies_in_the_first_folder_that_can_be_written_and_stays_there() {
     fs::create_dir_all(file.join("x")).unwrap();
     assert!(at(&[&good, &better]).write(&mark(&dir, 4)).is_err());
     assert!(!better.exists());
-    // What an earlier version kept within is read until there is another.
+    // A mark that an earlier version kept within is read until there is another.
     fs::create_dir_all(&inner).unwrap();
     put(&inner.join(format!("{}.json", first.device)), &first).unwrap();
     assert_eq!(at(&[&inner, &better]).outside(), Some(first.clone()));

@@ -1,5 +1,5 @@
-//! What was recorded while this machine's clock was ahead of the time that a person then said is right:
-//! left as it is, it would go on counting until time catches up with it.
+//! Records made while this machine's clock was ahead of the time that a person then set: unchanged, they
+//! would count until time catches up with them.
 
 use rusqlite::{Connection, params};
 
@@ -9,7 +9,7 @@ use crate::domain::base::TimeMs;
 /// The newest time at which this node wrote that something of its own happened; 0 if nothing did.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest(conn: &Connection) -> Result<TimeMs, StoreError> {
     let sql = "SELECT max(
         coalesce((SELECT max(max(started_at, coalesce(ended_at, 0))) FROM runs), 0),
@@ -20,11 +20,11 @@ pub fn newest(conn: &Connection) -> Result<TimeMs, StoreError> {
     Ok(conn.query_row(sql, [], |row| row.get(0).map(TimeMs::from_i64))?)
 }
 
-/// Counts runs that are ahead of `now` as having ended now; how many there were. What each took stays,
-/// as far as it was planned.
+/// Counts runs that are ahead of `now` as having ended now; how many there were. Durations stay, as far
+/// as planned.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn runs_end_at(conn: &Connection, now: TimeMs) -> Result<usize, StoreError> {
     let sql = "UPDATE runs SET
         started_at = CASE WHEN started_at > ?1
@@ -38,7 +38,7 @@ pub fn runs_end_at(conn: &Connection, now: TimeMs) -> Result<usize, StoreError> 
 /// Ends the waiting drafts that were made ahead of `now`; how many there were.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn drafts_expire(conn: &Connection, now: TimeMs, why: &str) -> Result<usize, StoreError> {
     let sql = "UPDATE drafts SET status = 'expired', message = ?2
         WHERE status = 'waiting' AND created_at > ?1";
@@ -46,10 +46,10 @@ pub fn drafts_expire(conn: &Connection, now: TimeMs, why: &str) -> Result<usize,
 }
 
 /// Moves the times at which own proposals changed back by as much as the newest of all is ahead, so that
-/// their order stays, and what a later change of one writes is newer.
+/// their order stays, and later changes are newer.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn changes_before(conn: &Connection, now: TimeMs, newest: TimeMs) -> Result<(), StoreError> {
     let back = TimeMs(newest.since(now)).to_i64();
     let sql = "UPDATE proposals SET updated_at = min(?1, max(0, updated_at - ?2))

@@ -42,10 +42,10 @@ fn read(found: &Row<'_>) -> rusqlite::Result<SignedDecision> {
     })
 }
 
-/// Takes away what stands about a proposal.
+/// Deletes the decisions about a proposal.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn forget(conn: &Connection, proposal: &ProposalId) -> Result<(), StoreError> {
     conn.prepare_cached("DELETE FROM approvals WHERE proposal_id = ?1")?
         .execute([proposal.as_str()])?;
@@ -55,7 +55,7 @@ pub fn forget(conn: &Connection, proposal: &ProposalId) -> Result<(), StoreError
 /// The decisions about a proposal, in the order they came.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn of(conn: &Connection, id: &ProposalId) -> Result<Vec<SignedDecision>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT record, signature FROM approvals WHERE proposal_id = ?1 ORDER BY received_at, operator_id",
@@ -64,16 +64,16 @@ pub fn of(conn: &Connection, id: &ProposalId) -> Result<Vec<SignedDecision>, Sto
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What identifies a decision: the bytes that the person signed.
+/// The hash of a decision: of the bytes that the person signed.
 pub fn hash(signed: &SignedDecision) -> Digest {
     Digest::of(&[&signed.decision.signing_bytes()])
 }
 
-/// What came of this very decision when it was here before: `None` if it was not, `Some(None)` if it
-/// was taken, else the code with which it was refused.
+/// The result of this very decision when it came before: `None` if it was not, `Some(None)` if it was
+/// taken, else the code with which it was refused.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn used(
     conn: &Connection,
     signed: &SignedDecision,

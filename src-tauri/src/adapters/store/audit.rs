@@ -20,7 +20,7 @@ pub struct AuditRow {
     pub seq: u64,
     /// When it was written.
     pub time: TimeMs,
-    /// What it says: canonical JSON.
+    /// Its content: canonical JSON.
     pub json: String,
     /// The hash of the entry before; zeros for the first.
     pub prev: Digest,
@@ -39,14 +39,14 @@ pub struct Head {
     pub hash: Digest,
 }
 
-/// What checking the chain showed.
+/// The result of checking the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// How many entries were looked at.
     pub entries: u64,
     /// The newest entry.
     pub head: Head,
-    /// What is wrong, the first few, each with its entry's number; empty when all is well.
+    /// The faults, the first few, each with its entry's number; empty when all is well.
     pub faults: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<AuditRow> {
 /// Up to `limit` entries before a number (`None`: from the newest), newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn page(
     conn: &Connection,
     before: Option<u64>,
@@ -145,7 +145,7 @@ pub fn page(
 /// Up to `limit` entries after a number, oldest first; one that does not read is an error.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let mut query = conn.prepare_cached(AFTER)?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
@@ -155,7 +155,7 @@ pub fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>,
 /// As [`after`], for a list: entries that do not read are left out of it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn shown_after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let mut query = conn.prepare_cached(AFTER)?;
     let rows = query.query_map((row::number(seq), row::limit(limit)), read)?;
@@ -165,7 +165,7 @@ pub fn shown_after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<Audi
 /// The newest entries about a subject, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn about(conn: &Connection, subject: &str, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
     let sql =
         format!("{SELECT} WHERE json_extract(json, '$.subject') = ?1 ORDER BY seq DESC LIMIT ?2");
@@ -259,10 +259,10 @@ impl Walk {
     }
 }
 
-/// Walks the whole chain, one entry at a time. `verify` gets what was signed and the signature.
+/// Walks the whole chain, one entry at a time. `verify` gets the signed bytes and the signature.
 ///
 /// # Errors
-/// Whatever SQLite says; what is wrong with the chain is no error but a fault in the answer.
+/// Any SQLite error; a broken chain is no error but a fault in the answer.
 pub fn check(
     conn: &Connection,
     verify: impl Fn(&[u8], &str) -> bool,

@@ -47,7 +47,7 @@ fn writable(path: &Path) -> Result<Connection, StoreError> {
 /// reads it back. Blocks.
 ///
 /// # Errors
-/// What went wrong; `to` is then worth nothing.
+/// The fault; `to` is then unusable.
 pub fn write(database: &Path, to: &Path, files: &[Kept]) -> Result<(), StoreError> {
     let source = open::look(database).map_err(|e| e.during("read the store", database))?;
     let name = to.to_str().ok_or_else(|| {
@@ -126,7 +126,7 @@ pub fn check(conn: &Connection) -> Result<(), StoreError> {
 /// Puts the store of a backup at `database`, which must not exist. Blocks.
 ///
 /// # Errors
-/// What went wrong; `database` is then worth nothing.
+/// The fault; `database` is then unusable.
 pub fn unpack(backup: &Path, database: &Path) -> Result<(), StoreError> {
     fs::copy(backup, database).map_err(io("write", database))?;
     #[cfg(unix)]

@@ -33,7 +33,7 @@ pub fn load(conn: &Connection, id: &ProposalId) -> Result<(Case, ProposalRow), S
 /// The case of a row that was read in this transaction.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn case_of(conn: &Connection, row: &ProposalRow) -> Result<Case, StoreError> {
     let outcome = row.outcome.as_deref();
     let outcome = outcome.and_then(|text| serde_json::from_str::<Outcome>(text).ok());
@@ -47,7 +47,7 @@ pub fn case_of(conn: &Connection, row: &ProposalRow) -> Result<Case, StoreError>
     })
 }
 
-/// What a step is written with.
+/// The context in which a step is written.
 pub struct Writing<'a> {
     /// The current moment.
     pub now: TimeMs,
@@ -61,7 +61,7 @@ pub struct Writing<'a> {
 ///
 /// # Errors
 /// `PROPOSAL_NOT_WAITING` if a proposal does not stand any more where the step starts, a constraint error for a
-/// second run of one proposal, or whatever SQLite says.
+/// second run of one proposal, or any SQLite error.
 pub fn apply(conn: &Connection, step: &Step, with: &Writing<'_>) -> Result<(), StoreError> {
     step.0.iter().try_for_each(|write| one(conn, write, with))
 }

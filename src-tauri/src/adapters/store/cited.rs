@@ -1,4 +1,4 @@
-//! Frames by the id that somebody cites. An id is each origin's own: several devices may use one.
+//! Frames by a cited id. An id is each origin's own: several devices may use one.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -10,7 +10,7 @@ use crate::domain::base::{DeviceId, FrameId};
 /// The frame that a device made under this id, the best proven.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn of_origin(
     conn: &Connection,
     id: &FrameId,
@@ -29,7 +29,7 @@ pub fn of_origin(
 /// Up to `limit` devices that have used this id for a frame, the best proven and then the oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn origins(conn: &Connection, id: &FrameId, limit: usize) -> Result<Vec<DeviceId>, StoreError> {
     let sql = format!(
         "SELECT o.device_id FROM frames f JOIN devices o ON o.id = f.origin WHERE f.seq IN ({})
@@ -43,7 +43,7 @@ pub fn origins(conn: &Connection, id: &FrameId, limit: usize) -> Result<Vec<Devi
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// What an id stands for.
+/// The frames under an id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Named {
     /// Nothing.
@@ -57,7 +57,7 @@ pub enum Named {
 /// The frame with this id, of the device that is named or else of the only one that uses it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn named(
     conn: &Connection,
     id: &FrameId,

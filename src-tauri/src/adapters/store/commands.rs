@@ -23,7 +23,7 @@ pub struct CommandRow {
 /// Remembers a command; `false` if the same sender has sent one with this id before.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn remember(
     conn: &Connection,
     requester: &DeviceId,
@@ -43,7 +43,7 @@ pub fn remember(
 /// Notes the proposal that came of a remembered command.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn set_proposal(
     conn: &Connection,
     requester: &DeviceId,
@@ -60,7 +60,7 @@ pub fn set_proposal(
 /// The command with this id from this sender, if it was ever received.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(
     conn: &Connection,
     requester: &DeviceId,
@@ -86,7 +86,7 @@ pub fn get(
 /// be accepted. Returns how many.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn prune(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
     let gone = conn.execute(
         "DELETE FROM commands WHERE received_at < ?1",

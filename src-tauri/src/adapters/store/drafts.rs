@@ -1,5 +1,4 @@
-//! Drafts on the node of whoever asked, while their executor cannot be reached, and what came of
-//! them.
+//! Drafts on the asker's node, while their executor cannot be reached, and their results.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -62,7 +61,7 @@ pub struct DraftRow {
 /// Stores a draft, or its new state.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put(conn: &Connection, draft: &DraftRow) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO drafts (id, executor, target, json, status, code, message, created_at, expires_at, proposal_id)
@@ -105,7 +104,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<DraftRow> {
 /// The draft with this id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, id: &DraftId) -> Result<Option<DraftRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
     Ok(query.query_row([id.as_str()], read).optional()?)
@@ -114,7 +113,7 @@ pub fn get(conn: &Connection, id: &DraftId) -> Result<Option<DraftRow>, StoreErr
 /// The drafts that wait, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn waiting(conn: &Connection) -> Result<Vec<DraftRow>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
         "{SELECT} WHERE status = 'waiting' ORDER BY created_at, id LIMIT ?1"
@@ -123,10 +122,10 @@ pub fn waiting(conn: &Connection) -> Result<Vec<DraftRow>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest drafts, whatever became of them, newest first.
+/// The newest drafts, in any state, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn list(conn: &Connection, limit: usize) -> Result<Vec<DraftRow>, StoreError> {
     let mut query =
         conn.prepare_cached(&format!("{SELECT} ORDER BY created_at DESC, id LIMIT ?1"))?;
@@ -137,7 +136,7 @@ pub fn list(conn: &Connection, limit: usize) -> Result<Vec<DraftRow>, StoreError
 /// How many drafts wait.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
     let mut query = conn.prepare_cached("SELECT count(*) FROM drafts WHERE status = 'waiting'")?;
     Ok(usize::try_from(query.query_row([], |r| row::count(r, 0))?).unwrap_or(usize::MAX))

@@ -13,7 +13,7 @@ pub trait Disk: Send + Sync {
     /// Asked before each commit.
     ///
     /// # Errors
-    /// What the commit shall fail with; the write is rolled back.
+    /// The error for the commit; the write is rolled back.
     fn commit(&self, class: Class) -> Result<(), StoreError>;
     /// Told after each commit.
     fn committed(&self, class: Class);

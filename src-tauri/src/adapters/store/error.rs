@@ -1,5 +1,5 @@
 //! What can go wrong in the store. Every SQLite error passes through [`From`] here, so that a full
-//! disk and a damaged file are told apart from everything else, wherever they show up.
+//! disk and a damaged file are told apart from other errors everywhere.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::domain::base::{Code, Refusal};
 
-/// What to do where a store is lost.
+/// Advice where a store is lost.
 const ANEW: &str = "Restore a backup into an empty directory (`clawmesh-node restore FILE --state-dir DIR`). Without \
                     one, move clawmesh.db, clawmesh.db-wal, clawmesh.db-shm, store.mark and tokens.json out of the \
                     directory: the node then starts as the same device and knows no device, person, proposal or latched \
@@ -64,7 +64,7 @@ pub enum StoreError {
     /// SQLite refused.
     #[error("{what}: {source}")]
     Sqlite {
-        /// What was attempted.
+        /// The operation attempted.
         what: &'static str,
         /// SQLite's error.
         #[source]
@@ -73,7 +73,7 @@ pub enum StoreError {
     /// The file system refused.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was attempted.
+        /// The operation attempted.
         what: &'static str,
         /// With which file.
         path: PathBuf,
@@ -84,9 +84,9 @@ pub enum StoreError {
     /// Something stored, or to be stored, is not what it must be.
     #[error("{what}: {why}")]
     Invalid {
-        /// What was attempted.
+        /// The operation attempted.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
     /// The write's own logic said no; nothing of it was kept.

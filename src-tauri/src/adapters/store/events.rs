@@ -1,5 +1,5 @@
-//! Events: what happened on this node, numbered in one row. What this node and its persons did keeps a
-//! room of its own, and so does each device that causes events: nobody pushes out another's.
+//! Events on this node, numbered in one sequence. Those of this node and its persons have a quota of
+//! their own, as has each device that causes events: none displaces another's.
 
 use rusqlite::{Connection, Row};
 use serde_json::Value;
@@ -16,11 +16,11 @@ pub struct EventRow {
     pub seq: u64,
     /// When.
     pub time: TimeMs,
-    /// What kind, for example `proposal.created`.
+    /// The kind, for example `proposal.created`.
     pub kind: String,
     /// `info`, `warning` or `critical`.
     pub severity: String,
-    /// What happened, in a sentence.
+    /// The event, in a sentence.
     pub message: String,
     /// The details.
     pub data: Value,
@@ -41,7 +41,7 @@ fn room(cause: &Cause, severity: &str) -> (String, u64) {
 /// Adds an event, drops the one of its room that is now too old, and returns the new one's number.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn append(
     conn: &Connection,
     time: TimeMs,
@@ -92,7 +92,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<EventRow> {
 /// Up to `limit` events after a number, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn since(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRow>, StoreError> {
     let mut query =
         conn.prepare_cached(&format!("{SELECT} WHERE seq > ?1 ORDER BY seq LIMIT ?2"))?;
@@ -103,7 +103,7 @@ pub fn since(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<EventRow>,
 /// The newest events, of one kind if named, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn latest(
     conn: &Connection,
     limit: usize,

@@ -13,7 +13,7 @@ use crate::domain::world::{Fact, Moment, SignatureState};
 /// A reading as it is stored; `value` and `text` exclude each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FactRow {
-    /// What was measured.
+    /// The metric.
     pub metric: String,
     /// Where, if the origin named a zone.
     pub zone: Option<String>,
@@ -35,7 +35,7 @@ pub struct FactRow {
     pub claimed: Tier,
     /// The tier this node can vouch for.
     pub effective: Tier,
-    /// What is known of the origin's signature.
+    /// State of the origin's signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.
     pub tainted: bool,
@@ -86,10 +86,10 @@ impl FactRow {
     }
 }
 
-/// What decides which of two readings is newer. Comparing logical times where both have one and wall
-/// times otherwise would run in circles (A before B before C before A), so a reading without a
-/// logical time counts as one made at its believed time. A logical time too far ahead of the
-/// believed time is not believed either.
+/// The time by which the newer of two readings is chosen. Comparing logical times where both have one and wall
+/// times otherwise would run in circles (A before B before C before A), so a reading without a logical time
+/// counts as one made at its believed time. A logical time too far ahead of the believed time is not believed
+/// either.
 fn lead(new: &NewFact) -> Hlc {
     let believed = |hlc: &Hlc| hlc.wall() <= new.time.plus(FRAME_FUTURE_MAX_MS);
     new.hlc
@@ -97,13 +97,13 @@ fn lead(new: &NewFact) -> Hlc {
         .unwrap_or_else(|| Hlc::new(new.time, 0))
 }
 
-/// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of
-/// readings the same one stands in the end, whatever the order they came in: the newest of those that
-/// are best proven, so that nobody speaks for a device that signs. `now` is the wall clock's
-/// time: a standing reading from further ahead than clocks may differ gives way to any that is not.
+/// Takes a reading if it is newer than the one that stands; whether it was taken. Of any set of readings the
+/// same one stands in the end, whatever the order they came in: the newest of those that are best proven, so
+/// that no other device speaks for one that signs. `now` is the wall clock's time: a standing reading from
+/// further ahead than clocks may differ gives way to any that is not.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn upsert(conn: &Connection, new: &NewFact, now: TimeMs) -> Result<bool, StoreError> {
     upsert_charged(conn, new, &new.origin, lead(new), now)
 }
@@ -112,7 +112,7 @@ pub fn upsert(conn: &Connection, new: &NewFact, now: TimeMs) -> Result<bool, Sto
 /// takes the place of one that is.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn upsert_ahead(
     conn: &Connection,
     new: &NewFact,
@@ -126,7 +126,7 @@ pub fn upsert_ahead(
 /// As [`upsert`], of a reading that uses the share of `charged`.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn upsert_for(
     conn: &Connection,
     new: &NewFact,
@@ -139,7 +139,7 @@ pub fn upsert_for(
 /// Whether a reading of this metric, zone and origin stands.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn stands(conn: &Connection, new: &NewFact) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM facts WHERE metric = ?1 AND zone = ?2
         AND origin = (SELECT id FROM devices WHERE device_id = ?3))";
@@ -236,7 +236,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<FactRow> {
 /// The newest reading of each origin for a metric; `zone` `None` means any zone.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn latest(
     conn: &Connection,
     metric: &str,
@@ -263,7 +263,7 @@ pub struct FactFilter {
 /// Up to `limit` readings, those of `own` first, then by metric, zone and origin.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(
     conn: &Connection,
     filter: &FactFilter,
@@ -289,7 +289,7 @@ pub fn all(
 /// Every numeric reading, as the planner sees it at a moment.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
     let mut query = conn.prepare_cached(&format!(
         "{SELECT} WHERE value IS NOT NULL ORDER BY metric, zone, device_id"
@@ -302,7 +302,7 @@ pub fn numeric(conn: &Connection, at: Moment) -> Result<Vec<Fact>, StoreError> {
 /// Forgets the readings that a frame brought, which is in the log no more.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn drop_of_frame(conn: &Connection, frame: &StoredFrame) -> Result<(), StoreError> {
     // They are on the account of its origin or of the device that brought it.
     let sql =
@@ -317,17 +317,17 @@ pub fn drop_of_frame(conn: &Connection, frame: &StoredFrame) -> Result<(), Store
 /// Forgets readings that claim to be from after a moment; how many there were. Their frames stay.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn drop_after(conn: &Connection, time: TimeMs) -> Result<usize, StoreError> {
     let mut delete = conn.prepare_cached("DELETE FROM facts WHERE time > ?1")?;
     Ok(delete.execute([time.to_i64()])?)
 }
 
-/// The numeric readings of some metrics, as policy sees them at a moment: what a decision costs does
-/// not grow with what others have made this node keep. One of which a newer may have been lost is left out.
+/// The numeric readings of some metrics, as policy sees them at a moment: the cost of a decision does not grow
+/// with other devices' readings. One of which a newer may have been lost is left out.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn numeric_of(
     conn: &Connection,
     metrics: &BTreeSet<String>,
@@ -347,7 +347,7 @@ pub fn numeric_of(
 /// How many readings stand.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
     Ok(conn
         .prepare_cached("SELECT count(*) FROM facts")?

@@ -1,6 +1,6 @@
-//! Taking a frame into the log. Of one origin and id one content stands: the best proven, and of those
-//! the first. Signed by its origin is better than said over its origin's own link, and that is better
-//! than said by somebody else; others are kept apart, each on the account of the device that brought it.
+//! Taking a frame into the log. Of one origin and id one content stands: the best proven, and of those the
+//! first. Signed by its origin is better than received over its origin's own link, and that is better than
+//! relayed; others are kept apart, each on the account of the device that brought it.
 
 use rusqlite::{Connection, params};
 
@@ -12,7 +12,7 @@ use crate::domain::base::{DeviceId, Hlc};
 use crate::domain::sync::{FrameKey, Keyed};
 use crate::domain::world::SignatureState;
 
-/// What became of a frame.
+/// The result of storing a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
     /// It is in the log, at this place.
@@ -62,7 +62,7 @@ pub struct Displaced {
 /// kept apart, unless it is better proven: then the other one is.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError> {
     let key = FrameKey::head_of(&new.frame_id);
     let origin = frames::device(conn, &new.origin)?;
@@ -78,7 +78,7 @@ pub fn insert(conn: &Connection, new: &NewFrame) -> Result<Inserted, StoreError>
             continue;
         }
         let (seq, stored) = (row::count(found, 0)?, row::signature(found, 3)?);
-        // What its origin signed, or said itself, is never kept out by what somebody else said it said.
+        // A relayed copy never keeps out a frame that its origin signed, or sent itself.
         let better = new.signature < stored;
         if row::digest(found, 2)? == new.content {
             // Nor is a copy with a signature that others can check, by one without.
@@ -160,8 +160,8 @@ fn flags(new: &NewFrame) -> i64 {
     ahead | unsigned | private
 }
 
-/// Gives a stored frame the signature that somebody on its way had left out, or, where it is now `better`
-/// proven, all that tells how far it is.
+/// Gives a stored frame the signature that a relay had left out, or, where it is now `better` proven, all
+/// that tells how far it is.
 fn prove(conn: &Connection, seq: u64, new: &NewFrame, better: bool) -> Result<(), StoreError> {
     let unsigned = if new.signed { 0 } else { FLAG_UNSIGNED };
     let lying = packed::lying(new);
@@ -287,7 +287,7 @@ fn keep_apart(conn: &Connection, apart: &Apart<'_>, with: u64) -> Result<(), Sto
 /// How many conflicting frames are kept apart.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn conflict_count(conn: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM frame_conflicts";
     Ok(conn

@@ -7,11 +7,11 @@ use super::{StoreError, named, private, row};
 use crate::domain::base::Digest;
 use crate::domain::sync::{FrameKey, Keyed, Times};
 
-/// Up to `limit` frames after a place of the log, oldest place first: the place and what names them, where they
-/// may be named to others.
+/// Up to `limit` frames after a place of the log, oldest place first: the place and their keys, where they may be
+/// named to others.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn keyed_after(
     conn: &Connection,
     seq: u64,
@@ -28,7 +28,7 @@ pub fn keyed_after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What names a frame, from its `claimed_at`, `frame_key`, `content`, `flags` and `frame_id` in five columns.
+/// The key of a frame, from its `claimed_at`, `frame_key`, `content`, `flags` and `frame_id` in five columns.
 pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
     let content: Digest = row::digest(found, from + 2)?;
     let key = FrameKey::from_parts(named::head(found, from + 1, from + 4)?, &content);
@@ -43,7 +43,7 @@ pub(super) fn keyed(found: &Row<'_>, from: usize) -> rusqlite::Result<Keyed> {
 /// case), and how many of the keys were looked up. `times` says when those were made that this node holds.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn by_keys(
     conn: &Connection,
     keys: &[FrameKey],
@@ -73,7 +73,7 @@ pub fn by_keys(
 /// The highest place of the log, 0 where it is empty, and the lowest.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn ends(conn: &Connection) -> Result<(u64, u64), StoreError> {
     let sql = "SELECT coalesce((SELECT max(seq) FROM frames), 0), coalesce((SELECT min(seq) FROM frames), 0)";
     Ok(conn.prepare_cached(sql)?.query_row([], |found| {

@@ -28,7 +28,7 @@ pub struct NewFrame {
     pub origin: DeviceId,
     /// Its id, chosen by its origin.
     pub frame_id: FrameId,
-    /// What it is about.
+    /// Its kind.
     pub kind: FrameKind,
     /// When it was made, by its origin's clock.
     pub claimed_at: TimeMs,
@@ -44,9 +44,9 @@ pub struct NewFrame {
     pub claimed_tier: Tier,
     /// The tier this node vouches for.
     pub effective_tier: Tier,
-    /// Whether it carries a signature, of whatever worth.
+    /// Whether it carries a signature, checked or not.
     pub signed: bool,
-    /// What is known of its signature.
+    /// State of its signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.
     pub tainted: bool,
@@ -58,7 +58,7 @@ pub struct NewFrame {
     pub ahead: bool,
     /// Whether its origin marked it as private.
     pub private: bool,
-    /// What it measured, where its data says so.
+    /// Its metric, where its data has one.
     pub metric: Option<String>,
     /// The frame as it came, without `hops`.
     pub json: Arc<str>,
@@ -87,7 +87,7 @@ pub struct StoredFrame {
     pub hops: u32,
     pub link_peer: Option<DeviceId>,
     pub ahead: bool,
-    /// Whether it is offered to nobody: it is private, or it is of before what it tells of was.
+    /// Whether it is never offered: it is private, or a reading from before its time.
     pub private: bool,
     pub json: String,
 }
@@ -143,16 +143,16 @@ pub(super) fn device(conn: &Connection, id: &DeviceId) -> Result<i64, StoreError
 /// Whether a device has been heard of.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn knows(conn: &Connection, id: &DeviceId) -> Result<bool, StoreError> {
     Ok(known_device(conn, id)?.is_some())
 }
 
-/// Notes that a device told of another one that is unknown here and that nothing proves. To take that back would
-/// mean to look through all frames, so whether it may is asked before.
+/// Notes that a device told of another one that is unknown here and that nothing proves. Undoing this would mean
+/// a scan of all frames, so the limit is checked before.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn introduce(conn: &Connection, id: &DeviceId, via: &DeviceId) -> Result<(), StoreError> {
     let mut insert = conn.prepare_cached("INSERT INTO devices (device_id, via) VALUES (?1, ?2)")?;
     insert.execute([id.as_str(), via.as_str()])?;
@@ -214,7 +214,7 @@ pub(super) fn read(found: &Row<'_>) -> rusqlite::Result<StoredFrame> {
 /// The frame with this id; where several origins use it, the best proven and then the oldest.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame>, StoreError> {
     let sql = format!(
         "{SELECT} WHERE f.seq IN ({}) ORDER BY f.signature, f.seq LIMIT 1",
@@ -227,17 +227,17 @@ pub fn by_frame_id(conn: &Connection, id: &FrameId) -> Result<Option<StoredFrame
 /// The frame at this place of the log.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn by_seq(conn: &Connection, seq: u64) -> Result<Option<StoredFrame>, StoreError> {
     let mut query = conn.prepare_cached(&format!("{SELECT} WHERE f.seq = ?1"))?;
     Ok(query.query_row([row::number(seq)], read).optional()?)
 }
 
-/// Up to `limit` frames after a place of the log, oldest first, leaving out what came over the link
-/// of `except`: what that peer may not have yet. What is offered to nobody is left out.
+/// Up to `limit` frames after a place of the log, oldest first, leaving out those from the link of `except`,
+/// which that peer has, and those that are never offered.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn after(
     conn: &Connection,
     seq: u64,
@@ -273,7 +273,7 @@ pub(super) const MAX_OWN_HLC: &str = "SELECT max(hlc) FROM frames WHERE link_pee
 /// The frames that fit the filter, newest in the log first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn page(conn: &Connection, filter: &FrameFilter) -> Result<Vec<StoredFrame>, StoreError> {
     let mut sql = format!("{SELECT} WHERE TRUE");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
@@ -356,7 +356,7 @@ pub(super) const NEWEST_PROVEN: &str = "SELECT max(time) FROM frames WHERE share
 /// The newest time of the frames that a device is proven to have made; `None` where there is none.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest_proven(conn: &Connection, origin: &DeviceId) -> Result<Option<TimeMs>, StoreError> {
     let Some(origin) = known_device(conn, origin)? else {
         return Ok(None);
@@ -370,7 +370,7 @@ pub fn newest_proven(conn: &Connection, origin: &DeviceId) -> Result<Option<Time
 /// How many frames the log holds.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
     shares::count(conn)
 }
@@ -378,7 +378,7 @@ pub fn count(conn: &Connection) -> Result<u64, StoreError> {
 /// The newest place ever given, 0 if none was; pruning does not lower it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'frames'), 0)";
     Ok(conn
@@ -390,7 +390,7 @@ pub fn max_seq(conn: &Connection) -> Result<u64, StoreError> {
 /// failed.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub(super) fn continue_after(conn: &Connection, place: u64) -> Result<(), StoreError> {
     if max_seq(conn)? >= place {
         return Ok(());
@@ -406,7 +406,7 @@ pub(super) fn continue_after(conn: &Connection, place: u64) -> Result<(), StoreE
 /// The highest own count among the frames this node made as `own`, 0 if there is none.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreError> {
     let Some(own) = known_device(conn, own)? else {
         return Ok(0);
@@ -416,11 +416,11 @@ pub fn max_origin_seq(conn: &Connection, own: &DeviceId) -> Result<u64, StoreErr
         .query_row([own], |r| row::count(r, 0))?)
 }
 
-/// The newest logical time among our own frames and the newest of everybody's, the latter no further
-/// than `believed`: a liar must not drag our clock forward by having us restart.
+/// The newest logical time among our own frames and the newest of all, the latter no further than `believed`: a
+/// liar must not drag our clock forward by having us restart.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn max_hlc(conn: &Connection, believed: Hlc) -> Result<Option<Hlc>, StoreError> {
     let own: Option<i64> = conn.query_row(MAX_OWN_HLC, [], |r| r.get(0))?;
     let recent =

@@ -2,7 +2,7 @@
 //! committed together when that is due, before the next read and before any other write.
 //!
 //! A transaction writes every page it touched, whole: the place in each index costs one frame as much as
-//! many. Readings come singly and nobody waits for their commit, so gathering them saves most of what a
+//! many. Readings come singly and no caller waits for their commit, so gathering them saves most of what a
 //! node writes to its disk. Where the commit fails, the readings are lost and their places in the frame log
 //! stay empty.
 
@@ -84,7 +84,7 @@ impl Gathering {
     /// of that frame, and would take another in its place for one that they have.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Any SQLite error.
     pub(super) fn resume(&mut self, conn: &Connection) -> Result<(), StoreError> {
         if self.lost == 0 {
             return Ok(());

@@ -22,7 +22,7 @@ pub struct Horizon {
 /// and records how far. Returns how many went.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
     let surplus = count(conn)?.saturating_sub(keep);
     prune_oldest(conn, surplus)
@@ -32,7 +32,7 @@ pub fn prune(conn: &Connection, keep: u64) -> Result<u64, StoreError> {
 /// [`FRAMES_PRUNED_MAX`] in one call, and records how far. Returns how many went.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn prune_before(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
     // Only a whole stretch at the old end goes.
     let sql = "SELECT count(*) FROM (SELECT 1 FROM frames WHERE seq < coalesce(
@@ -67,11 +67,11 @@ fn prune_oldest(conn: &Connection, surplus: u64) -> Result<u64, StoreError> {
     Ok(u64::try_from(gone).unwrap_or(surplus))
 }
 
-/// How far the log has been pruned, if it ever was. What is at or before it must not be taken from
+/// How far the log has been pruned, if it ever was. Frames at or before it must not be taken from
 /// peers again.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn horizon(conn: &Connection) -> Result<Option<Horizon>, StoreError> {
     let value = kv::get(conn, HORIZON)?.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
     Ok(value.map(|bytes| {

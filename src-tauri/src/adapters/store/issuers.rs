@@ -19,7 +19,7 @@ pub struct Issuer {
 /// Accepts a device; a carried one is now a person's choice.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn accept(conn: &Connection, device: &DeviceId, now: TimeMs) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO operator_issuers (device_id, accepted_at, carried) VALUES (?1, ?2, 0)
@@ -33,7 +33,7 @@ pub fn accept(conn: &Connection, device: &DeviceId, now: TimeMs) -> Result<(), S
 /// looked at again, for one of them may count now.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn remove(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
     let removed = conn
         .prepare_cached("DELETE FROM operator_issuers WHERE device_id = ?1")?
@@ -57,7 +57,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<Issuer> {
 /// The acceptance of a device, where there is one.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<Issuer>, StoreError> {
     let sql = "SELECT device_id, accepted_at, carried FROM operator_issuers WHERE device_id = ?1";
     let mut query = conn.prepare_cached(sql)?;
@@ -67,7 +67,7 @@ pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<Issuer>, Store
 /// Every accepted device, by id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(conn: &Connection) -> Result<Vec<Issuer>, StoreError> {
     let sql = "SELECT device_id, accepted_at, carried FROM operator_issuers ORDER BY device_id";
     let mut query = conn.prepare_cached(sql)?;

@@ -7,7 +7,7 @@ use super::StoreError;
 /// The value of `key`, if it has one.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let mut query = conn.prepare_cached("SELECT value FROM kv WHERE key = ?1")?;
     Ok(query.query_row([key], |row| row.get(0)).optional()?)
@@ -16,7 +16,7 @@ pub fn get(conn: &Connection, key: &str) -> Result<Option<Vec<u8>>, StoreError> 
 /// Sets the value of `key`.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO kv (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -28,7 +28,7 @@ pub fn put(conn: &Connection, key: &str, value: &[u8]) -> Result<(), StoreError>
 /// Forgets `key`; whether it had a value.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn delete(conn: &Connection, key: &str) -> Result<bool, StoreError> {
     let mut delete = conn.prepare_cached("DELETE FROM kv WHERE key = ?1")?;
     Ok(delete.execute([key])? > 0)

@@ -1,9 +1,8 @@
 //! The store: SQLite is the truth a node works from.
 //!
-//! One writer thread commits in groups, a few read-only connections serve everybody else, and each
-//! family of tables has its own file of plain functions over a connection. What a caller does in one
-//! closure happens completely or not at all. The store has no clock, checks no signature and knows
-//! no rule of the domain beyond "newer wins" and "once".
+//! One writer thread commits in groups, a few read-only connections serve all reads, and each family of
+//! tables has its own file of plain functions over a connection. Each closure is atomic. The store has no
+//! clock, checks no signature and knows no rule of the domain beyond "newer wins" and "once".
 
 pub mod ahead;
 pub mod approvals;
@@ -67,8 +66,8 @@ use crate::domain::base::limits::{BUDGET_KEPT_BYTES, STORE_QUEUE_MAX};
 /// How a store is opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreOptions {
-    /// The largest size of the database file, in bytes, without its log; `None` is as large as the
-    /// disk. What would grow it further fails with [`StoreError::Full`].
+    /// The largest size of the database file, in bytes, without its log; `None` is as large as the disk.
+    /// Writes that would grow it further fail with [`StoreError::Full`].
     pub max_bytes: Option<u64>,
     /// Whether the directory has had a store before: then a missing or empty file is a fault and
     /// nothing to begin anew.
@@ -86,7 +85,7 @@ enum Work {
         thread: Thread,
         writer: Mutex<Option<JoinHandle<Writer>>>,
     },
-    /// Whoever asks, while nobody else does; `None` after the end.
+    /// The calling thread, one at a time; `None` after the end.
     Caller {
         disk: Arc<dyn Disk>,
         writer: Mutex<Option<Writer>>,
@@ -215,7 +214,7 @@ impl Store {
     /// Runs `f` in a transaction and answers after its commit. `what` names it in errors.
     ///
     /// # Errors
-    /// What `f` returns, with nothing of it kept; [`StoreError`] if the commit failed, likewise.
+    /// The error of `f`, with nothing written; [`StoreError`] if the commit failed, likewise.
     pub async fn write<T, F>(&self, class: Class, what: &'static str, f: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -280,7 +279,7 @@ impl Store {
         }
     }
 
-    /// What tells a long write that durable ones wait.
+    /// Tells a long write that durable ones wait.
     pub fn urgent(&self) -> Urgent {
         match &self.0.work {
             Work::Thread { urgent, .. } => urgent.clone(),
@@ -322,7 +321,7 @@ impl Store {
     /// Runs `f` on a read-only connection, in one transaction.
     ///
     /// # Errors
-    /// What `f` returns; [`StoreError::Busy`] if too many reads wait.
+    /// The error of `f`; [`StoreError::Busy`] if too many reads wait.
     pub async fn read<T, F>(&self, what: &'static str, f: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -429,7 +428,7 @@ impl Store {
     /// Writes the log into the database as far as no reader needs it; whether that is all of it.
     ///
     /// # Errors
-    /// Whatever the store says.
+    /// Any [`StoreError`].
     pub async fn write_out(&self) -> Result<bool, StoreError> {
         let (answer, written) = oneshot::channel();
         self.send(Message::WriteOut(answer)).await?;
@@ -443,7 +442,7 @@ impl Store {
         let Work::Thread { .. } = &self.0.work else {
             return self.finish();
         };
-        // If the writer has ended already there is nobody to tell.
+        // If the writer has ended already the message has no receiver.
         drop(self.send(Message::Close).await);
         let store = self.clone();
         drop(tokio::task::spawn_blocking(move || store.finish()).await);
@@ -474,7 +473,7 @@ impl Store {
         }
     }
 
-    /// What the database takes on disk with its log of writes, in bytes; 0 for one that lies nowhere.
+    /// The size of the database on disk with its log of writes, in bytes; 0 for one in memory.
     pub fn bytes_on_disk(&self) -> u64 {
         ["", "-wal"]
             .iter()

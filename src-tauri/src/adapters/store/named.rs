@@ -56,7 +56,8 @@ pub(super) fn stored(id: &FrameId, claimed_at: TimeMs) -> Stored<'_> {
 }
 
 impl Stored<'_> {
-    /// What the id stands for too, so that the row need not say it: 0 in its columns `frame_key` and `claimed_at`.
+    /// A number that the id implies, so that the row need not hold it: 0 in its columns `frame_key` and
+    /// `claimed_at`.
     pub(super) fn unless_said(&self, number: i64) -> i64 {
         match self {
             Stored::Bytes(_) => 0,
@@ -74,7 +75,7 @@ pub(super) fn short(id: &FrameId) -> Stored<'_> {
     }
 }
 
-/// What [`PLACES`] asks for: the id in each of the ways that it may lie.
+/// The parameters of [`PLACES`]: the id in each of its stored forms.
 pub(super) fn parameters(id: &FrameId) -> (Option<[u8; 16]>, i64, &str) {
     (
         timed(id).map(Uuid::into_bytes),
@@ -118,7 +119,7 @@ pub(super) fn head(found: &Row<'_>, key: usize, id: usize) -> rusqlite::Result<i
 /// were made that this node holds.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub(super) fn places(
     conn: &Connection,
     keys: &[FrameKey],
@@ -130,7 +131,7 @@ pub(super) fn places(
         let found = query.query_map([head], |r| row::count(r, 0))?;
         *places = found.collect::<Result<_, _>>()?;
     }
-    // Each time is looked through once: whoever puts many frames into one moment makes it no slower.
+    // Each time is looked through once: many frames at one moment make it no slower.
     let mut moments: Vec<TimeMs> = places
         .keys()
         .flat_map(|head| times.of(*head))

@@ -30,7 +30,7 @@ pub struct OperatorRow {
 /// Stores an operator's record in place of the one there was; a revocation stays.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put(conn: &Connection, signed: &SignedOperator) -> Result<(), StoreError> {
     let json = row::to_json("store an operator", signed)?;
     conn.prepare_cached(
@@ -44,7 +44,7 @@ pub fn put(conn: &Connection, signed: &SignedOperator) -> Result<(), StoreError>
 /// Stores a revocation, also of an operator not known yet; the first one stands. Whether it is new.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn revoke(conn: &Connection, signed: &SignedRevocation) -> Result<bool, StoreError> {
     let json = row::to_json("store a revocation", signed)?;
     let changed = conn
@@ -66,7 +66,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<OperatorRow> {
 /// The operator with this id, revoked or not.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, id: &OperatorId) -> Result<Option<OperatorRow>, StoreError> {
     let sql = "SELECT json, revocation FROM operators WHERE operator_id = ?1 AND json IS NOT NULL";
     Ok(conn
@@ -78,7 +78,7 @@ pub fn get(conn: &Connection, id: &OperatorId) -> Result<Option<OperatorRow>, St
 /// Every operator, revoked ones too, by id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(conn: &Connection) -> Result<Vec<OperatorRow>, StoreError> {
     let sql = "SELECT json, revocation FROM operators WHERE json IS NOT NULL ORDER BY operator_id";
     let mut query = conn.prepare_cached(sql)?;
@@ -90,7 +90,7 @@ pub fn all(conn: &Connection) -> Result<Vec<OperatorRow>, StoreError> {
 /// Revoked ones too, so that a person stays one when a key of theirs ends.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn counting(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorRow>, StoreError> {
     let accepted = issuers::all(conn)?;
     let mut rows = all(conn)?;
@@ -104,7 +104,7 @@ pub fn counting(conn: &Connection, own: &DeviceId) -> Result<Vec<OperatorRow>, S
 /// The persons among the operators that count here.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn persons(conn: &Connection, own: &DeviceId) -> Result<Persons, StoreError> {
     let rows = counting(conn, own)?;
     Ok(Persons::of(
@@ -116,7 +116,7 @@ pub fn persons(conn: &Connection, own: &DeviceId) -> Result<Persons, StoreError>
 /// Notes that a person of this name has ended here, with every key, known or yet to come.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn end_person(conn: &Connection, name: &str, now: TimeMs) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT INTO persons_ended (name, ended_at) VALUES (?1, ?2)
@@ -129,7 +129,7 @@ pub fn end_person(conn: &Connection, name: &str, now: TimeMs) -> Result<(), Stor
 /// When the person of this name ended here, if they did.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn person_ended(conn: &Connection, name: &str) -> Result<Option<TimeMs>, StoreError> {
     let mut query = conn.prepare_cached("SELECT ended_at FROM persons_ended WHERE name = ?1")?;
     Ok(query

@@ -17,11 +17,11 @@ use super::row;
 use crate::domain::base::{Digest, Hlc, TimeMs};
 use crate::domain::wire::FrameKind;
 
-/// What follows is one byte of the text.
+/// One byte of the text follows.
 const BYTE: u8 = 0x00;
-/// What follows are 64 bytes that stand as base64url.
+/// 64 bytes that stand as base64url follow.
 const SIGNATURE: u8 = 0x01;
-/// What follows are 32 bytes that stand as lowercase hex digits.
+/// 32 bytes that stand as lowercase hex digits follow.
 const HASH: u8 = 0x02;
 /// The first of the codes for what stands in other columns.
 const COLUMN: u8 = 0x10;
@@ -32,7 +32,7 @@ const SIGNATURE_CHARS: usize = 86;
 /// How long a hash is as text.
 const HASH_CHARS: usize = 64;
 
-/// What frames are made of. Only ever added to at the end.
+/// The words of frames. Only ever added to at the end.
 #[rustfmt::skip]
 pub(super) const WORDS: &[&str] = &[
     // The members of a reading as they follow one another.
@@ -54,12 +54,13 @@ pub(super) const WORDS: &[&str] = &[
     // Any JSON.
     r#"":""#, r#"",""#, r#"":{""#, r#""},""#, r#""}}"#, r#"":["#, r#""],""#, r#"":true"#, r#"":false"#, r#"":null"#,
     r#"":"#,
-    // What readings are about.
+    // The metrics of readings.
     "moisture", "temperature", "humidity", "battery", "voltage", "pressure", "signal", "memory", "sensor",
     "actuator", "device", "status", "reason", "target", "zone-", "normal", "online", "offline", "percent",
 ];
 
-/// What of a frame stands in other columns of its row, as it is written in its text, in the order of their codes.
+/// The values of a frame that are in other columns of its row, as it is written in its text, in the order of
+/// their codes.
 #[derive(Debug)]
 pub(super) struct Columns([String; 7]);
 
@@ -106,8 +107,7 @@ impl Columns {
     }
 }
 
-/// What stands for the kind of an observation whose text is packed: indexes that look into the text of
-/// observations leave it out.
+/// The kind of an observation whose text is packed: indexes that look into the text of observations leave it out.
 pub(super) const OBSERVATION: &str = "o";
 
 /// The kind, text and metric of a frame as they lie in its row. The metric stands only beside a packed text of
@@ -193,7 +193,7 @@ fn bytes(text: &str) -> Option<(u8, Vec<u8>, usize)> {
 pub(super) fn pack(text: &str, columns: &Columns) -> Option<Vec<u8>> {
     let mut packed = Vec::with_capacity(text.len() / 2);
     let mut left = text;
-    // What has a code beside the words stands only where a text or number of JSON begins.
+    // A column's value stands only where a text or number of JSON begins.
     let mut begun = false;
     while let Some(first) = left.chars().next() {
         let taken = if let Some((code, length)) = begun.then(|| columns.code(left)).flatten() {

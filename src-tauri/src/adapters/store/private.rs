@@ -15,7 +15,7 @@ pub(super) const PRIVATE: i64 = 4;
 /// This node's own, of before what it tells of was private. Others may have it, so its key is named to them still, and
 /// no longer what it says.
 const WITHHELD: i64 = 8;
-/// What is offered to nobody.
+/// Flags of frames that are never offered.
 pub(super) const UNOFFERED: i64 = PRIVATE | WITHHELD;
 /// The condition for the others.
 pub(super) const OFFERED: &str = "f.flags & 12 = 0";
@@ -24,7 +24,7 @@ const OWN_PRIVATE: &str = "f.flags & 4 AND f.link_peer IS NULL";
 /// Up to `limit` of this node's own private frames after a place of the log, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn own_after(
     conn: &Connection,
     seq: u64,
@@ -43,7 +43,7 @@ pub(super) fn own_after_sql() -> String {
 /// The place after which the last `count` of this node's own private frames stand that are not behind `seq`.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn own_before(conn: &Connection, seq: u64, count: u64) -> Result<u64, StoreError> {
     let sql = format!(
         "SELECT f.seq FROM frames f WHERE {OWN_PRIVATE} AND f.seq <= ?1 ORDER BY f.seq DESC LIMIT 1 OFFSET ?2"
@@ -57,7 +57,7 @@ pub fn own_before(conn: &Connection, seq: u64, count: u64) -> Result<u64, StoreE
 /// `is_private` says so of zone and metric; the others are again. The last place that was looked at, if any was.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn withhold(
     conn: &Connection,
     own: &DeviceId,
@@ -92,7 +92,7 @@ pub fn withhold(
 /// The same for a device's newest readings.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn label_facts(
     conn: &Connection,
     own: &DeviceId,

@@ -18,7 +18,7 @@ pub struct NewProposal {
     pub id: ProposalId,
     /// The device that minted it and alone acts on it.
     pub executor: DeviceId,
-    /// What makes two wishes the same.
+    /// Equal for equal wishes.
     pub intent_key: String,
     /// Where it stands.
     pub status: Status,
@@ -26,7 +26,7 @@ pub struct NewProposal {
     pub level: Level,
     /// The actuator.
     pub target: String,
-    /// What it does.
+    /// Its operation.
     pub operation: String,
     /// The record as its executor signed it: canonical JSON.
     pub record: String,
@@ -73,7 +73,7 @@ pub struct ProposalRow {
     pub revision: u64,
 }
 
-/// What a shortened id stands for.
+/// The proposals that a shortened id matches.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
     /// Nothing.
@@ -176,11 +176,11 @@ pub fn insert(conn: &Connection, new: &NewProposal) -> Result<(), StoreError> {
     write(conn, new, "", 1, None, None).map(drop)
 }
 
-/// Takes what another executor says of its own proposal if it is news; whether it was. A proposal
-/// of ours, another executor's proposal and another record under a known id are never overwritten.
+/// Stores another executor's update of its own proposal if it is newer; whether it was. A proposal of ours, another
+/// executor's proposal and another record under a known id are never overwritten.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn upsert_mirror(
     conn: &Connection,
     new: &NewProposal,
@@ -204,7 +204,7 @@ pub fn upsert_mirror(
 /// Removes the oldest mirror of an executor that has ended; `false` if there is none.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn drop_ended_mirror(conn: &Connection, executor: &DeviceId) -> Result<bool, StoreError> {
     let sql = format!(
         "SELECT id FROM proposals WHERE executor = ?1 AND own = 0 AND NOT ({OPEN})
@@ -229,7 +229,7 @@ pub fn drop_ended_mirror(conn: &Connection, executor: &DeviceId) -> Result<bool,
 /// The proposal with this id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, id: &ProposalId) -> Result<Option<ProposalRow>, StoreError> {
     one(conn, "WHERE id = ?1", [id.as_str()])
 }
@@ -237,7 +237,7 @@ pub fn get(conn: &Connection, id: &ProposalId) -> Result<Option<ProposalRow>, St
 /// The proposal whose id is or begins with `prefix`.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
     // A range over the primary key; U+10FFFF sorts after anything an id may contain.
     let end = format!("{prefix}\u{10ffff}");
@@ -263,7 +263,7 @@ pub fn by_prefix(conn: &Connection, prefix: &str) -> Result<Found, StoreError> {
 /// Our own proposal that was minted from a draft of a device. Another device may have used the same id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn by_draft(
     conn: &Connection,
     id: &DraftId,
@@ -279,7 +279,7 @@ pub fn by_draft(
 /// Proposals for an actuator that are open or were minted since a moment, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn like(
     conn: &Connection,
     target: &str,
@@ -295,7 +295,7 @@ pub fn like(
 /// Our own open proposals for an actuator.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn open_on(
     conn: &Connection,
     own: &DeviceId,
@@ -309,7 +309,7 @@ pub fn open_on(
 /// [`LIST_PAGE_BYTES`] of records, and at least one.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn list(
     conn: &Connection,
     open_only: bool,
@@ -325,7 +325,7 @@ pub fn list(
 /// The proposals that [`list`] gives after this one.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn list_after(
     conn: &Connection,
     open_only: bool,
@@ -367,7 +367,7 @@ fn page(
 /// that no number of those takes ours away.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest(
     conn: &Connection,
     open_only: bool,
@@ -388,7 +388,7 @@ pub fn newest(
 /// Open proposals, own and mirrored, as [`newest`].
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn open_list(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
     newest(conn, true, limit)
 }
@@ -396,7 +396,7 @@ pub fn open_list(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, St
 /// Our own open proposals, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn own_open(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, StoreError> {
     let rest = format!("WHERE {OPEN} AND own = 1 ORDER BY created_at, id LIMIT ?1");
     many(conn, &rest, [row::limit(limit)])
@@ -405,7 +405,7 @@ pub fn own_open(conn: &Connection, limit: usize) -> Result<Vec<ProposalRow>, Sto
 /// All our own open proposals, oldest first, read `page` at a time: however many there are.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn own_open_all(conn: &Connection, page: usize) -> Result<Vec<ProposalRow>, StoreError> {
     let rest = format!(
         "WHERE {OPEN} AND own = 1 AND (created_at, id) > (?1, ?2) ORDER BY created_at, id LIMIT ?3"
@@ -427,7 +427,7 @@ pub fn own_open_all(conn: &Connection, page: usize) -> Result<Vec<ProposalRow>, 
 /// oldest change first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn own_changed_since(
     conn: &Connection,
     since: TimeMs,
@@ -445,7 +445,7 @@ pub fn own_changed_since(
 /// The proposals whose evidence names this frame of this device, newest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn citing(
     conn: &Connection,
     frame: &FrameId,
@@ -462,7 +462,7 @@ pub fn citing(
 /// The newest proposal about each target of each executor.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest_by_target(conn: &Connection) -> Result<Vec<ProposalRow>, StoreError> {
     // With max() the other columns are those of the row that has it (SQLite, "bare columns").
     let newest = "WHERE (executor, target, updated_at) IN
@@ -474,7 +474,7 @@ pub fn newest_by_target(conn: &Connection) -> Result<Vec<ProposalRow>, StoreErro
 /// How many of our own proposals wait for people.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
     let sql = format!(
         "SELECT count(*) FROM proposals WHERE {OPEN} AND status = 'awaiting_approval' AND own = 1"
@@ -489,7 +489,7 @@ pub fn waiting_count(conn: &Connection) -> Result<usize, StoreError> {
 /// that others tell of.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn waiting_of(
     conn: &Connection,
     device: &DeviceId,
@@ -518,7 +518,7 @@ pub fn waiting_of(
 /// takes the place of another.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn executing_on(conn: &Connection, target: &str) -> Result<Vec<ProposalId>, StoreError> {
     let sql = format!(
         "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1
@@ -533,7 +533,7 @@ pub fn executing_on(conn: &Connection, target: &str) -> Result<Vec<ProposalId>, 
 /// reason leaves the one that stands.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn transition(
     conn: &Connection,
     id: &ProposalId,
@@ -555,7 +555,7 @@ pub fn transition(
 /// show it hear of the decision.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn decided_about(conn: &Connection, id: &ProposalId, now: TimeMs) -> Result<(), StoreError> {
     conn.prepare_cached(
         "UPDATE proposals SET updated_at = ?2, revision = revision + 1 WHERE id = ?1 AND own = 1",

@@ -1,8 +1,8 @@
 //! The readers: a small pool of read-only connections, opened when first needed, to the very file that the
 //! writer has: another one may lie in its place meanwhile, and would be read for ever.
 //!
-//! Every read runs in one transaction, so that it sees one state of the world, and on a thread that
-//! may block. What waits is counted; too much of it is refused.
+//! Every read runs in one transaction, so that it sees one state of the world, and on a thread that may block.
+//! Waiting reads are counted; too many are refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ struct Pool {
 pub(super) enum Source {
     /// Beside a writer, with the log of writes.
     Live,
-    /// As it lies there: nobody writes it and there is no log, so that not even a lock is taken.
+    /// As it lies there: it has no writer and no log, so that not even a lock is taken.
     Still,
 }
 
@@ -242,7 +242,7 @@ impl Readers {
     }
 }
 
-/// What tells a file from a copy of it: its device and its number there.
+/// Tells a file from a copy of it: its device and inode.
 type FileId = (u64, u64);
 
 fn file_id(path: &Path) -> Option<FileId> {

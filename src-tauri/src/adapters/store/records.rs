@@ -11,7 +11,7 @@ use crate::domain::identity::PublicKey;
 /// Stores a record in place of the one with its id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put(conn: &Connection, proven: &Proven, acted: bool, now: TimeMs) -> Result<(), StoreError> {
     put_via(conn, proven, acted, None, now)
 }
@@ -19,7 +19,7 @@ pub fn put(conn: &Connection, proven: &Proven, acted: bool, now: TimeMs) -> Resu
 /// As [`put`], of a record that a device brought; who brought it first keeps paying for it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put_via(
     conn: &Connection,
     proven: &Proven,
@@ -51,7 +51,7 @@ pub fn put_via(
 /// The record with this id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, id: &str) -> Result<Option<Proven>, StoreError> {
     let sql = "SELECT json, issuer_key FROM records WHERE id = ?1 AND issuer_key IS NOT NULL";
     let found = conn.prepare_cached(sql)?.query_row([id], read).optional()?;
@@ -77,7 +77,7 @@ fn many(conn: &Connection, rest: &str) -> Result<Vec<Proven>, StoreError> {
 /// Adds this device's key to the records of its own that were stored before records carried keys.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn sign_for(conn: &Connection, own: &DeviceId, key: &PublicKey) -> Result<(), StoreError> {
     conn.prepare_cached(
         "UPDATE records SET issuer_key = ?2 WHERE issuer = ?1 AND issuer_key IS NULL",
@@ -89,7 +89,7 @@ pub fn sign_for(conn: &Connection, own: &DeviceId, key: &PublicKey) -> Result<()
 /// Every record, by id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
     many(conn, "ORDER BY id")
 }
@@ -97,15 +97,15 @@ pub fn all(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
 /// Every record that has not taken effect here.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn waiting(conn: &Connection) -> Result<Vec<Proven>, StoreError> {
     many(conn, "AND acted = 0 ORDER BY id")
 }
 
-/// A record of an operator that has not taken effect here, whoever issued it.
+/// A record of an operator that has not taken effect here, from any issuer.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn operator_named(
     conn: &Connection,
     id: &OperatorId,
@@ -125,7 +125,7 @@ pub fn operator_named(
 /// Whether a record is about a device or operator that is known here: there are only so many of those.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn is_about_known(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
     let (sql, subject) = match record {
         Record::Operator { signed } => (
@@ -147,10 +147,10 @@ pub fn is_about_known(conn: &Connection, record: &Record) -> Result<bool, StoreE
     Ok(query.query_row([subject], |r| r.get(0))?)
 }
 
-/// Whether a believed issuer has ended the trust in a device, whatever the trust list says now.
+/// Whether a believed issuer has ended the trust in a device, independent of the trust list.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn device_revoked(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
     let sql = "SELECT count(*) FROM records WHERE id >= ?1 || ':' AND id < ?1 || ';' AND acted = 1";
     let id = format!("device-revocation:{device}");
@@ -161,7 +161,7 @@ pub fn device_revoked(conn: &Connection, device: &DeviceId) -> Result<bool, Stor
 /// When an issuer last confirmed what it said.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn confirmed(conn: &Connection, issuer: &DeviceId) -> Result<Option<TimeMs>, StoreError> {
     let sql = "SELECT at FROM records WHERE id = ?1 AND acted = 1";
     let mut query = conn.prepare_cached(sql)?;

@@ -10,19 +10,19 @@ use rustix::fs::statvfs;
 use super::StoreError;
 use crate::domain::base::limits::STORE_RESERVE_BYTES;
 
-/// What asks for room.
+/// Classes that need room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
     /// Frames: readings and events of devices, this node's own too.
     Frames,
-    /// What else peers make this node keep: mirrors, records that count for nothing here, commands.
+    /// Other data kept for peers: mirrors, records without effect here, commands.
     Peers,
 }
 
 /// How many bytes may still be written, by the size the store may have and by the disk.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn left(conn: &Connection, asks: For) -> Result<u64, StoreError> {
     let number = |name: &str| -> Result<u64, StoreError> {
         let mut query = conn.prepare_cached(&format!("PRAGMA {name}"))?;
@@ -54,7 +54,7 @@ pub fn for_peers(conn: &Connection) -> Result<(), StoreError> {
     }
 }
 
-/// What of a store of at most `most` bytes nothing of this kind may take.
+/// Bytes of a store of at most `most` bytes that this class may not use.
 fn reserve(most: u64, asks: For) -> u64 {
     let whole = STORE_RESERVE_BYTES.min(most / 4);
     match asks {

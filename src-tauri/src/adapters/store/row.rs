@@ -123,7 +123,7 @@ pub(super) fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
     row.get(column).map(Digest)
 }
 
-/// What is known of a signature.
+/// State of a signature.
 pub(super) fn signature(row: &Row<'_>, column: usize) -> rusqlite::Result<SignatureState> {
     // A number we do not know is believed least.
     Ok(match row.get::<_, i64>(column)? {

@@ -16,7 +16,7 @@ pub struct RunRow {
     pub rule: String,
     /// The actuator.
     pub target: String,
-    /// What it did.
+    /// Its operation.
     pub operation: String,
     /// When it started.
     pub started_at: TimeMs,
@@ -60,7 +60,7 @@ pub fn start(
 /// Whether a run of a proposal is on record.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn has_run(conn: &Connection, id: &ProposalId) -> Result<bool, StoreError> {
     let mut query =
         conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE proposal_id = ?1)")?;
@@ -70,7 +70,7 @@ pub fn has_run(conn: &Connection, id: &ProposalId) -> Result<bool, StoreError> {
 /// Writes down that an action has ended; the first end stands.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn end(
     conn: &Connection,
     id: &ProposalId,
@@ -87,7 +87,7 @@ pub fn end(
 /// The actions that were under way at or after `since`, oldest first.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError> {
     // No action lasts longer than this, so the index on the start bounds the search.
     let earliest = TimeMs(since.0.saturating_sub(SET_MAX_MS));
@@ -113,7 +113,7 @@ pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError
 /// How often and how long a rule's actions on a target ran since a moment.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn total(
     conn: &Connection,
     rule: &str,

@@ -34,7 +34,7 @@ pub struct Sample {
     pub value: f64,
     /// The tier this node vouches for.
     pub tier: Tier,
-    /// What is known of its signature.
+    /// State of its signature.
     pub signature: SignatureState,
     /// Whether a model had a part in it.
     pub tainted: bool,
@@ -55,7 +55,7 @@ pub(super) const NEWEST_PRESENCE: &str = "SELECT coalesce(
 /// The newest presence of each device, in no order: the newest that is proven, where one is.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest_presence(conn: &Connection, limit: usize) -> Result<Vec<StoredFrame>, StoreError> {
     let mut query = conn.prepare_cached(NEWEST_PRESENCE)?;
     let places = query.query_map([row::limit(limit)], |r| r.get::<_, i64>(0))?;
@@ -87,7 +87,7 @@ pub(super) fn of_text() -> String {
 /// Samples of a metric, oldest first; the newest of them where there are more than the limit.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn samples(conn: &Connection, filter: &SeriesFilter) -> Result<Vec<Sample>, StoreError> {
     let mut samples = Vec::new();
     for sql in [of_packed(), of_text()] {
@@ -104,7 +104,7 @@ pub fn samples(conn: &Connection, filter: &SeriesFilter) -> Result<Vec<Sample>, 
     Ok(samples)
 }
 
-/// What a frame says; `None` where that is no number, or not in the zone that is asked for.
+/// The sample of a frame; `None` where it is no number, or not in the zone that is asked for.
 fn sample(stored: StoredFrame, filter: &SeriesFilter) -> Option<Sample> {
     let frame: Value = serde_json::from_str(&stored.json).ok()?;
     let data = frame.get("data")?;

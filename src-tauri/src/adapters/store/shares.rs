@@ -1,6 +1,6 @@
-//! What each device has in the frame log, and whose frames give way. A device that is over its share
-//! loses its own oldest frames; where there is no room for frames, those go first of devices that are
-//! trusted no more, then those of the device that has most. Frames cited by open proposals stay.
+//! Each device's share of the frame log, and the order of pruning. A device that is over its share loses
+//! its own oldest frames; where there is no room for frames, those go first of devices that are trusted no
+//! more, then those of the device that has most. Frames cited by open proposals stay.
 
 use std::collections::BTreeSet;
 
@@ -28,12 +28,12 @@ pub struct Most {
     pub bytes: u64,
 }
 
-/// What a device has in the frame log.
+/// A device's share of the frame log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The device that is proven to have made them, or that brought them; `None` is this node.
     pub device: Option<DeviceId>,
-    /// Whether it brought them and nobody can prove who made them.
+    /// Whether it brought them and their origin is unproven.
     pub carried: bool,
     /// How many.
     pub frames: u64,
@@ -81,7 +81,7 @@ pub(super) fn is_behind(
 /// How many frames the log holds.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn count(conn: &Connection) -> Result<u64, StoreError> {
     let sql = "SELECT coalesce(sum(frames), 0) FROM frame_shares";
     Ok(conn
@@ -89,11 +89,11 @@ pub fn count(conn: &Connection) -> Result<u64, StoreError> {
         .query_row([], |r| row::count(r, 0))?)
 }
 
-/// What each device has in the frame log, in the order in which it gives way: devices that are trusted
-/// no more and what nobody proven has answered first, then those that have most.
+/// Each device's share of the frame log, in order of pruning: devices that are trusted no more and unproven
+/// answers first, then those that have most.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(conn: &Connection) -> Result<Vec<Kept>, StoreError> {
     Ok(ordered(conn)?.into_iter().map(|(_, kept)| kept).collect())
 }
@@ -123,7 +123,7 @@ fn ordered(conn: &Connection) -> Result<Vec<(i64, Kept)>, StoreError> {
 /// made or of what it brought, whichever is more.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn within(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> {
     let at_address = Most {
         frames: most.frames.min(ADDRESS_KEPT_FRAMES),
@@ -171,11 +171,11 @@ pub fn within(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> 
     Ok(pruned)
 }
 
-/// Brings every device back within its share, and takes frames away where what is kept beside them has
-/// begun to use the room that frames must leave.
+/// Brings every device back within its share, and takes frames away where other data has begun to use the
+/// room that frames must leave.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn make_room_for_others(conn: &Connection, most: Most) -> Result<Vec<Pruned>, StoreError> {
     let mut pruned = within(conn, most)?;
     pruned.extend(make_room(conn, 1)?.1);
@@ -185,7 +185,7 @@ pub fn make_room_for_others(conn: &Connection, most: Most) -> Result<Vec<Pruned>
 /// Makes room for `need` bytes of frames; whether there is some now, and what was pruned for it.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn make_room(conn: &Connection, need: u64) -> Result<(bool, Vec<Pruned>), StoreError> {
     let mut pruned: Vec<Pruned> = Vec::new();
     let mut gone = 0;
@@ -219,7 +219,7 @@ impl Batch {
     /// Looks how much there is.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Any SQLite error.
     pub fn begin(conn: &Connection) -> Result<Self, StoreError> {
         Ok(Self {
             left: room::left(conn, For::Frames)?,
@@ -231,7 +231,7 @@ impl Batch {
     /// Whether a frame of so many bytes of text may be stored; others give way for it.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Any SQLite error.
     pub fn admits(&mut self, conn: &Connection, text: usize) -> Result<bool, StoreError> {
         // Its row, its places in the indexes, and its share of pages that are begun.
         let text = u64::try_from(text).unwrap_or(u64::MAX);
@@ -253,7 +253,7 @@ impl Batch {
     /// no room or others had to give way, who has how much.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// Any SQLite error.
     pub fn end(
         mut self,
         conn: &Connection,

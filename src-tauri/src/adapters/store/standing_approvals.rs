@@ -27,7 +27,7 @@ pub struct StandingRow {
     pub ended: Option<(TimeMs, String)>,
 }
 
-/// What the store has under an id.
+/// The store's entry under an id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Held {
     /// Nothing.
@@ -74,10 +74,10 @@ pub fn put(conn: &Connection, signed: &SignedStanding, now: TimeMs) -> Result<()
     Ok(())
 }
 
-/// What is held under an id.
+/// The entry under an id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, id: &Digest) -> Result<Held, StoreError> {
     let sql = format!("SELECT {COLUMNS}, json IS NULL FROM standing_approvals s WHERE id = ?1");
     let found = conn
@@ -93,7 +93,7 @@ pub fn get(conn: &Connection, id: &Digest) -> Result<Held, StoreError> {
 /// Those that have not ended, as they came. Whether one counts now is not decided here.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn live(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM standing_approvals s WHERE ended_at IS NULL AND json IS NOT NULL ORDER BY received_at, id"
@@ -106,7 +106,7 @@ pub fn live(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
 /// The newest ones, ended ones too.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn newest(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM standing_approvals s WHERE json IS NOT NULL
@@ -119,7 +119,7 @@ pub fn newest(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
 /// Ends one; `by` is the signed word of a person, where one said so. Whether it had not ended yet.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn end(
     conn: &Connection,
     id: &Digest,
@@ -175,11 +175,11 @@ pub fn end_before(
     Ok(())
 }
 
-/// Ends all of them, and takes none that was signed before now: how often they were used is not known any more. What
-/// was ended.
+/// Ends all of them, and takes none that was signed before now: how often they were used is not known any more. Returns their
+/// ids.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn void_all(conn: &Connection, now: TimeMs, why: &str) -> Result<Vec<Digest>, StoreError> {
     let ended: Vec<Digest> = {
         let mut query = conn.prepare_cached(
@@ -197,7 +197,7 @@ pub fn void_all(conn: &Connection, now: TimeMs, why: &str) -> Result<Vec<Digest>
 /// The moment before which none counts that was signed.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn void_before(conn: &Connection) -> Result<TimeMs, StoreError> {
     let bytes = kv::get(conn, VOID_BEFORE)?;
     let number = bytes.and_then(|b| b.try_into().ok());
@@ -239,7 +239,7 @@ pub fn count_use(
 /// The use by which a proposal began, with who gave the standing approval.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn used_by(
     conn: &Connection,
     proposal: &ProposalId,
@@ -261,7 +261,7 @@ pub fn used_by(
 /// The proposals that began by one, in the order of its uses.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn uses(conn: &Connection, id: &Digest) -> Result<Vec<(ProposalId, TimeMs)>, StoreError> {
     let sql =
         "SELECT proposal_id, used_at FROM standing_uses WHERE approval_id = ?1 ORDER BY number";

@@ -13,7 +13,7 @@ use crate::domain::base::limits::STORE_BUSY_MS;
 /// Stores a device's record in place of the one there was.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn put(conn: &Connection, record: &TrustRecord) -> Result<(), StoreError> {
     let json = row::to_json("store a trust record", record)?;
     conn.prepare_cached(
@@ -26,7 +26,7 @@ pub fn put(conn: &Connection, record: &TrustRecord) -> Result<(), StoreError> {
 /// A device's record, revoked or not.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
     let mut query = conn.prepare_cached("SELECT json FROM trust WHERE device_id = ?1")?;
     Ok(query
@@ -37,7 +37,7 @@ pub fn get(conn: &Connection, device: &DeviceId) -> Result<Option<TrustRecord>, 
 /// A device's record in a database that a running node may have open; nothing is made or written.
 ///
 /// # Errors
-/// Whatever SQLite says, also if there is no such file.
+/// Any SQLite error, also if there is no such file.
 pub fn peek(file: &Path, device: &DeviceId) -> Result<Option<TrustRecord>, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
@@ -48,7 +48,7 @@ pub fn peek(file: &Path, device: &DeviceId) -> Result<Option<TrustRecord>, Store
 /// Every record, revoked ones too, by device id.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
     let mut query = conn.prepare_cached("SELECT json FROM trust ORDER BY device_id")?;
     let rows = query.query_map([], |r| row::json(r, 0))?;
@@ -58,7 +58,7 @@ pub fn all(conn: &Connection) -> Result<Vec<TrustRecord>, StoreError> {
 /// Forgets a device; whether there was a record.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn remove(conn: &Connection, device: &DeviceId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("DELETE FROM trust WHERE device_id = ?1")?

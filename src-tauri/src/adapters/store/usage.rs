@@ -13,7 +13,7 @@ use crate::domain::base::{DeviceId, TimeMs};
 /// How much of a share a device uses now; 0 for a share that the store does not count.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn used(
     conn: &Connection,
     device: &DeviceId,
@@ -56,8 +56,8 @@ pub fn used(
     Ok(query.query_row([device.as_str()], |r| row::count(r, 0))?)
 }
 
-/// The hour that counts for shares of an hour. What was written down with the clock ahead is in none
-/// until time has come there.
+/// The hour that counts for shares of an hour. Records made with the clock ahead are in none until their
+/// time has come.
 fn window(now: TimeMs) -> (i64, i64) {
     let from = TimeMs(now.0.saturating_sub(BUDGET_WINDOW_MS));
     (from.to_i64(), now.to_i64())
@@ -66,7 +66,7 @@ fn window(now: TimeMs) -> (i64, i64) {
 /// How much of every share a device uses now.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn all(
     conn: &Connection,
     device: &DeviceId,
@@ -82,7 +82,7 @@ pub fn all(
 /// thousand devices costs no more than one of them.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn of_everybody(
     conn: &Connection,
     now: TimeMs,
@@ -137,11 +137,11 @@ pub fn of_everybody(
     Ok(found)
 }
 
-/// Takes away what has long been on accounts of addresses (see [`DeviceId::at_address`]), so that what is
-/// fetched there next finds room: readings that came before `steady`, conflicts that came before `wall`.
+/// Deletes old entries on accounts of addresses (see [`DeviceId::at_address`]), to make room for later
+/// ones: readings that came before `steady`, conflicts that came before `wall`.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn lapse(conn: &Connection, steady: TimeMs, wall: TimeMs) -> Result<(), StoreError> {
     for (sql, before) in [
         (
@@ -160,13 +160,12 @@ pub fn lapse(conn: &Connection, steady: TimeMs, wall: TimeMs) -> Result<(), Stor
     Ok(())
 }
 
-/// Takes away what a device that is not trusted any more made us keep, and whoever answered at its
-/// address: its readings, mirrors of its
-/// proposals, conflicts, and records that count for nothing. Its frames stay until room is needed, and go
-/// first then (see `shares`); the audit chain and what this node itself decided stay.
+/// Deletes the data kept for a device that is not trusted any more, and for its address: its readings,
+/// mirrors of its proposals, conflicts, and records that count for nothing. Its frames stay until room is
+/// needed, and go first then (see `shares`); the audit chain and this node's own decisions stay.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// Any SQLite error.
 pub fn forget(conn: &Connection, device: &DeviceId) -> Result<(), StoreError> {
     for sql in [
         "DELETE FROM facts WHERE charged = (SELECT id FROM devices WHERE device_id = ?1)

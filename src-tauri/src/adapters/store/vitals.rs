@@ -10,7 +10,7 @@ use super::StoreError;
 /// Writes that must work in a row after a refused one before the store counts as having room.
 const ROOM_AFTER_WRITES: u32 = 50;
 
-/// What the writes of a store came to.
+/// The health of a store's writes.
 #[derive(Debug, Default)]
 pub(super) struct Vitals {
     /// How many writes must still work before the store is believed to have room again.

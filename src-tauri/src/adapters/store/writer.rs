@@ -44,7 +44,7 @@ pub(super) type WrittenOut = oneshot::Sender<Result<bool, StoreError>>;
 /// A write; it gets an error where no transaction could begin.
 type Run = dyn FnOnce(Result<&Connection, StoreError>) -> Ran + Send;
 
-/// What a write leaves behind until the commit.
+/// The state of a write until the commit.
 struct Ran {
     error: Option<StoreError>,
     reply: Reply,
@@ -85,11 +85,11 @@ impl Drop for Waits {
     }
 }
 
-/// What the writer's queue carries.
+/// A message in the writer's queue.
 pub(super) enum Message {
     /// Run this.
     Write(Job),
-    /// Commit what has gathered, then answer: somebody is about to read.
+    /// Commit the gathered writes, then answer: a read is about to begin.
     Commit(Committed),
     /// Write the log into the database as far as no reader needs it, then answer whether that is all of it.
     WriteOut(WrittenOut),
@@ -121,7 +121,7 @@ impl Job {
                     crash::point(what, "after");
                 }
                 let commit = commit.map_err(|e| e.during(what, &path));
-                // Nobody listens when the caller has gone away; the write counts all the same.
+                // The caller may be gone; the write counts all the same.
                 drop(answer.send(result.and_then(|value| commit.map(|()| value))));
             };
             Ran {
@@ -154,7 +154,7 @@ impl Job {
     }
 }
 
-/// What the writer has taken from the queue and not run yet.
+/// Writes that are taken from the queue and not run yet.
 #[derive(Default)]
 struct Waiting {
     durable: VecDeque<Job>,
@@ -244,8 +244,8 @@ impl Writer {
         }
     }
 
-    /// Serves the queue until it is closed or nobody holds its other end; then writes out the log. Its
-    /// connection is given back, so that it can be the last one.
+    /// Serves the queue until it is closed or all senders are gone; then writes out the log. Its connection is
+    /// given back, so that it can be the last one.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Message>) -> Self {
         let mut waiting = Waiting::default();
         loop {
@@ -263,7 +263,7 @@ impl Writer {
                 }
                 waiting.readers.drain(..).for_each(|reader| reader());
                 for answer in waiting.written_out.drain(..) {
-                    // Nobody may wait for it any more.
+                    // The caller may be gone.
                     let _ = answer.send(self.write_out());
                 }
                 if class == Class::Relaxed
@@ -308,7 +308,7 @@ impl Writer {
             }
             match left.is_zero() {
                 true => self.commit_gathered(),
-                // Whoever sends wakes this thread.
+                // A sender wakes this thread.
                 false => std::thread::park_timeout(left),
             }
         }

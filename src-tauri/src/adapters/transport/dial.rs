@@ -36,13 +36,13 @@ pub struct PeerUrl {
     path: String,
 }
 
-/// What is wrong with a peer URL.
+/// A fault in a peer URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{url}\" is no peer URL: {problem}; write it like ws://192.168.1.7:18789")]
 pub struct UrlError {
     /// The text that was given, shortened.
     pub url: String,
-    /// What is wrong with it.
+    /// The fault.
     pub problem: String,
 }
 
@@ -192,8 +192,8 @@ pub enum Security {
         tls: Tls,
         /// The certificate that must be shown.
         pin: Option<Fingerprint>,
-        /// The device that a certificate of an Ed25519 key must be of. Without one, whoever answers is
-        /// reported and bound to nothing.
+        /// The device that a certificate of an Ed25519 key must be of. Without one, the device that answers
+        /// is reported but not bound.
         expect: Option<DeviceId>,
     },
 }
@@ -352,7 +352,7 @@ async fn connect(url: &PeerUrl) -> Result<TcpStream, TransportError> {
     })
 }
 
-/// What opens links: TCP in the real world, a simulated network in tests.
+/// Opens links: TCP in the real world, a simulated network in tests.
 pub trait Dialer: Send + Sync {
     /// As [`dial`].
     fn dial<'a>(

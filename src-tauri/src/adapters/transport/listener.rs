@@ -1,6 +1,6 @@
-//! One port for everything: accepts TCP, serves HTTP/1 to the application's router and hands
-//! WebSocket upgrades over as sockets. Authentication is not done here; until someone promotes a
-//! connection's slot it is a stranger at the doorway.
+//! One port for everything: accepts TCP, serves HTTP/1 to the application's router and hands WebSocket
+//! upgrades over as sockets. Authentication is not done here; until a connection's slot is promoted it
+//! counts as a stranger at the doorway.
 
 use std::convert::Infallible;
 use std::io;
@@ -72,7 +72,7 @@ impl Default for Settings {
     }
 }
 
-/// A socket that someone opened to us.
+/// An accepted socket.
 pub struct Incoming {
     /// The link.
     pub socket: Socket,
@@ -94,7 +94,7 @@ pub struct Listener {
     settings: Settings,
 }
 
-/// What every connection needs.
+/// Shared by every connection.
 struct House {
     app: Router,
     sockets: mpsc::Sender<Incoming>,

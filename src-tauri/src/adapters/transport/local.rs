@@ -171,11 +171,11 @@ pub struct LocalListener {
 }
 
 impl LocalListener {
-    /// Makes the socket, readable and writable by its owner only. Whoever calls holds the lock of the
-    /// state directory, so a socket that is there already was left by a run that ended.
+    /// Makes the socket, readable and writable by its owner only. The caller holds the lock of the state
+    /// directory, so a socket that is there already was left by a run that ended.
     ///
     /// # Errors
-    /// What the system said, also where the path is longer than a socket's may be.
+    /// The OS error, also where the path is longer than a socket's may be.
     pub fn bind(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -218,7 +218,7 @@ impl LocalListener {
                             () = answer(stream, app, visit.clone()) => {}
                         }
                     });
-                    // What came is read before more is accepted.
+                    // Read accepted connections before accepting more.
                     tokio::task::yield_now().await;
                 }
                 Ok(_) => tracing::warn!("another user's program knocked at the local socket"),
@@ -296,11 +296,11 @@ impl Drop for Ends {
     }
 }
 
-/// Connects to the socket of a node. Whoever serves it must run as `owner`, the user who owns the
-/// state directory, or as root.
+/// Connects to the socket of a node. The server must run as `owner`, the user who owns the state directory, or
+/// as root.
 ///
 /// # Errors
-/// What the system said; `PermissionDenied` if somebody else serves it.
+/// The OS error; `PermissionDenied` if another user serves it.
 pub async fn reach(path: &Path, owner: u32) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(path).await?;
     let server = stream.peer_cred()?.uid();
@@ -313,8 +313,8 @@ pub async fn reach(path: &Path, owner: u32) -> io::Result<UnixStream> {
     }
 }
 
-/// Connects to a port of this machine by TLS, if whoever listens there proves the key of `device`.
-/// Nothing is sent before that.
+/// Connects to a port of this machine by TLS, if the listener proves the key of `device`. Nothing is sent
+/// before that.
 ///
 /// # Errors
 /// [`TransportError`]; `WrongDevice` or `Tls` if another program has the port.

@@ -16,7 +16,7 @@ use crate::domain::base::limits::STRANGER_MESSAGE_MAX_BYTES;
 
 /// Longest head of a WebSocket frame, in bytes (RFC 6455 §5.2).
 const HEAD_MAX_BYTES: usize = 14;
-/// What ends the head of an HTTP message.
+/// The end of the head of an HTTP message.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A stranger announced a message above the limit.
@@ -34,7 +34,7 @@ pub(super) struct TooMuch {
 struct Frames {
     head: [u8; HEAD_MAX_BYTES],
     head_len: usize,
-    /// What is left of the payload under way.
+    /// Bytes left of the payload under way.
     payload: u64,
     /// The payloads of the message under way so far.
     message: u64,
@@ -115,7 +115,7 @@ enum State {
     Watching(Frames),
     /// The next read reports it, unless the other side is trusted by then.
     Caught(TooMuch, Vec<u8>),
-    /// Trusted, or caught and only being drained. What was held back comes first.
+    /// Trusted, or caught and only being drained. Held-back bytes come first.
     Open(Vec<u8>),
 }
 

@@ -1,9 +1,9 @@
 //! The transport: one TCP port that speaks HTTP/1 and WebSocket, and the dialing side of a link.
 //!
-//! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers,
-//! `origins` decides who may upgrade, `socket` is the link itself, `dial` opens one, and `channel` is
-//! the in-memory twin. What a message means is the node's business: nothing here reads JSON.
-//! `local` is the Unix socket for programs of the node's own user. `meter` bounds what a stranger may send; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
+//! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers, `origins` decides who may
+//! upgrade, `socket` is the link itself, `dial` opens one, and `channel` is the in-memory twin. Messages are interpreted by the
+//! node: nothing here reads JSON. `local` is the Unix socket for programs of the node's own user. `meter` bounds input from
+//! strangers; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
 
 pub mod address;
 pub mod channel;
@@ -52,7 +52,7 @@ pub enum TransportError {
     Bind {
         /// The address that was asked for.
         addr: SocketAddr,
-        /// What the system said.
+        /// The OS error.
         source: io::Error,
     },
     /// The URL asks for TLS and the caller for none.
@@ -68,7 +68,7 @@ pub enum TransportError {
     Tls {
         /// The URL that was asked for.
         url: String,
-        /// What went wrong.
+        /// The fault.
         why: String,
     },
     /// The other side showed another certificate than the pinned one.
@@ -78,9 +78,9 @@ pub enum TransportError {
     PinMismatch {
         /// The URL that was asked for.
         url: String,
-        /// What was pinned.
+        /// The pinned fingerprint.
         pin: Fingerprint,
-        /// What was shown.
+        /// The fingerprint shown.
         found: Fingerprint,
     },
     /// Another device than the expected one answered.
@@ -100,7 +100,7 @@ pub enum TransportError {
     Resolve {
         /// The URL that was asked for.
         url: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// No address of the host accepted the connection.
@@ -108,7 +108,7 @@ pub enum TransportError {
     Connect {
         /// The URL that was asked for.
         url: String,
-        /// What the system said, for the last address tried.
+        /// The OS error, for the last address tried.
         source: io::Error,
     },
     /// The peer did not answer within the time allowed.
@@ -128,7 +128,7 @@ pub enum TransportError {
     Refused {
         /// The URL that was asked for.
         url: String,
-        /// What it answered.
+        /// Its answer.
         reason: String,
     },
 }

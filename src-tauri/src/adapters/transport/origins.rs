@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What an upgrade may carry beyond the defaults.
+/// Values an upgrade may carry beyond the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Web origins that may upgrade, such as `http://localhost:5173`. Compared without case.

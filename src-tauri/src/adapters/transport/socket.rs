@@ -95,20 +95,20 @@ pub struct Protection {
     /// How well.
     pub posture: Posture,
     /// The device whose key the other side has proven in the TLS handshake. Known without being
-    /// `IdentityBound` where we dialed and expected nobody: compare it with who says hello.
+    /// `IdentityBound` where we dialed without an expected device: compare it with the hello.
     pub device: Option<DeviceId>,
-    /// What only the two ends of this connection have in common.
+    /// A value known only to the two ends of this connection.
     pub channel: Option<Channel>,
 }
 
-/// What only the two ends of a connection have in common: a signature over it is worth nothing on
-/// another connection, so that whoever stands between two others cannot pass it on.
+/// A value known only to the two ends of a connection: a signature over it is invalid on another
+/// connection, which prevents relay attacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel(String);
 
 impl Channel {
     /// Of a plain connection on one machine: the addresses of both ends, and which network of which
-    /// machine they are addresses of. Somebody in between has two connections, each with other addresses
+    /// machine they are addresses of. A man in the middle has two connections, each with other addresses
     /// or in another place: loopback addresses are the same on every machine and in every container.
     pub fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
         let end = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
@@ -181,7 +181,7 @@ impl Protection {
     }
 }
 
-/// What arrived on a link.
+/// An event on a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A text message within the limit.
@@ -233,7 +233,7 @@ pub enum SocketError {
 
 struct Shared {
     stream: Mutex<WebSocketStream<Metered>>,
-    /// Cancelled once the link is over, whoever ended it.
+    /// Cancelled once the link is over, from either end.
     ended: CancellationToken,
     protection: Protection,
     /// Pings of ours that the other side has answered.
@@ -535,7 +535,7 @@ pub(super) fn keep_alive(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&settings) {
         tracing::debug!(%error, "keepalive not set");
     }
-    // What was sent and never acknowledged would otherwise be repeated for a quarter of an hour.
+    // Unacknowledged data would otherwise be repeated for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNHEARD_MAX)) {
         tracing::debug!(%error, "no limit for what is not acknowledged");

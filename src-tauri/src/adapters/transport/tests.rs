@@ -111,7 +111,7 @@ fn upgrade(host: &str, more: &str) -> String {
     )
 }
 
-/// What every link has to do, on TCP as in memory.
+/// The rules of every link, on TCP as in memory.
 async fn conforms(mut near: Socket, mut far: Socket) {
     near.trusted();
     far.trusted();

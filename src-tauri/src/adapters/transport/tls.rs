@@ -1,7 +1,7 @@
 //! TLS 1.3 between nodes, bound to their device keys, and TLS for browsers, on the same port.
 //!
-//! A node's certificate is of its own Ed25519 key, so whoever completes the handshake with it holds
-//! that device's key and no authority is needed. Certificates are not judged by their content: the
+//! A node's certificate is of its own Ed25519 key, so completing the handshake with it proves that
+//! device's key and no authority is needed. Certificates are not judged by their content: the
 //! handshake proves the key (RFC 8446 §4.4.3), the caller compares the device. Sessions are never
 //! resumed, so that every connection proves its key again.
 
@@ -28,7 +28,7 @@ use crate::domain::identity::{DeviceKey, PublicKey};
 #[cfg(test)]
 pub use odd::{anonymous_client, client_showing};
 
-/// What stands before the 32 bytes of an Ed25519 key in a certificate (RFC 8410 §4).
+/// Prefix of the 32 bytes of an Ed25519 key in a certificate (RFC 8410 §4).
 const ED25519_HEAD: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
@@ -90,7 +90,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// What went wrong while TLS was being set up.
+/// An error in setting up TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A certificate could not be made.
@@ -104,7 +104,7 @@ pub enum TlsError {
     Config(#[from] Error),
 }
 
-/// What a browser is shown: a certificate of a key of its own, since browsers take no Ed25519.
+/// The certificate for browsers: one of a key of its own, since browsers take no Ed25519.
 #[derive(Clone)]
 pub struct BrowserCertificate {
     certificate: Vec<u8>,
@@ -261,7 +261,7 @@ impl Tls {
     }
 }
 
-/// The client's side for a program that has no device key: whoever answers proves the key of its
+/// The client's side for a program that has no device key: the server proves the key of its
 /// certificate, and the caller compares the device.
 ///
 /// # Errors
@@ -279,8 +279,8 @@ pub(super) fn client_without_key() -> Result<ClientConfig, TlsError> {
     Ok(client)
 }
 
-/// What the device's certificate says. All of it follows from the key and from here, nothing from
-/// the library's defaults: people keep its fingerprint as a pin.
+/// The content of the device's certificate. All of it is set by the key and this function, nothing
+/// by the library's defaults: people keep its fingerprint as a pin.
 fn device_certificate(device: &DeviceKey) -> Result<CertificateParams, TlsError> {
     let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -307,7 +307,7 @@ fn device_certificate(device: &DeviceKey) -> Result<CertificateParams, TlsError>
 /// The label under which both ends of a TLS connection export what only they have in common.
 pub(super) const EXPORTER: &[u8] = b"EXPORTER-clawmesh-handshake";
 
-/// What `export` makes of an empty key, as the name of a connection; `None` if TLS refuses.
+/// The output of `export` for a zero key, as the name of a connection; `None` if TLS refuses.
 pub(super) fn exported<E>(export: impl FnOnce([u8; 32]) -> Result<[u8; 32], E>) -> Option<Channel> {
     export([0; 32]).ok().map(|bytes| Channel::tls(&bytes))
 }

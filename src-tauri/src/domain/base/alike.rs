@@ -37,7 +37,7 @@ const ALIKE: [&str; 27] = [
     "‐‑‒–—−_ -",
 ];
 
-/// What a name looks like: two names with the same are easily taken for each other.
+/// The skeleton of a name: names with the same one are easily confused.
 pub fn looks(name: &str) -> String {
     let like = |c: char| {
         let line = ALIKE

@@ -3,7 +3,7 @@
 
 macro_rules! audit_kinds {
     ($($name:ident = $kind:literal, $meaning:literal;)*) => {
-        /// What an audit entry is about.
+        /// The subject of an audit entry.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum AuditKind {
             $(#[doc = $meaning] $name),*

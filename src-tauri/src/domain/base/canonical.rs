@@ -1,6 +1,6 @@
 //! Canonical JSON (RFC 8785) and the digests over it, and the strict parser that feeds it.
 //!
-//! What is signed must have one byte form: keys sorted by UTF-16 code units, numbers as ECMAScript
+//! Signed data must have one byte form: keys sorted by UTF-16 code units, numbers as ECMAScript
 //! prints them, no duplicate keys. `serde_json_canonicalizer` is the oracle in the tests; this
 //! writer is seven times as fast, and every frame passes through it.
 
@@ -204,7 +204,7 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
-    // What needs no escape is most of any text: copy it in one piece.
+    // Most text needs no escape: copy it in one piece.
     while let Some(at) = rest
         .iter()
         .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))

@@ -113,7 +113,7 @@ text_id!(
     ProposalId, "proposal id", "1 to 128 visible characters without spaces", is_plain
 );
 text_id!(
-    /// A draft, named by whoever asks; the executor uses it to recognise a repeated request.
+    /// A draft, named by the asker; the executor uses it to recognise a repeated request.
     DraftId, "draft id", "1 to 128 visible characters without spaces", is_plain
 );
 
@@ -128,8 +128,8 @@ impl DeviceId {
 pub const AT_ADDRESS: &str = "0000000000000000";
 
 impl DeviceId {
-    /// The account of whoever answers at an address of this device and has not proven to be it. It stands
-    /// where the id of the device that brought something would; it is the id of no device.
+    /// The account of an unproven peer at an address of this device. It stands in place of a device id; it is the
+    /// id of no device.
     pub fn at_address(&self) -> Self {
         let whose = self.0.get(..64 - AT_ADDRESS.len()).unwrap_or_default();
         Self(format!("{AT_ADDRESS}{whose}"))

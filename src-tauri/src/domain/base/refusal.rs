@@ -22,7 +22,7 @@ macro_rules! codes {
                 match self { $(Code::$name => $text),* }
             }
 
-            /// What it says, in a sentence.
+            /// Its meaning, in a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$name => $meaning),* }
             }
@@ -137,9 +137,9 @@ impl fmt::Display for Code {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
-    /// What programs act on.
+    /// The code for programs.
     pub code: Code,
-    /// What people read: one sentence, safe to show, without secrets.
+    /// The text for people: one sentence, safe to show, without secrets.
     pub message: String,
 }
 

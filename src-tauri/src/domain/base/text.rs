@@ -3,8 +3,8 @@
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The text as names are compared: one Unicode form (NFKC) in small letters, without marks that nobody sees. Two
-/// spellings that read alike because letters are composed, wide or of another case are one.
+/// The text as names are compared: one Unicode form (NFKC) in small letters, without invisible marks. Two spellings that read
+/// alike because letters are composed, wide or of another case are one.
 pub fn folded(text: &str) -> String {
     let seen = text.nfkd().filter(|c| !is_unseen(*c));
     // Small letters may decompose in another way than large ones.
@@ -97,8 +97,8 @@ pub fn shown(text: &str, max: usize) -> String {
     shown
 }
 
-/// What a parser says of a value of the wrong type, with the type it wanted in words: `expected u16`
-/// becomes `expected a whole number from 0 to 65535`.
+/// A parser's message on a value of the wrong type, with the expected type in words: `expected u16` becomes `expected a whole
+/// number from 0 to 65535`.
 pub fn type_in_words(message: &str) -> String {
     let Some((before, wanted)) = message.rsplit_once("expected ") else {
         return message.to_owned();

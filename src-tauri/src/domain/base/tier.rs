@@ -142,7 +142,7 @@ pub enum SignatureState {
     Unverifiable,
 }
 
-/// The taints that evidence sources bring with them: `llm`, `mixed`, and whatever is not known.
+/// The taints that evidence sources bring with them: `llm`, `mixed`, and any that is unknown.
 pub fn taint_of_sources(sources: &[EvidenceSource]) -> BTreeSet<Taint> {
     use EvidenceSource::{Device, Human, Llm, Mixed, Sensor};
     sources

@@ -16,7 +16,7 @@ use super::approval::{Verdict, VerifiedApproval};
 use super::lease::Entitled;
 use super::standing_approval::StandingUse;
 
-/// What is about to be done, as the executor stored it.
+/// The action to execute, as the executor stored it.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecutionRequest<'a> {
     /// The proposal.
@@ -29,7 +29,7 @@ pub struct ExecutionRequest<'a> {
     pub own: &'a DeviceId,
     /// The device that asked for it.
     pub asked_by: &'a DeviceId,
-    /// What would happen.
+    /// The action.
     pub action: &'a Action,
     /// The level fixed in the record.
     pub level: Level,
@@ -47,7 +47,7 @@ pub struct ExecutionRequest<'a> {
     pub expires_at: TimeMs,
 }
 
-/// What a permit rests on, as the executor has weighed it.
+/// The grounds of a permit, as the executor has weighed them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grounds {
     /// The weakest tier of the evidence that counted; T3 where a person's word alone stands behind it.
@@ -180,7 +180,7 @@ impl Permit {
 /// }
 /// ```
 ///
-/// And nobody else makes one:
+/// No other code makes one:
 ///
 /// ```compile_fail,E0451
 /// # use clawmesh::domain::{base::TimeMs, gate::{Act, Permit}};
@@ -214,13 +214,13 @@ impl Act {
         self.permit.run_ms
     }
 
-    /// What it rests on.
+    /// Its grounds.
     pub fn grounds(&self) -> &Grounds {
         &self.permit.grounds
     }
 }
 
-/// An act for the tests of drivers, by the gate and a rule that needs nobody.
+/// An act for the tests of drivers, by the gate and a rule that needs no approval.
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
@@ -322,11 +322,11 @@ pub fn rule(
         }
         Level::L1 => 0,
         Level::L2 => terms.quorum.max(request.quorum).max(1),
-        // Two people at least, whatever else is written.
+        // At least two people, whatever the terms.
         Level::L3 => terms.quorum.max(request.quorum).max(2),
     };
-    // What was approved ahead of time counts for no more than the policy lets it, at L2, and for nothing that a model or a
-    // gen-1 node has a part in.
+    // A standing approval counts only as the policy allows, at L2, and for nothing that a model or a gen-1 node has a part
+    // in.
     let no_models = request.taint.is_empty() && !request.sources.contains(&EvidenceSource::Llm);
     let stands = level == Level::L2 && no_models && !request.by_gen1 && terms.standing.is_ok();
     // A person whose word does not reach this level, for the policy has become stricter since, may

@@ -26,7 +26,7 @@ pub enum Verdict {
     Reject,
 }
 
-/// What a person decided about one proposal.
+/// A person's decision about one proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decision {
@@ -44,7 +44,7 @@ pub struct Decision {
     pub operator_id: OperatorId,
     /// When, by the person's clock.
     pub decided_at: TimeMs,
-    /// What they said about it.
+    /// Their note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct Decision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedDecision {
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
     /// By whom, proven.
     pub signature: Signature,
@@ -108,7 +108,7 @@ pub struct Subject<'a> {
     pub expires_at: TimeMs,
 }
 
-/// What the executor knows of the key that signed a decision.
+/// The executor's knowledge of the key that signed a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// The record of the key.
@@ -143,7 +143,7 @@ impl VerifiedApproval {
             operator_id: record.operator_id.clone(),
             person: known.person.clone(),
             name: record.name.clone(),
-            // A standing approval never reaches further, whoever gave it.
+            // A standing approval never reaches further, from any giver.
             max_level: Level::L2,
             standing: Some(used),
         }

@@ -1,6 +1,5 @@
-//! What is said to a gen-1 node that is to act: its command envelope, inside `mesh.message.forward`
-//! (gen-1 §8). Everything in it is what this executor's own record says; none of it is made up for the
-//! gate at the other end.
+//! The command envelope to a gen-1 node, inside `mesh.message.forward` (gen-1 §8). All its content is
+//! from this executor's own record; none is made up for the gate at the other end.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +25,7 @@ pub struct Gen1Command {
 }
 
 impl Gen1Command {
-    /// What a person must know of it, in one sentence.
+    /// The warning for people, in one sentence.
     pub fn warning(&self) -> String {
         format!(
             "a gen-1 node acts on it, {}, which does not check who approved, may act twice or never, and tells \
@@ -41,7 +40,7 @@ impl Gen1Command {
 pub enum Behind<'a> {
     /// People approved.
     Act(&'a Act),
-    /// The way back to the safe state, which needs nobody's approval.
+    /// The way back to the safe state, which needs no approval.
     Safety,
 }
 

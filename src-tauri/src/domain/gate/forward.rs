@@ -1,8 +1,8 @@
 //! `mesh.message.forward`: the gen-1 command gate, steps 1 to 7 in their order (gen-1 §8).
 //!
-//! Where a gen-1 node let something dangerous pass, this one refuses: odd spellings fold to the
-//! actuator they mean, missing evidence sources are missing metadata, and a command must be recent.
-//! What passes is never executed: the caller turns it into a draft (invariant I4).
+//! Where a gen-1 node let something dangerous pass, this one refuses: odd spellings fold to the actuator
+//! they mean, missing evidence sources are missing metadata, and a command must be recent. A passed
+//! command is never executed: the caller turns it into a draft (invariant I4).
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::domain::base::tier::taint_of_sources;
 use crate::domain::base::{Code, DeviceId, EvidenceSource, Refusal, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability, Params, addresses_actuator};
 
-/// What a forwarded message turned out to be.
+/// The kind of a forwarded message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Forwarded {
     /// A well-formed actuation: it may become a draft, never an act.
@@ -29,10 +29,10 @@ pub enum Forwarded {
     },
 }
 
-/// What a person said to the planner, as far as the sender says so. It proves nothing and moves nothing.
+/// A person's message to the planner, by the sender's claim. It is no proof and no command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// What was said.
+    /// The message.
     pub text: String,
     /// The conversation it belongs to.
     pub conversation_id: Option<String>,
@@ -40,18 +40,18 @@ pub struct Intent {
     pub request_id: Option<String>,
 }
 
-/// An actuation somebody asks for, all seven checks passed.
+/// A requested actuation, all seven checks passed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AskedActuation {
     /// The command's id, for replay detection.
     pub command_id: String,
     /// The idempotency key, where one was sent.
     pub idempotency_key: Option<String>,
-    /// What is to happen.
+    /// The action.
     pub action: Action,
     /// Marks of the claimed evidence.
     pub taint: BTreeSet<Taint>,
-    /// What the sender says about it.
+    /// The sender's note.
     pub note: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal};
 use crate::domain::policy::Class;
 
-/// Longest name of whoever keeps a run that is told, in characters.
+/// Longest name of a run's keeper that is shown, in characters.
 const SHOWN_CHARS: usize = 80;
 
 /// From where a run is kept.
@@ -54,7 +54,7 @@ pub struct Entitled {
 }
 
 impl Entitled {
-    /// Whoever asked for it, of a class that is more than a model or a rule of a device that nobody named.
+    /// The asker, of a class above a model or a rule of an unnamed device.
     pub fn of(class: Class, marked: bool, asked_by: &DeviceId) -> Self {
         let peer = matches!(class, Class::NamedRules | Class::PeerPerson);
         Self {
@@ -80,7 +80,7 @@ impl Entitled {
     }
 }
 
-/// What a keeper asks.
+/// A keeper's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// That it goes on. The counter is larger with each renewal: one that comes late or again changes nothing.
@@ -114,7 +114,7 @@ pub enum Over {
     },
     /// Its holder was not heard in time.
     Lapsed {
-        /// Who, if anybody ever held it.
+        /// The last holder, if there was one.
         holder: Option<String>,
         /// How long before the lapse they were last heard, in milliseconds.
         silent_ms: u64,
@@ -137,7 +137,7 @@ impl Over {
 pub struct Shown {
     /// The run.
     pub proposal: ProposalId,
-    /// Who holds it, if anybody has been heard.
+    /// The holder, if any was heard.
     pub holder: Option<String>,
     /// After how many milliseconds it ends unless it is renewed.
     pub lapses_in_ms: u64,
@@ -160,7 +160,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The lease of a run that begins now, which nobody holds yet: whoever does has to be heard within it.
+    /// The lease of a run that begins now, which has no holder yet: one has to be heard within it.
     pub fn begin(
         proposal: ProposalId,
         entitled: Entitled,
@@ -201,11 +201,10 @@ impl Lease {
         }
     }
 
-    /// Takes what a keeper asks.
+    /// Takes a keeper's request.
     ///
     /// # Errors
-    /// `NOT_AUTHORIZED` for who may not keep it, `ACTUATOR_BUSY` while somebody else holds it, `CONFLICT` when it is
-    /// over.
+    /// `NOT_AUTHORIZED` for who may not keep it, `ACTUATOR_BUSY` while another holds it, `CONFLICT` when it is over.
     pub fn take(&mut self, keeper: &Keeper, wish: Wish, now: u64) -> Result<Kept, Refusal> {
         self.entitled.check(keeper)?;
         if self.over(now).is_some() || now >= self.deadline {
@@ -235,7 +234,7 @@ impl Lease {
             Wish::Keep(counter) if counter > self.counter => {
                 self.counter = counter;
                 self.heard = now;
-                // Never back, whatever the clock says, and never beyond the deadline.
+                // Never back, by any clock, and never beyond the deadline.
                 let until = now.saturating_add(self.lease_ms).min(self.deadline);
                 self.until = self.until.max(until);
             }
@@ -377,8 +376,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is said by whom and when: it ends at its deadline at the latest, within one lease of the last
-        /// renewal that counted, and nothing is taken after its end.
+        /// For any sequence of wishes: it ends at its deadline at the latest, within one lease of the last renewal that
+        /// counted, and nothing is taken after its end.
         #[test]
         fn nothing_outlives_its_deadline_or_its_lease(
             said in proptest::collection::vec((0_u8..4, 0_u64..50, any::<bool>(), 0_u64..4_000), 0..60)

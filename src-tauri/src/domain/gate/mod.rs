@@ -1,10 +1,9 @@
 //! The gates: the seven gen-1 steps at the door, and the one place that mints a [`Permit`].
 //!
-//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes, `command` says one to a
-//! gen-1 node; `operators`,
-//! `persons`, `approval` and `standing_approval` say which person decided what; `actuation` rules on an execution, `lease`
-//! on who keeps a held one. Sender, receiver
-//! and executor each apply them (invariant I2); the executor assumes nobody did before.
+//! `forward` answers a stranger's command in the gen-1 order with the gen-1 codes, `command` says one to a gen-1 node;
+//! `operators`, `persons`, `approval` and `standing_approval` verify persons' decisions; `actuation` rules on an
+//! execution, `lease` on who keeps a held one. Sender, receiver and executor each apply them (invariant I2); the executor
+//! assumes no earlier check.
 
 pub mod actuation;
 pub mod approval;

@@ -11,7 +11,7 @@ use crate::domain::policy::Level;
 const RECORD_DOMAIN: &[u8] = b"clawmesh/operator/v1\n";
 const REVOCATION_DOMAIN: &[u8] = b"clawmesh/operator-revocation/v1\n";
 
-/// What an executor knows of a person, issued by a device with `admin`.
+/// An executor's record of a person, issued by a device with `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OperatorRecord {
@@ -40,7 +40,7 @@ pub struct OperatorRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedOperator {
-    /// What is vouched for.
+    /// The record.
     pub record: OperatorRecord,
     /// By whom, proven.
     pub signature: Signature,

@@ -1,9 +1,9 @@
 //! Persons and their keys: which operator keys belong to one person, so that a quorum counts people.
 //!
-//! Two keys are of one person if a record says so (`person`), or if their names are the same to the
-//! eye. Both rules only ever make fewer persons out of the keys, never more: where two people share a
-//! name, the owner gives one of them another. Another device that may issue records makes no one person
-//! of two of others: what says so counts for nobody.
+//! Two keys are of one person if a record says so (`person`), or if their names are the same to the eye.
+//! Both rules only ever make fewer persons out of the keys, never more: where two people share a name,
+//! the owner gives one of them another. Another device that may issue records makes no one person of two
+//! of others: such a claim counts for none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,10 +101,10 @@ pub struct Persons {
 }
 
 impl Persons {
-    /// Sorts keys into persons. A person's id is that of a first key that further keys name, or else
-    /// of the first of its keys. Only this device's own records join persons of others: keys of which
-    /// another issuer says that they belong to several persons whom it does not vouch for belong to
-    /// nobody, and join nobody.
+    /// Sorts keys into persons. A person's id is that of a first key that further keys name, or else of
+    /// the first of its keys. Only this device's own records join persons of others: keys of which
+    /// another issuer says that they belong to several persons whom it does not vouch for belong to no
+    /// person, and join none.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a OperatorRecord>, own: &DeviceId) -> Self {
         let mut all: Vec<&OperatorRecord> = records.into_iter().collect();
         let mut unclear = BTreeSet::new();
@@ -127,7 +127,7 @@ impl Persons {
         Self { of, unclear }
     }
 
-    /// The person a key belongs to; a key nobody knows is a person of its own.
+    /// The person a key belongs to; an unknown key is a person of its own.
     pub fn of_key(&self, key: &OperatorId) -> OperatorId {
         self.of.get(key).unwrap_or(key).clone()
     }

@@ -1,5 +1,5 @@
-//! What a device with `admin` says about operators and devices, signed, so that it can travel through
-//! any node to those that trust the issuer (DESIGN §5).
+//! Records of a device with `admin` about operators and devices, signed, so that they can travel
+//! through any node to those that trust the issuer (DESIGN §5).
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ pub enum Record {
 pub struct Carried {
     /// The issuer's key.
     pub key: PublicKey,
-    /// What it said.
+    /// Its record.
     pub record: Record,
 }
 
@@ -101,7 +101,7 @@ impl Proven {
         Carried { key, record }.prove()
     }
 
-    /// What was said.
+    /// The record.
     pub fn record(&self) -> &Record {
         &self.0.record
     }

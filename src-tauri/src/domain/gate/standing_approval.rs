@@ -3,7 +3,7 @@
 //!
 //! One counts as its giver's vote on a proposal at L2 that a person at the executor or a rule asks for and that nothing of a
 //! model has a part in. The gate asks everything else as for any other vote. How often it was used is counted where it is
-//! used; whoever calls [`vote`] says how often that was.
+//! used; the caller of [`vote`] passes that count.
 
 mod allowed;
 
@@ -30,7 +30,7 @@ use crate::domain::policy::{Level, Requester};
 const DOMAIN: &[u8] = b"clawmesh/standing-approval/v1\n";
 const END_DOMAIN: &[u8] = b"clawmesh/standing-approval-end/v1\n";
 
-/// What a person approves ahead of time.
+/// A standing approval, as the person signs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StandingApproval {
@@ -44,7 +44,7 @@ pub struct StandingApproval {
     pub operator_id: OperatorId,
     /// The actuator.
     pub target: Capability,
-    /// What it does.
+    /// Its operation.
     pub operation: String,
     /// Its parameters: an action has each of these and no other.
     pub params: BTreeMap<String, Allowed>,
@@ -58,11 +58,11 @@ pub struct StandingApproval {
     pub valid_from: TimeMs,
     /// Until when it counts, by the executor's clock.
     pub valid_until: TimeMs,
-    /// When it was given, by the clock of whoever gave it.
+    /// When it was given, by the giver's clock.
     pub given_at: TimeMs,
     /// Random text, so that equal approvals have different ids.
     pub nonce: String,
-    /// What the person says about it.
+    /// The person's note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -71,7 +71,7 @@ pub struct StandingApproval {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedStanding {
-    /// What is approved.
+    /// The approval.
     pub approval: StandingApproval,
     /// By whom, proven.
     pub signature: Signature,
@@ -91,7 +91,7 @@ pub struct StandingEnd {
     pub operator_id: OperatorId,
     /// When, by that person's clock.
     pub ended_at: TimeMs,
-    /// What the person says about it.
+    /// The person's note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -184,7 +184,7 @@ impl StandingApproval {
     /// Whether an action is one that it approves.
     ///
     /// # Errors
-    /// What is different.
+    /// The difference.
     pub fn covers(&self, action: &Action, run_ms: u64) -> Result<(), String> {
         if self.target != action.target || self.operation != action.operation {
             return Err("it is for another action".to_owned());
@@ -208,7 +208,7 @@ impl StandingApproval {
         Ok(())
     }
 
-    /// What it approves, in words: `start durationSec=60 to 600 on actuator:pump:main`.
+    /// Its action, in words: `start durationSec=60 to 600 on actuator:pump:main`.
     pub fn summary(&self) -> String {
         let params = self.params.iter();
         let params: String = params.map(|(n, a)| format!(" {n}={}", a.shown())).collect();
@@ -320,7 +320,7 @@ pub fn admit(
             now.distance(approval.given_at) / 1_000
         ));
     }
-    // The clock of whoever signed may be as much ahead.
+    // The signer's clock may be as much ahead.
     if approval.given_at <= at.void_before.plus(SIGNER_AHEAD_MAX_MS) && at.void_before != TimeMs(0)
     {
         return no("a person here has just said which state or time is the right one, and what was signed before counts no more; give it again in a minute".to_owned());
@@ -331,7 +331,7 @@ pub fn admit(
     Ok(())
 }
 
-/// Checks a person's word that a standing approval ends: by an operator of this executor, whatever their level.
+/// Checks a person's signed end of a standing approval: by an operator of this executor, whatever their level.
 ///
 /// # Errors
 /// One code per fault.
@@ -353,13 +353,13 @@ pub fn admit_end(
 pub struct Wish<'a> {
     /// The digest of its record.
     pub digest: &'a Digest,
-    /// What would happen.
+    /// The action.
     pub action: &'a Action,
     /// How long it would run, in milliseconds.
     pub run_ms: u64,
     /// Its level.
     pub level: Level,
-    /// What kind of asker.
+    /// The kind of asker.
     pub requester: Requester,
     /// The device that asked.
     pub asked_by: &'a DeviceId,

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha512};
 
 use super::{PublicKey, Signature};
 
-/// What is hashed first into the numbers that a batch is weighed with.
+/// Domain separator of the batch coefficients.
 const BATCH_DOMAIN: &[u8] = b"clawmesh/batch/v1";
 
 /// A signature, taken apart.

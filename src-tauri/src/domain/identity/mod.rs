@@ -20,7 +20,7 @@ pub enum KeyError {
     /// The text is not base64url without padding of the right length.
     #[error("{what} must be {bytes} bytes as base64url without padding")]
     Encoding {
-        /// What was being read.
+        /// The item being read.
         what: &'static str,
         /// How many bytes it should have.
         bytes: usize,

@@ -23,7 +23,7 @@ pub enum Phase {
     Execute,
 }
 
-/// What a wish rests on.
+/// The evidence of a wish.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvidenceView {
     /// The device it came from.
@@ -32,26 +32,26 @@ pub struct EvidenceView {
     pub effective: Tier,
     /// How old it was when the proposal was, or is being, minted.
     pub age_ms: u64,
-    /// What is known of its signature.
+    /// State of its signature.
     pub signature: SignatureState,
 }
 
 /// The wish.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// What is to happen.
+    /// The action.
     pub action: &'a Action,
-    /// What kind of asker it says it is.
+    /// The kind of asker, by its own claim.
     pub requester: Requester,
     /// The device it came from, proven by its link.
     pub from: &'a DeviceId,
     /// Marks of everything it was derived from.
     pub taint: &'a BTreeSet<Taint>,
-    /// What it rests on: the frames it cites. What an interlock looks at is no evidence for a wish.
+    /// Its evidence: the frames it cites. Readings of interlocks are no evidence for a wish.
     pub evidence: &'a [EvidenceView],
     /// Minting or acting.
     pub phase: Phase,
-    /// Whether a person must agree whatever the rule says: the actuator is at a gen-1 node.
+    /// Whether a person must agree under any rule: the actuator is at a gen-1 node.
     pub by_gen1: bool,
     /// The parameters of the setting of the target that is in force, if one is.
     pub now_set: Option<&'a Params>,
@@ -102,7 +102,7 @@ pub struct History {
 }
 
 impl History {
-    /// When the actuator of an action last began to do the same, with whatever parameters.
+    /// When the actuator of an action last began to do the same, with any parameters.
     pub fn last_begun(&self, action: &Action) -> Option<TimeMs> {
         let same = |r: &&RunView| {
             r.target == action.target.as_str() && r.operation == action.operation.as_str()
@@ -483,7 +483,7 @@ fn steps(
         let text = format!(
             "{name} is {was} now, would be {wanted}, and may change by at most {by} at once"
         );
-        // What is written with a few decimals is not exact here.
+        // Decimal fractions are not exact here.
         let fine = far <= by + f64::EPSILON * 8.0 * was.abs().max(wanted.abs());
         let result = if fine { Ok(text) } else { Err(text) };
         sheet.check(&format!("step of {name}"), Code::PolicyDenied, result);
@@ -517,7 +517,7 @@ fn pause(
     sheet.check("interval", Code::RateExceeded, result);
 }
 
-/// What a wish rests on, weighed.
+/// The evidence of a wish, weighed.
 #[derive(Default)]
 struct Weighed {
     /// How long it will still be young enough, in milliseconds.
@@ -564,7 +564,7 @@ fn evidence(
     let enough = |n: usize| n >= rule.min_evidence;
     let want = rule.min_evidence;
     let fresh_for_ms = want.checked_sub(1).and_then(|last| left.get(last).copied());
-    // Another device's wish that nobody could decide in time would end at once and come again.
+    // Another device's wish without time for a decision would end at once and come again.
     let least = match request.phase {
         Phase::Propose
             if request.from != own && !(rule.level == Level::L1 && request.is_automatic(class)) =>

@@ -1,5 +1,5 @@
-//! Kinds of actuation: how long an action lasts and what ends it. Whatever the kind, it ends in the safe state, at its
-//! deadline at the latest.
+//! Kinds of actuation: how long an action lasts and what ends it. Every kind ends in the safe state, at its deadline
+//! at the latest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// The longest that any action of this kind may last, in milliseconds, whatever the policy says.
+    /// The longest that any action of this kind may last, in milliseconds, under any policy.
     pub fn most_ms(&self) -> u64 {
         match self {
             Kind::Timed | Kind::Held { .. } => ACTUATION_MAX_MS,
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// What a record says of it: nothing of the kind that there was before others.
+    /// Its form in a record: none for the kind that there was before others.
     pub fn recorded(&self) -> Option<Self> {
         (*self != Kind::Timed).then(|| self.clone())
     }
@@ -112,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// The kind of an action under a rule. The way to the safe state lasts no time, whatever the rule says.
+    /// The kind of an action under a rule. The way to the safe state lasts no time, under any rule.
     pub(super) fn of(rule: &Rule, action: &Action) -> Self {
         match action.operation == rule.safe_state {
             true => Kind::Timed,
@@ -143,7 +143,7 @@ impl RawKind {
     /// The kind and the longest time that an action may last, in milliseconds.
     ///
     /// # Errors
-    /// What is wrong and what would be right.
+    /// The fault and the valid form.
     pub(super) fn resolve(&self) -> Result<(Kind, u64), String> {
         let kind = match self.kind.as_deref().unwrap_or("timed") {
             "timed" => Kind::Timed,
@@ -225,7 +225,7 @@ impl RawKind {
 /// How far a parameter of this type may go at once.
 ///
 /// # Errors
-/// What is wrong and what would be right.
+/// The fault and the valid form.
 pub(super) fn step(
     name: &str,
     (kind, required): (&str, bool),

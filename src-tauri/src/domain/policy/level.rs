@@ -75,8 +75,8 @@ impl FromStr for Requester {
     }
 }
 
-/// How an asker stands at the executor, from the least entitled to the most. What a device says of
-/// itself proves nothing: the executor knows its own planner, and the policy names devices.
+/// How an asker stands at the executor, from the least entitled to the most. A device's claims
+/// prove nothing: the executor knows its own planner, and the policy names devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// A model, or something derived from one.

@@ -1,6 +1,6 @@
-//! What a policy says that is probably not meant: rules that are never reached, a weaker rule before a
-//! stronger one, operations that no actuator knows. `policy test` fails on it; a running node keeps
-//! the policy in force and raises an alarm.
+//! Probable mistakes in a policy: rules that are never reached, a weaker rule before a stronger one,
+//! operations that no actuator knows. `policy test` fails on them; a running node keeps the policy in
+//! force and raises an alarm.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct Finding {
 /// An actuator that the executor has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// What it is called.
+    /// Its name.
     pub capability: Capability,
     /// The operations it knows.
     pub operations: Vec<String>,
@@ -141,7 +141,7 @@ fn covered<'a>(rule: &Rule, offered: &'a [Offered]) -> impl Iterator<Item = &'a 
     offered.iter().filter(matches)
 }
 
-/// What no gen-1 node can do.
+/// Features beyond gen-1 nodes.
 fn beyond_gen1(rule: &Rule, offered: &[Offered]) -> Option<String> {
     let far = covered(rule, offered).find(|o| o.by_gen1);
     let first = far.filter(|_| !matches!(rule.kind, Kind::Timed | Kind::Pulse))?;
@@ -151,7 +151,7 @@ fn beyond_gen1(rule: &Rule, offered: &[Offered]) -> Option<String> {
     ))
 }
 
-/// What of an L1 rule is L2 all the same.
+/// The part of an L1 rule that is L2 all the same.
 fn never_automatic(rule: &Rule, offered: &[Offered]) -> Option<String> {
     let mut there = covered(rule, offered).filter(|o| o.by_gen1);
     let first = there.next().filter(|_| rule.level == Level::L1)?;

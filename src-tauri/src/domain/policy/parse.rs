@@ -27,7 +27,7 @@ pub enum PolicyError {
     Value {
         /// The rule or test.
         place: String,
-        /// What is wrong and what would be right.
+        /// The fault and the valid form.
         why: String,
     },
     /// Its own tests fail.
@@ -300,7 +300,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
     })
 }
 
-/// What a rule must say by which something begins while no person looks at it.
+/// Requirements of a rule by which something begins without a person.
 fn without_a_person(
     at: &Place<'_>,
     level: Level,

@@ -1,4 +1,4 @@
-//! What a rule is, once it has been read and found sound.
+//! A rule, once it is parsed and valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,7 +42,7 @@ pub struct Rule {
     pub duration_param: Option<String>,
     /// How many admissible pieces of evidence are needed.
     pub min_evidence: usize,
-    /// Askers whose wish may cite nothing; a person judges it then. What a wish cites must be good.
+    /// Askers whose wish may cite nothing; a person judges it then. Cited evidence must be good.
     pub may_cite_nothing: BTreeSet<Requester>,
     /// The weakest effective tier of evidence that counts.
     pub min_tier: Tier,
@@ -60,9 +60,9 @@ pub struct Rule {
     pub hours: Option<Hours>,
     /// How often and how long in all.
     pub caps: Caps,
-    /// What must hold in the world, when proposed and again when executed.
+    /// Conditions that must hold when proposed and again when executed.
     pub interlocks: Vec<Condition>,
-    /// What the executor itself must see to act at L1, or by a standing approval.
+    /// Conditions that the executor itself must see to act at L1, or by a standing approval.
     pub conditions: Vec<Condition>,
     /// Whether a person's standing approval may count as their vote, at L2.
     pub standing_approvals: bool,
@@ -95,7 +95,7 @@ impl Origin {
     }
 }
 
-/// What a parameter may be.
+/// Allowed values of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParamRule {
     /// Whether it must be given.
@@ -118,10 +118,10 @@ pub enum Bounds {
 }
 
 impl Bounds {
-    /// Whether a value lies within the bounds, else what it should be.
+    /// Whether a value lies within the bounds, else the expected value.
     ///
     /// # Errors
-    /// What it should be.
+    /// The expected value.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         match self {
             Bounds::Integer(min, max) => match all_plain(value.clone()).as_i64() {

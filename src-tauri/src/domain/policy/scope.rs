@@ -15,7 +15,7 @@ use crate::domain::capability::{Capability, Pattern};
 enum Segment {
     /// This text.
     Exact(String),
-    /// Whatever begins with this text.
+    /// Any text with this prefix.
     Prefix(String),
     /// Any one segment.
     One,

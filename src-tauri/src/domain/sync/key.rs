@@ -1,4 +1,4 @@
-//! What names a frame in reconciliation.
+//! Keys of frames in reconciliation.
 
 use std::fmt;
 

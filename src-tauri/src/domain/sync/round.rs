@@ -27,12 +27,12 @@ fn limit() -> u64 {
     u64::try_from(RECONCILE_MESSAGE_BYTES).unwrap_or(u64::MAX)
 }
 
-/// What a reconciliation has shown so far.
+/// The result of a reconciliation so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// What we have and the other side lacks.
+    /// Ours that the other side lacks.
     pub have: Vec<FrameKey>,
-    /// What the other side has and we lack.
+    /// The other side's that we lack.
     pub need: Vec<FrameKey>,
 }
 
@@ -100,7 +100,7 @@ impl Initiator {
         both.filter(|key| counts(key)).count()
     }
 
-    /// What was found, in a fixed order and each once.
+    /// The differences, in a fixed order and each once.
     pub fn end(mut self) -> Differences {
         for list in [&mut self.found.have, &mut self.found.need] {
             list.sort_unstable();

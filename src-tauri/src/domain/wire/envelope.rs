@@ -65,7 +65,7 @@ impl From<RemoteError> for Refusal {
 pub struct BadMessage {
     /// The id of the request, if the text had one.
     pub id: Option<String>,
-    /// What was wrong.
+    /// The fault.
     pub refusal: Refusal,
 }
 
@@ -115,9 +115,9 @@ fn bad(id: Option<String>, code: Code, message: impl Into<String>) -> BadMessage
     }
 }
 
-/// The id of a request that is no strict JSON, so that whoever waits for the answer gets it: it has a
-/// key twice, is nested too deep or breaks off behind its id. `None` for what may be no request, as an
-/// answer to a response would be taken for one.
+/// The id of a request that is no strict JSON, so that its sender gets an answer: it has a key twice,
+/// is nested too deep or breaks off behind its id. `None` where it may be no request, as an answer to
+/// a response would be taken for one.
 fn id_of_refused(text: &str) -> Option<String> {
     let (mut kind, mut id) = (None, None);
     let seen = Asking {

@@ -75,7 +75,7 @@ impl FrameKind {
 /// A frame whose form has been checked; who signed it has not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
-    /// What it is about.
+    /// Its kind.
     pub kind: FrameKind,
     /// Its id, chosen by its origin.
     pub frame_id: FrameId,
@@ -240,10 +240,10 @@ fn signing_bytes(members: &Map<String, Value>, mesh: &MeshId) -> Vec<u8> {
     bytes
 }
 
-/// What this node wants to tell the mesh.
+/// A new frame of this node.
 #[derive(Debug, Clone)]
 pub struct FrameSpec {
-    /// What it is about.
+    /// Its kind.
     pub kind: FrameKind,
     /// The content.
     pub data: Map<String, Value>,
@@ -315,12 +315,12 @@ impl FrameSpec {
     }
 }
 
-/// What makes a new frame private.
+/// The parameters of a new private frame.
 #[derive(Debug, Clone)]
 pub struct Private {
     /// The devices that may have it beside this one.
     pub devices: BTreeSet<DeviceId>,
-    /// Random bytes. What a frame measured cannot be guessed from its content hash, which proposals name, then.
+    /// Random bytes. They keep a value from being guessed from its content hash, which proposals name.
     pub salt: [u8; 16],
 }
 

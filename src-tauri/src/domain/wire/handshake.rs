@@ -1,9 +1,8 @@
 //! The mutual handshake: who is there, proven by a signature over a fresh nonce (gen-1 §5.2).
 //!
-//! The gen-1 signature says nothing about who verifies it or over which connection, so whoever
-//! receives it can pass it on as its own. Between our own kind each side therefore also sends a
-//! `proof`: a signature over everything it says, the other device's id, the direction and the
-//! connection itself (`ProofFor`).
+//! The gen-1 signature says nothing about who verifies it or over which connection, so its receiver can pass it on as its own.
+//! Between our own kind each side therefore also sends a `proof`: a signature over everything it says, the other device's id,
+//! the direction and the connection itself (`ProofFor`).
 //!
 //! Pure: the caller supplies nonces, time and the trust look-up. We check one thing more than
 //! gen-1 nodes do: a device id must be the hash of its public key.
@@ -19,7 +18,7 @@ use crate::domain::base::limits::{CAPABILITIES_MAX, HANDSHAKE_SKEW_MAX_MS, NAME_
 use crate::domain::base::{Code, DeviceId, MeshId, Refusal, TimeMs};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
 
-/// What our nodes add to the gen-1 protocol, each used only where both sides name it.
+/// Our extensions of the gen-1 protocol, each used only where both sides name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Feature {
@@ -45,9 +44,9 @@ pub enum Feature {
     Tree,
     /// Links that are not needed end, and the side that accepted one says whether it is.
     View,
-    /// Planners tell who leads, and pass questions on to whoever does.
+    /// Planners tell who leads, and pass questions on to the leader.
     Lease,
-    /// Pieces of a model's reply are sent as far as whoever asked has taken those before.
+    /// Flow control of a model's reply: pieces are sent as far as the asker has taken those before.
     Infer,
     /// Private frames are taken from their origin alone and never passed on.
     Private,
@@ -104,10 +103,10 @@ impl Feature {
     }
 }
 
-/// What the signature of a proof begins with; the version grows with its content.
+/// Domain separator of a proof; the version grows with its content.
 const PROOF_DOMAIN: &[u8] = b"clawmesh/handshake/v1\n";
 
-/// Which end of a connection somebody is.
+/// An end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It opened the connection.
@@ -124,10 +123,10 @@ pub struct ProofFor<'a> {
     pub verifier: &'a DeviceId,
     /// Which end signs.
     pub signer: End,
-    /// What only the two ends of this very connection have in common.
+    /// A value known only to the two ends of this very connection.
     pub channel: &'a str,
-    /// What the signer has heard the other end say before, so that no alteration on the way stays
-    /// unnoticed; the dialer speaks first and has heard nothing.
+    /// A digest of the other end's message before, so that alteration on the way is noticed; the dialer speaks first and has
+    /// heard nothing.
     pub heard: Option<Digest>,
 }
 
@@ -160,7 +159,7 @@ fn said(map: &Map<String, Value>) -> Digest {
     Digest::of(&[&canonical])
 }
 
-/// What one side says of itself in the handshake; both directions have the same members.
+/// One side's claims in the handshake; both directions have the same members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hello {
     /// Who it claims to be.
@@ -177,7 +176,7 @@ pub struct Hello {
     pub client_nonce: Option<String>,
     /// A name for people; not signed.
     pub display_name: Option<String>,
-    /// What it says it offers; not signed, so it routes work but proves nothing.
+    /// Its claimed capabilities; not signed, so it routes work but proves nothing.
     pub capabilities: Vec<String>,
     /// The mesh it belongs to.
     pub mesh_id: Option<String>,
@@ -191,12 +190,12 @@ pub struct Hello {
     pub said: Digest,
 }
 
-/// What this node says of itself, before it is signed.
+/// This node's claims, before they are signed.
 #[derive(Debug, Clone)]
 pub struct Introduction {
     /// Our name for people.
     pub display_name: String,
-    /// What we offer.
+    /// Our capabilities.
     pub capabilities: Vec<String>,
     /// Our mesh.
     pub mesh_id: MeshId,
@@ -362,7 +361,7 @@ impl Hello {
             signed_at: TimeMs(signed_at),
             nonce: nonce.to_owned(),
             client_nonce,
-            // What reads as an id would be taken for another device's.
+            // A name that reads as an id would be taken for another device's.
             display_name: short_text(map, "displayName")?.filter(|name| !reads_as_id(name)),
             capabilities: capabilities(map)?,
             mesh_id: short_text(map, "meshId")?,
@@ -420,7 +419,7 @@ impl Hello {
         Ok(())
     }
 
-    /// What both kinds of signature need: an id that is the key's hash, and our nonce.
+    /// Checks for both kinds of signature: an id that is the key's hash, and our nonce.
     fn check_claims(&self, nonce: &str) -> Result<(), Refusal> {
         let failed = |why: String| Err(Refusal::new(Code::AuthFailed, why));
         if self.public_key.device_id() != self.device_id {

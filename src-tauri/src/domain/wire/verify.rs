@@ -8,7 +8,7 @@ use crate::domain::identity::{DeviceKey, PublicKey, Signature, verify_batch};
 
 use super::frame::{Frame, FrameSpec, Private, Stamp};
 
-/// What checking the origin's signature showed.
+/// The result of checking the origin's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
     /// Signed by the key of the device it names.
@@ -43,13 +43,13 @@ impl<T> Verified<T> {
         self.content
     }
 
-    /// What the check showed.
+    /// The result of the check.
     pub fn checked(&self) -> Checked {
         self.checked
     }
 }
 
-/// Signs a frame of this device's own, `private` or for everybody: nobody need check what was signed a moment ago.
+/// Signs a frame of this device's own, `private` or not; needs no verification.
 ///
 /// # Errors
 /// As [`FrameSpec::sign`].
@@ -90,14 +90,14 @@ impl GoodSignatures {
     }
 }
 
-/// What is to be checked of a frame.
+/// A frame with its data to be checked.
 struct Prepared {
     bytes: Vec<u8>,
     content: Digest,
     claim: Claim,
 }
 
-/// What a frame says of its signature.
+/// A frame's claim of its signature.
 #[expect(
     clippy::large_enum_variant,
     reason = "most frames are of the large one"
@@ -137,9 +137,8 @@ fn prepare(
     }
 }
 
-/// Checks a batch of frames; `key_of` finds the pinned key of a device. One bad signature costs the
-/// batch its speed and only that frame its place. What is found good is added to `good`, and what is
-/// there already is not checked again.
+/// Checks a batch of frames; `key_of` finds the pinned key of a device. A bad signature slows the batch and only
+/// its frame is refused. Good frames are added to `good`; those there already are not checked again.
 ///
 /// # Errors
 /// Per frame: `FRAME_SIGNATURE_INVALID`.

@@ -1,10 +1,10 @@
 //! One command of this machine: fixed arguments that no shell reads, no inherited environment, and a
 //! process group of its own that ends as a whole.
 //!
-//! It is brought up by `/bin/sh`, which then becomes it. A command that moves waits for a word first and
-//! does not begin if this process is gone before; one that makes safe holds the pipe for its words open
-//! itself, so that it does not die of a closed pipe when this process is killed. A command that has ended is not collected before its [`Group`] goes: until then the group's number
-//! belongs to nobody else, so what it left running can be ended without hitting a stranger.
+//! It is brought up by `/bin/sh`, which then becomes it. A command that moves waits for a word first and does not begin if this
+//! process is gone before; one that makes safe holds the pipe for its words open itself, so that it does not die of a closed pipe
+//! when this process is killed. A command that has ended is not collected before its [`Group`] goes: until then the group's
+//! number is not reused, so its remaining processes can be ended without hitting a stranger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -37,8 +37,8 @@ pub(super) const LAST_WORDS_MS: u64 = 100;
 /// How often a group that was killed is looked at until it is gone, in milliseconds.
 pub(super) const GONE_LOOK_MS: u64 = 5;
 
-/// Becomes the command when it is told to, and ends where nobody is left to tell it. `CLAWMESH_GROUP` is
-/// what its group is found by when another process of this program looks for what it left running.
+/// Becomes the command when it is told to, and ends where no process is left to tell it. By `CLAWMESH_GROUP` another process of
+/// this program finds its remaining processes.
 const GATE: &str = r#"
 exec 3</dev/null
 unset PWD OLDPWD SHLVL
@@ -54,7 +54,7 @@ exec 4<&1 >/dev/null
 unset PWD OLDPWD SHLVL
 exec "$@"
 "#;
-/// What a process of an actuator has in its environment: the name of the actuator at its node.
+/// Environment variable of an actuator's processes: the name of the actuator at its node.
 const MARK: &str = "CLAWMESH_ACTUATOR";
 const GROUP: &str = "CLAWMESH_GROUP";
 const SHELL: &str = "/bin/sh";
@@ -141,7 +141,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// What went wrong, if it did.
+    /// The fault, if there was one.
     pub(super) fn complaint(&self) -> Option<String> {
         let said = String::from_utf8_lossy(&self.said);
         let line = said.lines().next().unwrap_or_default();
@@ -150,8 +150,7 @@ impl Ended {
     }
 }
 
-/// A command under way or over, with whatever it started. Dropped before its command has ended, it
-/// kills the whole group.
+/// A command under way or over, with all its child processes. Dropped before its command has ended, it kills the whole group.
 pub(super) struct Group {
     child: Child,
     id: Pid,
@@ -186,8 +185,8 @@ impl Group {
         Ok(group)
     }
 
-    /// Starts what becomes a command once [`Group::go`] says so, on a thread that may block: a program on
-    /// a disk that does not answer holds up nobody. Once `off` is set, what starts is killed at once.
+    /// Starts what becomes a command once [`Group::go`] says so, on a thread that may block: a program on a disk that does not
+    /// answer blocks no async task. Once `off` is set, what starts is killed at once.
     pub(super) fn prepare(line: &Line, off: Arc<AtomicBool>) -> JoinHandle<io::Result<Self>> {
         let mut command = line.behind(GATE, "start", &[]);
         command.stdin(Stdio::piped());
@@ -291,7 +290,7 @@ impl Group {
 
     /// Collects a command that has ended, and tells whether something it started is still there.
     pub(super) async fn left_something(&mut self) -> bool {
-        // The number may belong to somebody else only once the whole group is gone.
+        // The number may be reused only once the whole group is gone.
         let _ = self.child.wait().await;
         test_kill_process_group(self.id).is_ok() && !all_dead(self.id())
     }
@@ -320,8 +319,8 @@ impl Drop for Group {
     }
 }
 
-/// Whether whatever is left of a group has ended and only waits to be collected, as for ever in a
-/// container whose first process collects nobody. Not known where there is no `/proc`.
+/// Whether all remaining processes of a group have ended and only wait to be collected, as for ever in a container whose first
+/// process collects none. Not known where there is no `/proc`.
 fn all_dead(group: i32) -> bool {
     let Ok(all) = std::fs::read_dir("/proc") else {
         return false;

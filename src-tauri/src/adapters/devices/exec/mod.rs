@@ -52,15 +52,15 @@ pub(crate) struct ExecOperation {
 /// An actuator driven by commands.
 #[derive(Debug, Clone)]
 pub(crate) struct ExecConfig {
-    /// What tells this node from others on this machine: its state directory.
+    /// Identifies this node on this machine: its state directory.
     pub node: PathBuf,
-    /// What it is called.
+    /// Its name.
     pub capability: Capability,
     /// The operation that is its safe state.
     pub safe: String,
     /// The longest a command may take, in milliseconds.
     pub timeout_ms: u64,
-    /// What it can do.
+    /// Its operations.
     pub operations: Vec<ExecOperation>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct ExecDriver {
     mark: OsString,
     operations: BTreeMap<String, Vec<String>>,
     last: Mutex<Option<String>>,
-    /// One caller at a time uses it; nobody waits for this.
+    /// Held by one caller at a time; never waited for.
     work: tokio::sync::Mutex<Work>,
 }
 
@@ -81,7 +81,7 @@ impl fmt::Debug for ExecDriver {
     }
 }
 
-/// What is under way, and what is reserved for making safe from before the movement on.
+/// The command under way, and the resources reserved for making safe before the movement.
 #[derive(Default)]
 struct Work {
     standby: Option<Standby>,
@@ -134,7 +134,7 @@ impl Work {
     }
 }
 
-/// What the last start command began.
+/// The process of the last start command.
 struct Begun {
     operation: String,
     /// Set when it is called off: a command that starts after this is killed at once.
@@ -267,7 +267,7 @@ impl ExecDriver {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(operation.to_owned());
     }
 
-    /// What a command that was watched came to.
+    /// The result of a command that was watched.
     fn judged(&self, what: &str, ended: io::Result<Option<Ended>>) -> Result<(), DriverError> {
         let failed = |why: String| DriverError::Failed(format!("{what}: {why}"));
         match ended.map_err(|e| failed(e.to_string()))? {
@@ -386,7 +386,7 @@ impl ExecDriver {
 
     async fn secure(&self, job: &str) -> Result<(), DriverError> {
         let mut work = self.work.lock().await;
-        // What a start command that ended well left running may hear the safe command first.
+        // Processes left by a start command that ended well may hear the safe command first.
         let may_hear = work.begun.as_ref().is_some_and(|begun| begun.ended);
         let mut left = match may_hear {
             true => None,

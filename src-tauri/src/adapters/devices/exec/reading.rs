@@ -110,7 +110,7 @@ impl Sensor for ExecSensor {
     }
 }
 
-/// What a command prints, at most [`EXEC_OUTPUT_MAX_BYTES`] of it. Nothing that it began goes on after it.
+/// The output of a command, at most [`EXEC_OUTPUT_MAX_BYTES`] of it. Nothing that it began goes on after it.
 async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
     let (program, arguments) = argv.split_first().ok_or("there is no program")?;
     let mut command = Command::new(program);
@@ -139,10 +139,10 @@ async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
                 () = &mut listening => watching.await,
             }
         };
-        // It is not collected yet, so the number of its group belongs to nobody else.
+        // It is not collected yet, so its group number is not reused.
         group.kill();
         if !listening.is_terminated() {
-            // What left the group may keep the pipe open.
+            // Processes that left the group may keep the pipe open.
             let _ = timeout(Duration::from_millis(LAST_WORDS_MS), listening).await;
         }
         ended
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(read(&["/bin/sh", "-c", &script], "").await, Ok(9.0));
         let left = fs::read_to_string(&id).unwrap();
         let path = format!("/proc/{}/stat", left.trim());
-        // Killed at once; collected by whoever is its parent now.
+        // Killed at once; collected by its present parent.
         let gone = || fs::read_to_string(&path).map_or(true, |stat| stat.contains(") Z "));
         let wait = async {
             while !gone() {

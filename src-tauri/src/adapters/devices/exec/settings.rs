@@ -32,7 +32,7 @@ pub(crate) const KIND: Kind = Kind {
 struct Exec {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What the actuator is called, for example `actuator:pump:main`.
+    /// The actuator's name, for example `actuator:pump:main`.
     #[serde(default)]
     capability: String,
     /// The operation that is its safe state.
@@ -40,12 +40,12 @@ struct Exec {
     safe: String,
     /// The longest a command that moves may take, in seconds.
     timeout_sec: Option<u64>,
-    /// What it can do.
+    /// Its operations.
     #[serde(default)]
     operation: Vec<Operation>,
     /// How often readings are taken, in milliseconds.
     every_ms: Option<u64>,
-    /// What is read.
+    /// Its readings.
     #[serde(default)]
     reading: Vec<Point<Printed>>,
 }
@@ -132,7 +132,7 @@ fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, Str
     Ok(vec![Arc::new(driver)])
 }
 
-/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+/// An actuator's way to its safe state, from a table of which other parts may be wrong.
 fn safe_half(table: &Table) -> Result<Exec, String> {
     let text = |table: &Table, key: &str| {
         let found = table.get(key).and_then(Value::as_str);
@@ -177,7 +177,7 @@ fn safe_half(table: &Table) -> Result<Exec, String> {
     })
 }
 
-/// What is certain of a table, for tests of reading damaged files.
+/// The certain part of a table, for tests of reading damaged files.
 #[cfg(test)]
 pub(crate) fn certain(table: &Table) -> String {
     match safe_half(table) {

@@ -19,9 +19,9 @@ use crate::domain::base::limits::STANDBY_READY_MS;
 /// The standby, in the language every such system has. First comes how long a safe command may take, in
 /// seconds, then the safe command as arguments, which no shell reads; the words on its input are ours alone.
 /// `moving N` names the process group of the start command, `moved` says that the command has ended: what it
-/// left running may hear the safe command first, and then is ended. This counts where nobody else is left to
-/// do it. The safe command then hears no signal of a service manager, which sends them to all that is left,
-/// and says what it says to nobody: its pipe has no reader any more. Everything it opens it opens before it
+/// left running may hear the safe command first, and then is ended. This counts where no other process is
+/// left to do it. The safe command then hears no signal of a service manager, which sends them to all that
+/// is left, and its output is lost: its pipe has no reader any more. Everything it opens it opens before it
 /// says that it is ready, and it becomes the safe command in any case (`EXIT`).
 const STANDBY: &str = r#"
 trap '' HUP INT QUIT TERM TSTP

@@ -1,4 +1,4 @@
-//! What the driver does with its commands: limits, groups, the standby, and bad input.
+//! Tests of the driver's commands: limits, groups, the standby, and bad input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -156,7 +156,7 @@ async fn parameters_that_cannot_be_told_apart_are_errors() {
     assert!(error.contains("flow"), "{error}");
 }
 
-/// Whether a process runs; a zombie that nobody has collected yet is dead too.
+/// Whether a process runs; an uncollected zombie counts as dead.
 fn alive(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     let state = stat
@@ -200,7 +200,7 @@ impl Written {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// What a script wrote into a file, as a line.
+    /// The line that a script wrote into a file.
     async fn said(&self, name: &str) -> String {
         let read = || fs::read_to_string(self.dir.path().join(name)).ok();
         loop {

@@ -36,13 +36,13 @@ const STATE_SHOWN: usize = 40;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Moved {
-    /// What it is called, for example `actuator:pump:p1`.
+    /// Its name, for example `actuator:pump:p1`.
     pub capability: String,
     /// The operation that is its safe state.
     safe: String,
     /// Where it says its state; without it the file that the safe operation writes is read back.
     state: Option<State>,
-    /// What it can do.
+    /// Its operations.
     pub operation: Vec<Operation>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Operation {
 }
 
 impl Moved {
-    /// What its operations that move write, and where.
+    /// The writes of its moving operations, with the files.
     pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
         let moving = self.operation.iter().filter(|o| o.name != self.safe);
         moving.map(|o| {
@@ -196,8 +196,8 @@ impl FileDriver {
         *last = Some(what.to_owned());
     }
 
-    /// Writes on a thread that may block. Dropped before its turn, nothing is written; after it, whoever writes next waits
-    /// for its end.
+    /// Writes on a thread that may block. Dropped before its turn, nothing is written; after it, the next writer waits for
+    /// its end.
     async fn tell(&self, path: &Path, text: String) -> Result<(), DriverError> {
         let shown = path.display().to_string();
         let limit = Duration::from_millis(FILE_WRITE_MS);
@@ -227,7 +227,7 @@ impl FileDriver {
         self.tell(&operation.path, text).await
     }
 
-    /// What it says of itself.
+    /// Its reported state.
     async fn said(&self) -> Result<String, String> {
         let state = self.state.clone();
         let shown = state.path.display().to_string();
@@ -330,7 +330,7 @@ pub(super) fn rescue(table: &Table) -> Vec<SharedActuator> {
     certain.collect()
 }
 
-/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+/// An actuator's way to its safe state, from a table of which other parts may be wrong.
 fn safe_half(table: &Table) -> Result<Moved, String> {
     let text = |table: &Table, key: &str| {
         let found = table.get(key).and_then(Value::as_str);
@@ -350,7 +350,7 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
         return Err(format!("there is not one operation {safe:?}"));
     };
     let state = match table.get("state").cloned() {
-        // What proves the safe state is needed.
+        // The proof of the safe state is needed.
         Some(state) => Some(
             state
                 .try_into()

@@ -42,14 +42,14 @@ pub(crate) const KIND: Kind = Kind {
 struct Files {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What the device is called.
+    /// The device's name.
     name: String,
     /// How often the files are read, in milliseconds.
     every_ms: Option<u64>,
-    /// What is read.
+    /// Its readings.
     #[serde(default)]
     reading: Vec<Point<Place>>,
-    /// What is moved.
+    /// Its actuators.
     #[serde(default)]
     actuator: Vec<Moved>,
 }
@@ -163,8 +163,8 @@ impl Sensor for FileSensor {
     }
 }
 
-/// What a file says, and when it was last written; of one that is longer than is read, a byte more than that. A pipe or a device is not opened: it
-/// could keep whoever reads it waiting.
+/// A file's content and time of modification; of one that is longer than is read, a byte more than that. A pipe or a device is
+/// not opened: it could block the reader.
 fn content(path: &Path) -> std::io::Result<(Vec<u8>, TimeMs)> {
     let about = fs::metadata(path)?;
     if !about.is_file() {

@@ -1,5 +1,5 @@
-//! An actuator over HTTP: an operation is a fixed request, made once. What was not answered may have been heard, and it may
-//! be heard late: it is safe only when the safe request was answered after the time in which that could be.
+//! An actuator over HTTP: an operation is a fixed request, made once. A request without an answer may have been carried
+//! out, also late: it is safe only when the safe request was answered after the time in which that could be.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +54,7 @@ pub(super) struct Feedback {
     pub path: String,
     /// Where in the JSON document that the answer is.
     pub json: Option<String>,
-    /// What it says in its safe state.
+    /// Its text in the safe state.
     pub safe: String,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Settled {
     pub capability: Capability,
     pub operations: BTreeMap<String, Command>,
     pub safe: String,
-    /// What the safe operation asks.
+    /// Request of the safe operation.
     pub safe_command: Command,
     pub feedback: Option<Feedback>,
     pub limit: Duration,
@@ -85,7 +85,7 @@ enum Open {
 pub(super) struct HttpDriver {
     settled: Settled,
     open: Mutex<Open>,
-    /// What it was told last.
+    /// The last operation sent.
     last: Mutex<Option<String>>,
 }
 
@@ -100,7 +100,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HttpDriver {
-    /// The driver. What an earlier run of this node asked may be under way still.
+    /// The driver. A request of an earlier run of this node may still be under way.
     pub(super) fn new(settled: Settled) -> Self {
         Self {
             settled,
@@ -156,7 +156,7 @@ impl HttpDriver {
         format!("{client} did not answer within {sec} s")
     }
 
-    /// What the device says of itself; `None` where it is not asked.
+    /// The device's reported state; `None` where it is not asked.
     async fn told(&self) -> Option<Result<String, String>> {
         let feedback = self.settled.feedback.as_ref()?;
         let ask = Ask::get(&feedback.path);
@@ -201,7 +201,7 @@ impl HttpDriver {
         let Some(feedback) = &self.settled.feedback else {
             return Ok(());
         };
-        // Whoever calls limits the time.
+        // The caller limits the time.
         loop {
             match self.told().await {
                 Some(Ok(said)) if said == feedback.safe => return Ok(()),
@@ -294,7 +294,7 @@ impl Actuator for HttpDriver {
     }
 
     fn safe_limit(&self) -> Duration {
-        // What is under way is waited for, and the safe request made once more.
+        // A request under way is waited for, and the safe request made once more.
         self.settled.limit * 2 + Duration::from_millis(HTTP_SAFE_AGAIN_MS + 500)
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Client {
     pub keeper: Arc<dyn Keeper>,
 }
 
-/// What is asked of a device.
+/// A request to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ask {
     pub method: Method,
@@ -77,7 +77,7 @@ impl NoAnswer {
 /// Checks a path with its query.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault, as text.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
     if !path.starts_with('/') || path.starts_with("//") {
         return Err(format!("path: {path:?} must begin with one /"));
@@ -108,7 +108,7 @@ impl Client {
             .map_err(|e| format!("{self} cannot be reached: {e}"))
     }
 
-    /// Asks once; the body of an answer that says yes. Whoever asks limits the time.
+    /// Asks once; the body of an answer that says yes. The caller limits the time.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Bytes, NoAnswer> {
         let not = |why: String| NoAnswer::Not(format!("{self} {why}"));
         let maybe = |why: String| NoAnswer::Maybe(format!("{self} {why}"));

@@ -16,7 +16,7 @@ use crate::adapters::devices::{Reading, Sensor, SensorError};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{HTTP_ANSWER_MAX_BYTES, HTTP_READING_MS};
 
-/// What is at one path, as it was read last.
+/// The last content read at one path.
 pub(super) struct Page {
     client: Client,
     path: String,

@@ -27,7 +27,7 @@ use crate::domain::base::limits::{
 };
 use crate::domain::policy::Offered;
 
-/// What is asked over HTTP.
+/// Devices over HTTP.
 pub(crate) const KIND: Kind = Kind {
     name: "http",
     once: false,
@@ -41,7 +41,7 @@ pub(crate) const KIND: Kind = Kind {
 struct Http {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What it is called, for people.
+    /// Its name, for people.
     name: String,
     /// See [`Access`].
     url: String,
@@ -60,10 +60,10 @@ struct Http {
     timeout_sec: Option<u64>,
     /// How often readings are taken, in milliseconds.
     every_ms: Option<u64>,
-    /// What is read.
+    /// Its readings.
     #[serde(default)]
     reading: Vec<Point<Source>>,
-    /// What it moves.
+    /// Its actuators.
     #[serde(default)]
     actuator: Vec<Moved>,
 }
@@ -99,13 +99,13 @@ struct Source {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Moved {
-    /// What it is called, for example `actuator:pump:p1`.
+    /// Its name, for example `actuator:pump:p1`.
     capability: String,
     /// The operation that is its safe state.
     safe: String,
     /// Where it says its state.
     state: Option<State>,
-    /// What it can do.
+    /// Its operations.
     operation: Vec<Operation>,
 }
 
@@ -183,12 +183,12 @@ fn braceless(path: &str) -> String {
 }
 
 impl Access {
-    /// What a damaged table says of the way to the device. The way to the safe state needs where it is and who proves to
-    /// be it; without the rest it is tried all the same.
+    /// The way to the device, from a damaged table. The way to the safe state needs its address and its authority;
+    /// without the rest it is tried all the same.
     fn rescued(table: &Table) -> Result<Self, String> {
         let text = |key: &str| text(table, key);
         let url = text("url")?;
-        // Nobody else is trusted instead.
+        // No other authority is trusted instead.
         let ca = match table.contains_key("ca") {
             true => Some(text("ca")?.into()),
             false => None,
@@ -438,7 +438,7 @@ fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, Str
     Ok(certain.collect())
 }
 
-/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+/// An actuator's way to its safe state, from a table of which other parts may be wrong.
 fn safe_half(table: &Table) -> Result<Moved, String> {
     let safe = text(table, "safe")?;
     let all = table.get("operation");

@@ -23,12 +23,12 @@ use crate::domain::gate::Act;
 /// The parameter that the node itself acts on.
 const DURATION: &str = "durationSec";
 
-/// What an operation writes.
+/// The value an operation writes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Written {
     /// Always these words.
     Fixed(Vec<u16>),
-    /// What a parameter says.
+    /// The value of a parameter.
     From(From),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Operation {
     pub span: Span,
     /// By the function that writes several.
     pub many: bool,
-    /// What it writes.
+    /// Its value.
     pub written: Written,
 }
 
@@ -69,7 +69,7 @@ impl Operation {
         }
     }
 
-    /// What it writes with these parameters.
+    /// The registers it writes with these parameters.
     fn words(&self, params: &Params) -> Result<Vec<u16>, String> {
         let own = match &self.written {
             Written::Fixed(_) => None,
@@ -135,19 +135,19 @@ pub(super) struct Feedback {
 
 /// An actuator, its configuration checked.
 pub(super) struct Mover {
-    /// What it is called.
+    /// Its name.
     pub capability: Capability,
     /// Which actuator of the device it is.
     pub number: usize,
     /// The connection.
     pub link: Link,
-    /// What it can do.
+    /// Its operations.
     pub operations: Vec<Operation>,
     /// The one that is its safe state, and what that writes.
     pub safe: (Operation, Vec<u16>),
     /// Where the device tells; without one what was written is read back.
     pub feedback: Option<Feedback>,
-    /// What is written while it is away from its safe state.
+    /// Heartbeat while it is away from its safe state.
     pub beat: Option<Beat>,
     /// Whether a write may still be on its way of which nothing is known: one of an earlier process, or one that was not
     /// answered.
@@ -232,7 +232,7 @@ impl Mover {
         said.map(drop)
     }
 
-    /// What tells whether it is in its safe state: the words there.
+    /// The words that tell whether it is in its safe state.
     async fn look(&self, urgency: Urgency) -> Result<Vec<u16>, DriverError> {
         let span = match &self.feedback {
             Some(feedback) => feedback.span,
@@ -345,7 +345,7 @@ impl Actuator for Mover {
     }
 
     fn safe_limit(&self) -> Duration {
-        // What is asked just then, a name, a connection, the write and the reading, twice, and the wait between.
+        // The request under way, a name, a connection, the write and the reading, twice, and the wait between.
         let once = self.limit() * 5 + self.within() + Duration::from_millis(MODBUS_NAME_MS);
         once * 2 + self.limit() + Duration::from_millis(500)
     }

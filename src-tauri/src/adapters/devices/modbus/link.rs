@@ -29,7 +29,7 @@ pub(super) struct Place {
     pub limit: Duration,
 }
 
-/// What goes before what; readings come after all of it.
+/// Priorities of requests; readings come after all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
     /// The way to the safe state.
@@ -49,7 +49,7 @@ pub(super) struct Beat {
     pub fixed: Option<u16>,
 }
 
-/// Something that is asked, and who waits for the answer. Nobody does any more once it is closed.
+/// A request and its waiting caller. Once the channel is closed, no caller waits.
 struct Job {
     ask: Ask,
     reply: oneshot::Sender<Result<Vec<u16>, Fault>>,
@@ -88,7 +88,7 @@ struct Inner {
     missed: watch::Sender<BTreeMap<usize, String>>,
 }
 
-/// The thread has ended: whoever waits for it is told, and the next one who asks begins another.
+/// The thread has ended: waiting callers are told, and the next request begins another.
 struct Ends(Arc<Inner>);
 
 impl Drop for Ends {
@@ -154,10 +154,10 @@ impl Link {
         Ok(done)
     }
 
-    /// Asks, and waits for what comes of it; dropped before its turn it is not asked at all.
+    /// Asks, and waits for the answer; dropped before its turn it is not asked at all.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// The [`Fault`].
     pub(super) async fn ask(&self, ask: Ask, urgency: Urgency) -> Result<Vec<u16>, Fault> {
         let (reply, answer) = oneshot::channel();
         let named = self.named(&ask);
@@ -242,7 +242,7 @@ impl Link {
     }
 }
 
-/// Somebody who waits for the connection.
+/// A caller that waits for the connection.
 struct Waits(Link);
 
 impl Waits {
@@ -264,7 +264,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came of a beat. One that comes late is made up for by the next.
+    /// Takes the result of a beat. One that comes late is made up for by the next.
     fn beaten(&self, actuator: usize, said: Result<Vec<u16>, Fault>) {
         let mut state = self.lock();
         let Some(beating) = state.beats.get_mut(&actuator) else {
@@ -290,7 +290,7 @@ fn named(place: &Place, ask: &Ask) -> String {
     format!("{} of unit {unit} at {address}", ask.span())
 }
 
-/// What the thread does next.
+/// The thread's next work.
 enum Next {
     Job(Job),
     Beat(usize, Ask),

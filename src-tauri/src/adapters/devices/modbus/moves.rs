@@ -21,15 +21,15 @@ use crate::domain::base::limits::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Moved {
-    /// What it is called.
+    /// Its name.
     pub capability: String,
     /// The operation that is its safe state.
     pub safe: String,
     /// Where the device tells that it is there.
     pub feedback: Option<Told>,
-    /// What is written while it is not.
+    /// Heartbeat while it is not.
     pub heartbeat: Option<Beats>,
-    /// What it can do.
+    /// Its operations.
     pub operation: Vec<Does>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Moved {
 pub(super) struct Does {
     /// Its name.
     pub name: String,
-    /// What it writes.
+    /// Its write.
     pub write: Write,
 }
 
@@ -62,7 +62,7 @@ impl Number {
     }
 }
 
-/// What an operation writes: a value, or what a parameter says.
+/// An operation's write: a value, or that of a parameter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Write {
@@ -162,7 +162,7 @@ impl Write {
             bounds: [min, max],
             form,
         };
-        // What the bounds allow has to fit into the register.
+        // Values within the bounds have to fit into the register.
         for end in [min, max] {
             let raw = (end - offset) / scale;
             let raw = if form.is_whole() { raw.round() } else { raw };
@@ -290,7 +290,7 @@ pub(super) fn one_writer(movers: &[Mover]) -> Result<(), DeviceError> {
             }
         }
     }
-    // What is written again and again must move nothing.
+    // A heartbeat must move nothing.
     for mover in movers {
         let Some(beat) = &mover.beat else { continue };
         if writers.contains_key(&(beat.span.table, u32::from(beat.span.at))) {

@@ -14,7 +14,7 @@ type Answer = io::Result<Vec<SocketAddr>>;
 pub(super) struct Name {
     name: String,
     lookup: Arc<dyn Fn(&str) -> Answer + Send + Sync>,
-    /// What it stood for last.
+    /// The last addresses resolved.
     last: Vec<SocketAddr>,
     /// An answer that has not come in time.
     asked: Option<Receiver<Answer>>,
@@ -41,10 +41,10 @@ impl Name {
         }
     }
 
-    /// What it stands for; what it stood for last, where the resolver does not answer within `wait`.
+    /// Its addresses; the last ones, where the resolver does not answer within `wait`.
     ///
     /// # Errors
-    /// Why it stands for nothing.
+    /// Why it has no address.
     pub(super) fn places(&mut self, wait: Duration) -> Result<Vec<SocketAddr>, String> {
         if let Ok(place) = self.name.parse() {
             return Ok(vec![place]);

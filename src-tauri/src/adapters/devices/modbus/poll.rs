@@ -1,4 +1,4 @@
-//! What is read of a device: registers one behind the other in one request, and what each reading is told of it.
+//! Reads of a device: adjacent registers in one request, with the results passed to each reading.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ impl Slot {
         self.news.notify_one();
     }
 
-    /// What came last, if it has not been taken and is not too old to be of now.
+    /// The last result, if it was not taken and is not too old.
     pub(super) fn take(&self) -> Option<Result<Vec<u16>, String>> {
         let mut kept = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, newest) = kept.take()?;
@@ -50,7 +50,7 @@ pub(super) struct Member {
     pub slot: Arc<Slot>,
 }
 
-/// What is read, and what of it is wanted now.
+/// The readings, and those that are wanted now.
 #[derive(Debug, Default)]
 pub(super) struct Poll {
     members: Vec<Member>,
@@ -112,7 +112,7 @@ impl Poll {
         (parts.len() > 1).then(|| block.split_at(left.sum()))
     }
 
-    /// What has to be read for these members, which are in order; `None` where one request cannot.
+    /// The registers to read for these members, which are in order; `None` where one request cannot.
     fn span(&self, block: &[usize]) -> Option<Span> {
         let mut spans = block
             .iter()
@@ -134,7 +134,7 @@ impl Poll {
             false => self.most.min(first.table.most()),
         };
         let count = u16::try_from(end - start).ok()?;
-        // What cannot be asked for in parts is asked for whatever it takes.
+        // A span that cannot be split is read whatever its length.
         (count <= most || alone).then_some(Span { count, ..first })
     }
 
@@ -146,12 +146,12 @@ impl Poll {
         }
     }
 
-    /// What is asked for next.
+    /// The next span to read.
     pub(super) fn next(&mut self) -> Option<Span> {
         self.wanted.pop_first()
     }
 
-    /// What came of a request. One that was refused is asked for in halves, so that a wrong register costs only the
+    /// Takes the result of a request. A refused one is repeated in halves, so that a wrong register costs only the
     /// readings that need it.
     pub(super) fn answered(&mut self, span: Span, said: Result<Vec<u16>, Fault>) {
         let block = self.blocks.get(&span).cloned().unwrap_or_default();
@@ -188,7 +188,7 @@ impl Poll {
         }
     }
 
-    /// Whatever is wanted cannot be had: there is no connection.
+    /// Fails all that is wanted: there is no connection.
     pub(super) fn lost(&mut self, why: &str) {
         while let Some(span) = self.wanted.pop_first() {
             let block = self.blocks.get(&span).cloned().unwrap_or_default();
@@ -403,7 +403,7 @@ mod tests {
             second in some_bad(),
         ) {
             let mut poll = poll(&spans, most);
-            // What a device refuses changes, and what was split stays so.
+            // The refused registers change, and split spans stay split.
             for bad in [&first, &first, &second] {
                 round(&mut poll, bad);
                 check_told(&poll, bad);

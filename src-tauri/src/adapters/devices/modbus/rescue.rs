@@ -71,7 +71,7 @@ fn place(table: &Table) -> Result<Place, String> {
     device.place().map_err(|e| e.to_string())
 }
 
-/// What a table says of an actuator's way to its safe state.
+/// An actuator's way to its safe state, from a table.
 fn safe_half(table: &Table) -> Result<Moved, String> {
     let safe = text(table, "safe")?;
     let named = |o: &&Table| o.get("name").and_then(Value::as_str) == Some(&safe);

@@ -22,7 +22,7 @@ pub(super) struct RegisterSensor {
     pub register: String,
     /// How often it is read.
     pub every: Option<Duration>,
-    /// What is done with each value.
+    /// Checks and reports each value.
     pub meter: Meter,
     /// How the value lies in its registers.
     pub form: Form,
@@ -34,7 +34,7 @@ pub(super) struct RegisterSensor {
     pub slot: Arc<Slot>,
     /// The connection.
     pub link: Link,
-    /// What time it is.
+    /// The clock.
     pub clock: SharedClock,
     /// Why it has no readings, as long as it has none.
     pub failing: Option<String>,

@@ -37,7 +37,7 @@ pub(crate) const KIND: Kind = Kind {
 pub(super) struct Modbus {
     #[serde(rename = "kind", alias = "driver", default)]
     pub _kind: KindKey,
-    /// What the device is called.
+    /// The device's name.
     pub name: String,
     /// Host and port.
     pub address: String,
@@ -49,10 +49,10 @@ pub(super) struct Modbus {
     pub every_ms: Option<u64>,
     /// The most registers that are read at once.
     pub most_registers: Option<u16>,
-    /// What is read.
+    /// Its readings.
     #[serde(default)]
     pub reading: Vec<Point<Source>>,
-    /// What is moved.
+    /// Its actuators.
     #[serde(default)]
     pub actuator: Vec<Moved>,
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::wire::{Ask, Bad, HEAD_BYTES, exception, follows, is_undone};
 use crate::domain::base::limits::MODBUS_ADDRESSES_TRIED_MAX;
 
-/// What came of a request that was not done.
+/// The fault of a request that was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Nothing of it left this machine.
@@ -20,7 +20,7 @@ pub(super) enum Fault {
     Refused {
         /// The exception.
         code: u8,
-        /// What it means.
+        /// Its meaning.
         why: String,
     },
     /// It was sent, wholly or in part, and whether it was done is not known.
@@ -28,7 +28,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// What is wrong, in a sentence.
+    /// The fault, in a sentence.
     pub(super) fn why(&self) -> &str {
         match self {
             Self::Unsent(why) | Self::Refused { why, .. } | Self::Unanswered(why) => why,
@@ -52,7 +52,7 @@ impl Socket {
     /// Connects to a device of this name, which is at one of these places.
     ///
     /// # Errors
-    /// What the system says of every one that was tried.
+    /// The OS error of every address that was tried.
     pub(super) fn connect(
         address: &str,
         places: &[SocketAddr],
@@ -79,7 +79,7 @@ impl Socket {
         Err(why)
     }
 
-    /// Whether it is still open and nothing has come that nobody asked for.
+    /// Whether it is still open and has no unrequested data.
     pub(super) fn is_quiet(&self) -> bool {
         let look = || {
             self.stream.set_nonblocking(true)?;
@@ -93,7 +93,7 @@ impl Socket {
     /// Asks once. After any fault but a refusal the connection is of no use.
     ///
     /// # Errors
-    /// What came of it instead.
+    /// The [`Fault`].
     pub(super) fn ask(&mut self, ask: &Ask, transaction: u16, unit: u8) -> Result<Vec<u16>, Fault> {
         let over = Instant::now() + self.limit;
         self.send(&ask.bytes(transaction, unit), over)?;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// What a number in registers is.
+/// The type of a number in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Type {
@@ -66,7 +66,7 @@ impl Order {
 /// The kind of a number and the order of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
-    /// What it is.
+    /// Its type.
     pub of: Type,
     /// How its bytes lie.
     pub order: Order,

@@ -91,7 +91,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// What a device is asked.
+/// A request to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
     /// To read.
@@ -100,7 +100,7 @@ pub(super) enum Ask {
     Write {
         /// Where; a table that can be written.
         span: Span,
-        /// What; a bit is 0 or 1.
+        /// The words; a bit is 0 or 1.
         words: Vec<u16>,
         /// By the function that writes several, also where there is one.
         many: bool,
@@ -108,7 +108,7 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// What it is about.
+    /// Its span.
     pub(super) fn span(&self) -> Span {
         match self {
             Self::Read(span) | Self::Write { span, .. } => *span,
@@ -259,7 +259,7 @@ pub(super) enum Bad {
 /// How many bytes follow the head of an answer to this request.
 ///
 /// # Errors
-/// What is wrong with the head.
+/// The fault in the head.
 pub(super) fn follows(head: [u8; HEAD_BYTES], transaction: u16, unit: u8) -> Result<usize, String> {
     let [t1, t0, p1, p0, l1, l0, from] = head;
     let length = usize::from(u16::from_be_bytes([l1, l0]));

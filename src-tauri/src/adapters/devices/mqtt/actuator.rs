@@ -40,7 +40,7 @@ pub(super) struct Feedback {
     pub topic: String,
     /// Where in the JSON document that the message is.
     pub json: Option<String>,
-    /// What it says in its safe state.
+    /// Its text in the safe state.
     pub safe: String,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Settled {
     pub capability: Capability,
     pub operations: BTreeMap<String, Command>,
     pub safe: String,
-    /// What the safe operation publishes.
+    /// The message of the safe operation.
     pub safe_message: Message,
     pub feedback: Option<Feedback>,
     pub limit: Duration,
@@ -59,7 +59,7 @@ pub(super) struct Settled {
     pub keeper: Arc<dyn Keeper>,
 }
 
-/// What the actuator has said of itself on this connection.
+/// The actuator's reports on this connection.
 #[derive(Debug, Clone, Default)]
 struct Said {
     /// How many messages have come that the broker had not kept from some earlier time.
@@ -107,7 +107,7 @@ pub(super) struct MqttDriver {
     client: Client,
     link: watch::Receiver<Link>,
     said: watch::Receiver<Said>,
-    /// What it was told last, and the connection on which it was told to act.
+    /// The last operation, and the connection on which it was told to act.
     last: Mutex<(Option<String>, u64)>,
 }
 

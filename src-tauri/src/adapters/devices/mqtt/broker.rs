@@ -37,7 +37,7 @@ impl Broker {
     /// Reads `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`.
     ///
     /// # Errors
-    /// What is wrong, with the key.
+    /// The fault, with the key.
     pub(super) fn read(url: &str, ca: Option<PathBuf>) -> Result<Self, String> {
         let bad = |why: &str| {
             Err(format!(
@@ -93,7 +93,7 @@ impl Broker {
         })
     }
 
-    /// Whether anybody on the way could read what is said: it is not in a network of one's own, and not over TLS.
+    /// Whether the traffic can be read on the way: the broker is in a public network, and not reached over TLS.
     pub(super) fn is_plain_and_far(&self) -> bool {
         !self.tls && reach_of(&self.host) == Reach::Public
     }
@@ -101,7 +101,7 @@ impl Broker {
     /// Connects; looking up the name and each of its addresses may take `limit`.
     ///
     /// # Errors
-    /// What the system or TLS says.
+    /// The OS or TLS error.
     pub(super) async fn dial(&self, limit: Duration) -> io::Result<Box<dyn Wire>> {
         let tls = match (self.tls, &self.ca) {
             (false, _) => None,

@@ -50,15 +50,15 @@ pub(super) trait Ear: Send + Sync {
     fn turned(&self, link: &Link);
 }
 
-/// What a connection is for.
+/// The configuration of a connection.
 pub(super) struct Plan {
     pub broker: Broker,
     pub user: Option<String>,
     /// The name of the credential.
     pub password: Option<String>,
-    /// What tells this client from others of the node.
+    /// Tells this client from others of the node.
     pub purpose: String,
-    /// What the broker publishes when the node is gone.
+    /// Published by the broker when the node is gone.
     pub will: Option<Message>,
     pub topics: Vec<String>,
     pub keeper: Arc<dyn Keeper>,
@@ -74,7 +74,7 @@ pub(super) enum Untold {
     Maybe(String),
 }
 
-/// What the thread begins with.
+/// The state the thread begins with.
 struct Begin {
     plan: Plan,
     orders: mpsc::Receiver<Order>,
@@ -150,7 +150,7 @@ impl Client {
     }
 }
 
-/// Keeps a connection on a thread of its own. What could not begin is given back.
+/// Keeps a connection on a thread of its own. Returns the state if it could not begin.
 fn run(ready: Box<Begin>) -> Result<(), (Box<Begin>, io::Error)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -216,7 +216,7 @@ async fn keep(plan: &Plan, mut orders: mpsc::Receiver<Order>, link: &watch::Send
     }
 }
 
-/// The work, while there is no connection: whoever wants to send is told so. `None` if the handle is gone.
+/// The work, while there is no connection: senders are told so. `None` if the handle is gone.
 async fn unless_gone<T>(
     orders: &mut mpsc::Receiver<Order>,
     work: impl Future<Output = T>,

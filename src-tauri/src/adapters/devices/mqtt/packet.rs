@@ -9,7 +9,7 @@ use crate::domain::base::limits::{
     MQTT_HEAD_MAX_BYTES, MQTT_PAYLOAD_MAX_BYTES, MQTT_TOPIC_MAX_BYTES,
 };
 
-/// What a broker sent that MQTT 3.1.1 does not have.
+/// A packet from the broker that is no valid MQTT 3.1.1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the broker sent what is no MQTT 3.1.1: {0}")]
 pub(super) struct Odd(&'static str);
@@ -19,7 +19,7 @@ pub(super) struct Odd(&'static str);
 pub(super) struct Message {
     /// Where.
     pub topic: String,
-    /// What.
+    /// The message.
     pub payload: Vec<u8>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Message {
 pub(super) struct Heard {
     /// Where it was published.
     pub topic: String,
-    /// What it says, or how many bytes it has where they are too many.
+    /// Its content, or the number of bytes where they are too many.
     pub payload: Result<Bytes, usize>,
     /// Whether the broker kept it from some earlier time.
     pub retained: bool,
@@ -58,7 +58,7 @@ pub(super) struct Hello<'a> {
     pub client: &'a str,
     pub user: Option<&'a str>,
     pub password: Option<&'a str>,
-    /// What the broker publishes when the client is gone.
+    /// Published by the broker when the client is gone.
     pub will: Option<&'a Message>,
     pub keep_alive_sec: u16,
 }
@@ -143,10 +143,10 @@ fn packet(head: u8, body: &[u8], out: &mut BytesMut) {
     out.put_slice(body);
 }
 
-/// What has come and is not read yet.
+/// Received bytes that are not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// Bytes as they came; whoever reads the socket adds to them.
+    /// Bytes as they came; the reader of the socket adds to them.
     pub bytes: BytesMut,
     /// How many bytes of a message that is too large are still to come.
     skip: usize,

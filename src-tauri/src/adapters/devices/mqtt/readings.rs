@@ -24,7 +24,7 @@ struct Newest {
     at_ms: u64,
 }
 
-/// What is known of a reading's topic.
+/// The state of a reading's topic.
 struct Known {
     link: Link,
     refused: bool,
@@ -91,7 +91,7 @@ impl Ear for Switchboard {
         let Some(slots) = self.by_topic.get(&message.topic) else {
             return;
         };
-        // A copy: what came lies in a buffer with whatever came beside it.
+        // A copy: the payload shares its buffer with other packets.
         let payload = message
             .payload
             .map(|payload| Bytes::copy_from_slice(&payload));
@@ -135,7 +135,7 @@ pub(super) struct MqttSensor {
     pub meter: Meter,
     pub client: Arc<Client>,
     pub clock: SharedClock,
-    /// What was wrong with the last message; told until a good one comes.
+    /// The fault of the last message; told until a good one comes.
     pub failing: Option<String>,
 }
 

@@ -1,8 +1,8 @@
-//! What is said on one connection: the introduction, the subscriptions, and each message until it is acknowledged. No
+//! The protocol of one connection: the introduction, the subscriptions, and each message until it is acknowledged. No
 //! socket: `connection.rs` has it.
 //!
-//! A broker that says what MQTT does not allow at that point ends the connection, as does one that leaves a message
-//! unacknowledged for too long.
+//! A broker that breaks the protocol ends the connection, as does one that leaves a message unacknowledged for too
+//! long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -28,17 +28,17 @@ pub(super) struct Order {
     pub done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Tells whoever gave it that it was not sent.
+/// Tells the sender that it was not sent.
 pub(super) fn refuse(order: Order) {
-    // Whoever gave it may be gone.
+    // The sender may be gone.
     let _ = order.done.send(Err("the connection ended".to_owned()));
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 pub(super) struct Session {
     number: u64,
     pub reader: Reader,
-    /// What waits to be sent.
+    /// Bytes to be sent.
     pub out: BytesMut,
     /// Whether the broker has accepted us.
     connected: bool,
@@ -138,7 +138,7 @@ impl Session {
                 Incoming::Message(message) => self.message(plan, message),
                 Incoming::Arrived(id) => {
                     if let Some((_, done)) = self.waiting.remove(&id) {
-                        // Whoever waited may be gone.
+                        // The waiting caller may be gone.
                         let _ = done.send(Ok(()));
                     }
                 }
@@ -361,7 +361,7 @@ mod tests {
             session.reader.bytes.extend_from_slice(&[0xd0, 0]);
             session.take(&plan, &link).unwrap();
         };
-        // Whoever gave the second one has gone: it is unacknowledged all the same.
+        // The sender of the second one has gone: it is unacknowledged all the same.
         let (one, mut told) = order(1);
         session.order(one).unwrap();
         tokio::time::advance(long / 2).await;

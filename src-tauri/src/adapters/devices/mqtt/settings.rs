@@ -28,7 +28,7 @@ use crate::domain::base::limits::{
 };
 use crate::domain::policy::Offered;
 
-/// What is behind a broker.
+/// Devices behind a broker.
 pub(crate) const KIND: Kind = Kind {
     name: "mqtt",
     once: false,
@@ -42,7 +42,7 @@ pub(crate) const KIND: Kind = Kind {
 struct Mqtt {
     #[serde(rename = "kind", alias = "driver", default)]
     _kind: KindKey,
-    /// What it is called, for people.
+    /// Its name, for people.
     name: String,
     /// Its URL.
     broker: String,
@@ -57,10 +57,10 @@ struct Mqtt {
     plain: bool,
     /// See [`Access`].
     timeout_sec: Option<u64>,
-    /// What comes from it.
+    /// Its readings.
     #[serde(default)]
     reading: Vec<Point<Source>>,
-    /// What it reaches.
+    /// Its actuators.
     #[serde(default)]
     actuator: Vec<Moved>,
 }
@@ -97,13 +97,13 @@ struct Source {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Moved {
-    /// What it is called, for example `actuator:pump:p1`.
+    /// Its name, for example `actuator:pump:p1`.
     capability: String,
     /// The operation that is its safe state.
     safe: String,
     /// Where it says its state.
     state: Option<State>,
-    /// What it can do.
+    /// Its operations.
     operation: Vec<Operation>,
 }
 
@@ -141,7 +141,7 @@ fn check_topic(topic: &str) -> Result<(), String> {
 }
 
 impl State {
-    /// What is wrong with it, beside operations that are published on these topics.
+    /// Checks it against operations that are published on these topics.
     fn check<'a>(&self, mut operations: impl Iterator<Item = &'a str>) -> Result<(), String> {
         check_topic(&self.topic)?;
         if operations.any(|topic| topic == self.topic) {
@@ -155,8 +155,8 @@ impl State {
 }
 
 impl Access {
-    /// What a damaged table says of the way to the broker. The way to the safe state needs where it is and who proves to
-    /// be it; without the rest it is tried all the same.
+    /// The way to the broker, from a damaged table. The way to the safe state needs its address and its authority;
+    /// without the rest it is tried all the same.
     fn rescued(table: &Table) -> Result<Self, String> {
         let text = |key: &str| {
             let found = table.get(key).and_then(Value::as_str);
@@ -164,7 +164,7 @@ impl Access {
             found.map(str::to_owned)
         };
         let broker = text("broker").ok_or("there is no broker that reads")?;
-        // Counts for TLS alone, and there nobody else is trusted instead.
+        // Counts for TLS alone, where no other authority is trusted instead.
         let ca = match table.contains_key("ca") && !broker.starts_with("mqtt:") {
             true => Some(text("ca").ok_or("there is no ca that reads")?.into()),
             false => None,
@@ -421,7 +421,7 @@ fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, Str
     Ok(certain.collect())
 }
 
-/// What a table says of an actuator's way to its safe state; whatever else is in it may be wrong.
+/// An actuator's way to its safe state, from a table of which other parts may be wrong.
 fn safe_half(table: &Table) -> Result<Moved, String> {
     let text = |table: &Table, key: &str| {
         let found = table.get(key).and_then(Value::as_str);

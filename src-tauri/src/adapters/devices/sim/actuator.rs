@@ -53,7 +53,7 @@ impl SimDriver {
         parts().map(driver).collect()
     }
 
-    /// What they are called and can do.
+    /// Their names and operations.
     pub(crate) fn offers() -> Vec<Offered> {
         let offered = |(part, capability)| Offered {
             capability,

@@ -32,7 +32,7 @@ pub(crate) enum KitError {
     Journal {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The OS error.
         source: std::io::Error,
     },
 }

@@ -60,7 +60,7 @@ impl Kit {
     /// How fast it runs.
     ///
     /// # Errors
-    /// What would be right.
+    /// The valid values.
     pub(crate) fn pace(&self) -> Result<f64, String> {
         let pace = self.pace.unwrap_or(1.0);
         match pace.is_finite() && (0.0..=1_000.0).contains(&pace) {

@@ -429,7 +429,7 @@ fn what_was_acknowledged_survives_an_abrupt_end() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it still said before it died counts too.
+    // Lines it still printed before it died count too.
     for line in lines.map_while(Result::ok) {
         acknowledged = number(&line).unwrap_or(acknowledged);
     }

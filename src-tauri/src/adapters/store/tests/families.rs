@@ -106,7 +106,7 @@ fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
             .0
     };
     assert!(found(key).is_empty());
-    // Nobody here can check the signature; others can, so it is kept.
+    // The signature cannot be checked here; others can, so it is kept.
     let whole = NewFrame {
         signed: true,
         json: r#"{"sig":"x"}"#.into(),
@@ -117,7 +117,7 @@ fn a_copy_without_signature_does_not_stand_for_the_frame_that_has_one() {
     assert_eq!(named(0), key);
     assert_eq!(*found(key)[0].json, *whole.json);
     assert_eq!(found(key.unsigned()).len(), 1);
-    // What a gen-1 node said over its own link stays first-hand.
+    // A frame from a gen-1 node over its own link stays first-hand.
     let said = NewFrame {
         signed: false,
         signature: SignatureState::FirstHand,
@@ -363,7 +363,7 @@ fn own_counts_and_logical_times_are_found_again() {
     .unwrap();
     assert_eq!(frames::max_origin_seq(&c, &device(1)).unwrap(), 3);
     assert_eq!(frames::max_hlc(&c, believed(9)).unwrap(), hlc(9));
-    // What another claims beyond belief does not lead, also not after a restart.
+    // A logical time beyond belief does not lead, also not after a restart.
     assert_eq!(frames::max_hlc(&c, believed(8)).unwrap(), hlc(5));
 }
 

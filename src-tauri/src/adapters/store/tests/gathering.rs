@@ -13,7 +13,7 @@ fn put(store: &Store, class: Class, key: &'static str) {
         .unwrap();
 }
 
-/// What another process sees, and what is there after this one was killed.
+/// The keys that another process sees, and that remain after this one was killed.
 fn committed(file: &std::path::Path, keys: &[&str]) -> Vec<bool> {
     let other = Connection::open(file).unwrap();
     let there = |key: &&str| kv::get(&other, key).unwrap().is_some();

@@ -1,4 +1,4 @@
-//! What older versions stored, carried over: databases made by the SQL of their time.
+//! Migrations of data of older versions: databases made by the SQL of their time.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -214,7 +214,7 @@ fn frames_without_a_signature_are_marked_as_such() {
         .map(|k| (k.carried, k.frames, k.bytes))
         .collect();
     assert_eq!(of, [(true, 2, 813), (false, 2, 813)]);
-    // What somebody at its address had answered is not on its account any more.
+    // Unproven answers at its address are not on its account any more.
     let whose: Vec<_> = shares.iter().map(|k| k.device.clone()).collect();
     assert_eq!(whose, [Some(device(1).at_address()), Some(device(1))]);
 }

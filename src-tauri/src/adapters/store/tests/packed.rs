@@ -74,7 +74,7 @@ fn no_code_means_two_things() {
     words.dedup();
     assert_eq!(words.len(), packed::WORDS.len());
     assert!(words.len() <= 128);
-    // What is stored is read by it: only ever added to.
+    // Stored texts are read by it: only ever added to.
     let given = packed::WORDS[..74].join("\n");
     assert_eq!(
         Digest::of(&[given.as_bytes()]).to_hex(),

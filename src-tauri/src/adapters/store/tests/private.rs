@@ -1,4 +1,4 @@
-//! What is private in the frame log.
+//! Private frames in the frame log.
 
 use super::*;
 use crate::adapters::store::{frame_sync, frames, private};

@@ -10,7 +10,7 @@ use crate::domain::sync::{FrameKey, Keyed};
 
 const LATE: TimeMs = TimeMs(1 << 40);
 
-/// What the second device says that the first one said.
+/// The first device's frame, relayed by the second.
 fn relayed(n: u64, content: u64) -> NewFrame {
     NewFrame {
         content: frame(content).content,
@@ -21,7 +21,7 @@ fn relayed(n: u64, content: u64) -> NewFrame {
     }
 }
 
-/// What the first device says over its own link.
+/// The first device's frame over its own link.
 fn first_hand(n: u64) -> NewFrame {
     NewFrame {
         signed: false,
@@ -108,7 +108,7 @@ fn first_hand_takes_the_place_of_an_unproven_copy_and_signed_of_both() {
 #[test]
 fn the_same_content_first_hand_counts_as_such_and_on_its_origins_account() {
     let (_dir, c) = conn();
-    // Somebody put a signature on it that nobody could check then.
+    // A relay added a signature that could not be checked then.
     let copy = NewFrame {
         signed: true,
         json: r#"{"sig":"x"}"#.into(),

@@ -226,7 +226,7 @@ fn where_there_is_no_room_the_device_that_has_most_gives_way() {
         2
     );
 
-    // What must always be written has room, a lot of it, and beside it what else peers make us keep.
+    // Mandatory writes have room, a lot of it, and beside it other data kept for peers.
     room::for_peers(&c).unwrap();
     let (mut audit, mut peers_stopped) = (0, 0);
     while peers_stopped < 30 {

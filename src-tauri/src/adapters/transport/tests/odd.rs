@@ -36,7 +36,7 @@ fn pinning(pin: Fingerprint, expect: u8) -> Security {
     }
 }
 
-/// A client of somebody else: it offers `schemes` and may show a certificate.
+/// A foreign client: it offers `schemes` and may show a certificate.
 #[derive(Debug)]
 struct Stranger {
     algorithms: WebPkiSupportedAlgorithms,
@@ -118,7 +118,7 @@ async fn over_tls(
     soon(TlsConnector::from(Arc::clone(config)).connect(name, tcp)).await
 }
 
-/// A server of somebody else's making.
+/// A foreign server.
 async fn other_server(certified: CertifiedKey) -> SocketAddr {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -242,7 +242,7 @@ async fn requests_work_over_tls_and_know_it() {
     let request = "GET /told HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for schemes in [NODE, BROWSER] {
         let mut config = config(schemes, Arc::new(Asked::default()));
-        // What browsers and curl offer.
+        // The ALPN offer of browsers and curl.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut stream = over_tls(site.addr, &Arc::new(config)).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));

@@ -1,4 +1,4 @@
-//! What somebody who has not authenticated may make us hold.
+//! Limits on memory held for unauthenticated peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use tokio_tungstenite::WebSocketStream;
@@ -57,7 +57,7 @@ async fn a_strangers_large_message_ends_the_link_at_its_header() {
     let mut site = site().await;
     let (mut raw, incoming) = raw(&mut site).await;
     let mut far = incoming.socket;
-    // What came before it is still heard, also when it came with it.
+    // Messages before it are still heard, also when they came with it.
     raw.feed(Message::text("before")).await.unwrap();
     raw.feed(Message::text(text(STRANGER_MESSAGE_MAX_BYTES + 1)))
         .await

@@ -105,7 +105,7 @@ async fn a_client_without_a_certificate_has_proven_nothing() {
 #[tokio::test]
 async fn showing_a_certificate_of_a_key_one_does_not_hold_proves_nothing() {
     let mut site = site().await;
-    // The certificate of device 1, as anybody may have seen it, with a key of one's own.
+    // The public certificate of device 1, with a key of one's own.
     let stolen = CertificateDer::from(tls_of(1).certificate());
     let own = DeviceKey::from_seed(&[3; 32]).to_pkcs8().unwrap();
     let own = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.to_vec()));

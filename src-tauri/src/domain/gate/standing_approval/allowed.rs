@@ -1,11 +1,11 @@
-//! What a standing approval lets a parameter be.
+//! Parameter values that a standing approval allows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use crate::domain::base::number::{all_plain, plain};
 
-/// What a parameter may be.
+/// Allowed values of a parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Allowed {

@@ -65,7 +65,7 @@ fn action(params: Value) -> Action {
     Action::new("actuator:pump:main".parse().unwrap(), "start", params).unwrap()
 }
 
-/// What is known at the executor.
+/// The state of the executor.
 struct Place {
     mesh: MeshId,
     own: DeviceKey,
@@ -240,7 +240,7 @@ fn it_is_given_by_an_operator_of_this_executor_a_moment_ago_or_not_at_all() {
     assert_eq!(with(|p| p.revoked = true), Err(Code::OperatorRevoked));
     let low = with(|p| p.operator = operator(&ana(), Level::L1, 1));
     assert_eq!(low, Err(Code::OperatorLevelTooLow));
-    // What was signed before a person said which state is the right one, by whatever clock.
+    // Signed before a person said which state is the right one, by any clock.
     assert_eq!(with(|p| p.void_before = NOW), Err(Code::ApprovalInvalid));
     let just = with(|p| p.void_before = TimeMs(NOW.0 - SIGNER_AHEAD_MAX_MS));
     assert_eq!(just, Err(Code::ApprovalInvalid));

@@ -43,7 +43,7 @@ enum Said {
 pub(super) struct Node {
     pub kind: Kind,
     pub tree: Tree,
-    /// What it holds, with who brought it and over how many links it had come.
+    /// The frames it holds, with who brought each and over how many links it had come.
     held: BTreeMap<u64, (usize, u32)>,
     gathered: BTreeMap<usize, Vec<u64>>,
     copies: u64,

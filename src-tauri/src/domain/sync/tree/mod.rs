@@ -55,7 +55,7 @@ pub struct Tree {
     grafted: Option<TimeMs>,
 }
 
-/// What a peer is asked for.
+/// A request to a peer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Frames that it offered.
@@ -171,8 +171,7 @@ impl Tree {
         let Some(branch) = self.branches.get_mut(from) else {
             return false;
         };
-        // What was on its way when it was told comes after; what goes on coming means that it was told
-        // something else in between.
+        // Frames in flight at the prune arrive after it; if more keep coming, a later message has undone it.
         let told = |at: TimeMs| now.since(at) < TREE_PRUNE_AGAIN_MS;
         if !branch.eager && branch.pruned.is_some_and(told) {
             return false;

@@ -203,8 +203,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
-    /// Whatever is said in whatever order: the books agree with each other, only who offered a frame is asked
-    /// for it, and nothing is remembered for ever.
+    /// For any messages in any order: the books agree with each other, only who offered a frame is asked for
+    /// it, and nothing is remembered for ever.
     #[test]
     fn the_books_agree(steps in proptest::collection::vec(step(), 1..200)) {
         let (mut tree, mut now) = (Tree::default(), TimeMs(1_000));

@@ -31,7 +31,7 @@ pub enum Reach {
     Away,
 }
 
-/// What is known of a device through others.
+/// Others' news of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// It told of itself lately, and has so many other links that both ends tell of.
@@ -51,14 +51,13 @@ pub enum Heard {
 /// A trusted device of our own kind, as far as the choice depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Whether a link with it is needed whatever else is: one of the two decides, plans or stops what the other
-    /// moves.
+    /// Whether a link with it is always needed: one of the two decides, plans or stops what the other moves.
     pub always: bool,
     /// Whether it passes on frames of others and is told ours.
     pub carries: bool,
     /// Whether it can be linked with.
     pub reach: Reach,
-    /// What others tell of it.
+    /// Others' news of it.
     pub heard: Heard,
 }
 

@@ -24,7 +24,7 @@ fn there() -> Known {
     }
 }
 
-/// What a node knows of all others, of which some are away.
+/// A node's view of all others, of which some are away.
 fn others(
     own: &DeviceId,
     all: &[DeviceId],

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What the device does with a request.
+/// The device's answer to a request.
 pub(super) enum Does {
     /// Answers with this status and body.
     Says(u16, String),
@@ -44,7 +44,7 @@ impl Server {
         Self { url, came }
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub(super) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }

@@ -35,7 +35,7 @@ fn problem(text: &str) -> String {
     made(text).map_or_else(|why| why, |_| "fine".to_owned())
 }
 
-/// What is changed, into what, and what is said of it.
+/// The text replaced, its replacement, and the error expected.
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("unit = 1\n", "", "missing field `unit`"),
     ("unit = 1\n", "unit = 300\n", "300"),
@@ -220,7 +220,7 @@ fn an_address_has_a_port_where_it_says_none() {
     assert_ne!(unit, way("192.168.1.20"));
 }
 
-/// What is made safe of a file with this device in it.
+/// The actuators made safe from a file with this device in it.
 fn found(file: &str) -> Vec<String> {
     let keeper: Arc<dyn Keeper> = Arc::new(NoKeeper);
     let ground = Ground {

@@ -109,7 +109,7 @@ async fn bytes_in_another_order_are_seen_in_what_is_doubted() {
         doubted.extra["otherOrders"]["little-word"],
         f64::from(0x41ac_0000_u32)
     );
-    // What is no number at all is no reading, and says what it would be.
+    // A value that is no number is no reading; the error names the order that gives one.
     slave.set(3, 0, 0x7fc0);
     let why = next(&mut *all[0]).await.unwrap_err();
     assert!(
@@ -145,7 +145,7 @@ async fn a_device_that_goes_and_comes_back_is_read_again_by_itself() {
     slave.next(&[Twist::Never]);
     let why = next(&mut *all[0]).await.unwrap_err();
     assert!(why.contains("has not answered within 300 ms"), "{why}");
-    // Nobody asks again: the connection does, also for what was not asked for then.
+    // The sensor does not ask again: the connection does, also for values not asked for then.
     slave.set(4, 0, 8);
     for sensor in &mut all {
         sensor.news().unwrap().notified().await;

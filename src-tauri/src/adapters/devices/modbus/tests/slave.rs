@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What becomes of one answer.
+/// The treatment of one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Twist {
     /// As the standard says.
@@ -40,12 +40,12 @@ pub(super) enum Twist {
     Stale,
 }
 
-/// What the device has, and what has been asked of it.
+/// The device's registers, and the requests so far.
 #[derive(Debug, Default)]
 pub(super) struct Bank {
     /// Words by function table (1 coil, 2 discrete, 3 holding, 4 input) and number.
     pub words: BTreeMap<(u8, u16), u16>,
-    /// What becomes of the next answers.
+    /// The treatment of the next answers.
     pub twists: VecDeque<Twist>,
     /// Where there is nothing: asked for, it is exception 2.
     pub holes: Vec<(u8, u16)>,

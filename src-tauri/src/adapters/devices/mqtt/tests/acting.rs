@@ -43,7 +43,7 @@ async fn a_pump_is_told_once_and_made_safe() {
     );
     let said = ["OFF", "ON 5", "OFF", "OFF"].map(|what| format!("farm/pump/set {what}"));
     assert_eq!(probe.all(), said);
-    // Nothing of it is kept for whoever comes later.
+    // No message is retained for later subscribers.
     assert_eq!(Probe::new(&broker, &["farm/#"]).all(), [""; 0]);
     // The broker makes it safe when we are gone.
     drop(pump);
@@ -327,7 +327,7 @@ fn the_way_to_the_safe_state_is_found_in_a_damaged_file() {
         );
     }
     assert_eq!(found(&good.replace("broker =", "brokre =")), [""; 0]);
-    // Nobody else is trusted instead.
+    // No other authority is trusted instead.
     let tls = good.replace("mqtt://", "mqtts://");
     assert_eq!(found(&tls), both);
     assert_eq!(found(&tls.replace("name = \"shed\"", "ca = 7")), [""; 0]);

@@ -212,7 +212,7 @@ impl Probe {
         socket.write_all(&packet(0x82, &all)).unwrap();
         let (say, heard) = sync_channel(100_000);
         let mut reading = socket.try_clone().unwrap();
-        // What was retained may come before the answer.
+        // Retained messages may come before the answer.
         loop {
             let (head, body) = read_packet(&mut reading).unwrap();
             if head == 0x90 {

@@ -30,7 +30,7 @@ impl Under {
         self.sensor.read(TimeMs(1)).map_err(|e| e.0)
     }
 
-    /// What it says when it next has something to say.
+    /// Its next reading or error.
     async fn next(&mut self) -> Result<Reading, String> {
         let next = async {
             loop {
