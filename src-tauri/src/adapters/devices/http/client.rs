@@ -124,6 +124,9 @@ impl Client {
             if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
                 return Err(not(refusal(status)));
             }
+            if status.is_redirection() {
+                return Err(maybe(refusal(status)));
+            }
             if !status.is_success() {
                 return Err(maybe(format!("failed with status {status}")));
             }
