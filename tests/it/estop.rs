@@ -2,10 +2,13 @@
 //! itself, also after a crash; and who may do what.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use clawmesh::adapters::store::audit;
 use clawmesh::domain::base::Code;
-use clawmesh::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_HOUR};
+use clawmesh::domain::base::limits::{
+    BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_HOUR, STORE_READERS,
+};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::proposals::{self, estop};
@@ -13,12 +16,60 @@ use clawmesh::operator::estop::StopKnown;
 use serde_json::json;
 
 use crate::harness::*;
+use crate::levels;
 use crate::main_job::{decision, mint, operator, status};
 use crate::process::Place;
 
 fn last_position(node: &TestNode) -> Option<String> {
     let last = journal(node.state().root()).pop()?;
     Some(last["position"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_between_the_decision_and_the_movement_is_not_lost() {
+    let node = field()
+        .with_operator(operator(), "L2")
+        .marked()
+        .start()
+        .await;
+    let minted = mint(&node, 1).await;
+    let id = minted.signed.record().proposal_id.clone();
+    let approval = decision(node.shared(), &minted.signed, &operator(), Verdict::Approve);
+    // With every reader of the store held, the mark that is written ahead of an action waits.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..STORE_READERS {
+        let (store, held, tell) = (node.shared().store.clone(), held.clone(), tell.clone());
+        tokio::spawn(async move {
+            let hold = move |_: &_| {
+                tell.send(()).unwrap();
+                // It ends when the other end is dropped.
+                Ok(held.lock().unwrap().recv().is_err())
+            };
+            store.read_committed("held", hold).await
+        });
+        told.recv().await.unwrap();
+    }
+    let stop = async {
+        let stopped = until("the stop finds the run", || async {
+            proposals::stop(node.shared(), id.as_str(), "ada")
+                .await
+                .ok()
+        });
+        let stopped = stopped.await;
+        drop(release);
+        stopped
+    };
+    let (decided, stopped) = tokio::join!(proposals::decide(node.shared(), approval), stop);
+    assert_eq!(decided.unwrap().status, Status::Executing);
+    assert!(stopped.safe, "{stopped:?}");
+    until("the run has ended", || async {
+        (status(node.shared(), &minted).await == Status::Failed).then_some(())
+    })
+    .await;
+    assert_eq!(levels::opened(&node), 0, "it never moved");
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clawmesh::adapters::clock::{SharedClock, SystemClock};
 use clawmesh::adapters::keystore;
 use clawmesh::adapters::llm::Scripted;
+use clawmesh::adapters::marks::MarkPlaces;
 use clawmesh::adapters::paths::{PathError, StateDir};
 use clawmesh::adapters::transport::Channel;
 use clawmesh::domain::admission::{Generation, Grants, TrustRecord};
@@ -50,6 +51,8 @@ pub struct Setup {
     pub kin: bool,
     /// The model that answers its questions.
     pub model: Option<Scripted>,
+    /// Whether it notes outside its state directory how far it has come.
+    pub marked: bool,
 }
 
 pub fn key(n: u8) -> DeviceKey {
@@ -76,6 +79,7 @@ pub fn field() -> Setup {
         clock: Arc::new(SystemClock::default()),
         kin: false,
         model: None,
+        marked: false,
     }
 }
 
@@ -100,6 +104,11 @@ impl Setup {
         self
     }
 
+    pub fn marked(mut self) -> Self {
+        self.marked = true;
+        self
+    }
+
     pub async fn start(self) -> TestNode {
         self.start_in(Arc::new(tempfile::tempdir().unwrap()), None)
             .await
@@ -120,6 +129,12 @@ impl Setup {
         let opened = until("the state directory is free", || async {
             let mut outside = Outside::real(self.clock.clone());
             let models = self.model.iter();
+            if self.marked {
+                outside.marks = MarkPlaces {
+                    inside: true,
+                    outside: vec![dir.path().join("marks")],
+                };
+            }
             outside.models = models.map(|m| Arc::new(m.clone()) as _).collect();
             match Box::pin(Opened::open_in(config.clone(), outside)).await {
                 Err(clawmesh::node::OpenError::Path(PathError::InUse { .. })) => None,

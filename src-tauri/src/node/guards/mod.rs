@@ -93,7 +93,7 @@ pub struct Run {
     pub permit: Permit,
     /// When the permit was given, by the boot clock; the deadline counts from here.
     pub at_steady_ms: u64,
-    /// The orders that the actuator had when the permit was given; any later one ends the run.
+    /// The orders that the actuator had before what the permit rests on was looked at; any later one ends the run.
     pub seen: u64,
 }
 
@@ -214,8 +214,8 @@ pub struct RunStarter(Guards);
 impl RunStarter {
     /// Hands a run to its actuator's guard and returns at once. `None` if the node has no such
     /// actuator or its guard takes no more; then nothing has moved.
-    pub fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
-        self.0.run(run, seen)
+    pub fn run(&self, run: Run) -> Option<oneshot::Receiver<Ended>> {
+        self.0.run(run)
     }
 }
 
@@ -313,9 +313,10 @@ impl Guards {
     }
 
     /// See [`RunStarter::run`].
-    fn run(&self, run: Run, seen: u64) -> Option<oneshot::Receiver<Ended>> {
+    fn run(&self, run: Run) -> Option<oneshot::Receiver<Ended>> {
         let handle = self.0.each.get(&run.permit.action().target)?;
         let (done, ended) = oneshot::channel();
+        let seen = run.seen;
         let handed = Handed { run, seen, done };
         handle.runs.try_send(handed).ok().map(|()| ended)
     }

@@ -220,8 +220,7 @@ impl Bench {
     }
 
     fn begin(&self, run: Run) -> oneshot::Receiver<Ended> {
-        let seen = self.guards.orders(&self.target());
-        self.guards.run(run, seen).unwrap()
+        self.guards.run(run).unwrap()
     }
 
     async fn safe(&self) {
@@ -424,10 +423,9 @@ async fn without_a_reserved_way_back_nothing_starts() {
 async fn an_order_that_comes_before_the_movement_keeps_it_from_beginning() {
     let bench = Bench::new(paused(), false);
     bench.safe().await;
-    let seen = bench.guards.orders(&bench.target());
+    let run = bench.run(1_000);
     bench.guards.secure_each(&Cut::EmergencyStop);
-    let ended = bench.guards.run(bench.run(1_000), seen).unwrap();
-    let ended = ended.await.unwrap();
+    let ended = bench.begin(run).await.unwrap();
     assert!(ended.detail.contains("emergency stop"), "{ended:?}");
     assert!(!bench.pump.said().contains(&"start".to_owned()));
 }

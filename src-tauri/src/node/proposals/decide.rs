@@ -183,9 +183,9 @@ fn decide_in(
         signed,
     };
     let verdict = signed.decision.verdict;
+    let seen = executor.guards.orders(&proposal.record().target);
     let found = find(executor, conn, case, proposal, verdict, now)?;
     let at_steady_ms = executor.guards.steady_ms();
-    let seen = executor.guards.orders(&found.proposal.record().target);
     let decided = rules::decide(&found, &given, now).map_err(StoreError::Refused)?;
     write(executor, conn, &decided.step, Some(signed))?;
     let run = decided.permit.map(|permit| Run {

@@ -71,13 +71,12 @@ fn start(executor: &Executor, run: Run, entered: bool, marked: Result<(), String
     let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
     // An emergency stop, or that the node may not operate, is seen here, or its order to the guard is newer than those
-    // that were seen when the permit was given.
-    let seen = run.seen;
+    // that were seen before the ruling.
     let handed = match (marked, entered, health::check(executor)) {
         (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
         (_, true, Ok(())) => executor
             .starter
-            .run(run, seen)
+            .run(run)
             .ok_or_else(|| "its actuator takes no actions now".to_owned()),
         (_, false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
         (_, true, Err(error)) => Err(format!("the actuator was not told: {error}")),

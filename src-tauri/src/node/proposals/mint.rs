@@ -255,9 +255,9 @@ fn start(
     now: TimeMs,
 ) -> Result<Option<Run>, StoreError> {
     let record = signed.record();
+    let seen = executor.guards.orders(&record.target);
     let ground = ground::load(executor, conn, record, now)?;
     let at_steady_ms = executor.guards.steady_ms();
-    let seen = executor.guards.orders(&record.target);
     match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
         ActuationRuling::Allow(permit) => begin(
             executor,

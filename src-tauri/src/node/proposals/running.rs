@@ -105,7 +105,6 @@ impl Running {
         self.latching.subscribe()
     }
 
-    /// Lifts this very latch; `false` if another has taken its place.
     /// Notes that a latch is being released, on the thread that writes it.
     pub(super) fn lift(&self, id: &str) {
         self.lock().lifted = Some(id.to_owned());
@@ -115,6 +114,7 @@ impl Running {
         self.lock().lifted.as_deref() == Some(id)
     }
 
+    /// Lifts this very latch; `false` if another has taken its place.
     pub(super) fn unlatch(&self, id: &str) -> bool {
         let mut state = self.lock();
         let same = state.latch.as_ref().is_none_or(|l| l.id == id);

@@ -98,11 +98,10 @@ async fn a_setting_takes_the_place_of_another_and_one_that_fails_ends_in_the_saf
     // A stop ends whichever is set, and one that comes after it does not begin.
     let first = bench.begin(bench.run(600_000));
     bench.pump.heard("start", 5).await;
-    let seen = bench.guards.orders(&bench.target());
     let run = bench.run(600_000);
     let by = "ada".to_owned();
     bench.guards.secure(&bench.target(), Cut::Stopped { by });
-    let second = bench.guards.run(run, seen).unwrap();
+    let second = bench.guards.run(run).unwrap();
     assert!(first.await.unwrap().detail.contains("ada stopped it"));
     assert_eq!(second.await.unwrap().status, Status::Failed);
     assert_eq!(bench.pump.said()[7..], ["start", "stop"]);

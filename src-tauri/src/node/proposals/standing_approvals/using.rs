@@ -115,9 +115,9 @@ pub(in crate::node::proposals) fn start(
     if votes.is_empty() {
         return Ok(None);
     }
+    let seen = executor.guards.orders(&signed.record().target);
     let ground = ground::load(executor, conn, signed.record(), now)?;
     let at_steady_ms = executor.guards.steady_ms();
-    let seen = executor.guards.orders(&signed.record().target);
     match rules::rule(signed, &ground, &votes, now) {
         Ok(ActuationRuling::Allow(permit)) => begin(
             executor,
