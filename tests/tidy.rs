@@ -77,10 +77,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "every limit in one place",
     ),
     ("src-tauri/src/domain/policy/parse.rs", "one file format"),
-    (
-        "src-tauri/src/domain/policy/evaluate.rs",
-        "the checks in the order they are made",
-    ),
     ("src-tauri/src/domain/policy/tests.rs", "tests of one room"),
     ("src-tauri/src/domain/site/format.rs", "one file format"),
     ("src-tauri/src/domain/site/tests.rs", "tests of one room"),

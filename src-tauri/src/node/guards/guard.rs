@@ -4,6 +4,9 @@
 //! Nothing here writes a log line, a disk row or to the network: alarms are memory, and reports go
 //! into a queue that is never waited for. The deadline counts from the permit, by the boot clock.
 
+mod job;
+mod told;
+
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,19 +16,19 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::job::{End, Job, Next, Reached};
 use super::kept::Leased;
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::crash;
 use crate::adapters::devices::{DriverError, SharedActuator};
+use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS,
-    SAFE_PAUSE_FIRST_MS, SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
+    DEADLINE_LOOK_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
+    SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
 };
-use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
-use crate::domain::gate::lease::{Entitled, Over};
 use crate::domain::policy::Kind;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
@@ -41,117 +44,6 @@ pub(super) struct Guard {
     pub lease: Arc<Leased>,
     pub reports: mpsc::Sender<Report>,
     pub stop: CancellationToken,
-}
-
-/// What ended a movement, or kept it from beginning.
-#[derive(Debug)]
-enum End {
-    /// Its time was up.
-    Deadline,
-    /// Its holder let go, or was not heard in time.
-    Lease(Over),
-    /// Another setting takes its place; the actuator is told of that next.
-    Replaced(Box<Next>),
-    /// Somebody or something asked for it.
-    Cut(Cut),
-}
-
-/// A run whose permit is in use, and whose driver is told next.
-#[derive(Debug)]
-struct Next {
-    act: Act,
-    job: Job,
-    seen: u64,
-    started_at: TimeMs,
-    done: oneshot::Sender<Ended>,
-}
-
-/// Where a run stood when it ended.
-#[derive(Debug)]
-enum Reached {
-    /// The action was the safe state itself and is done.
-    Done,
-    /// The driver refused or failed.
-    Failed(String),
-    /// The driver was told, and whether it moved is not known.
-    Unanswered(String),
-    /// The start command had not ended yet.
-    Starting(End),
-    /// It was away from its safe state.
-    Moving(End),
-}
-
-/// What is known of a run while its act is with the driver.
-#[derive(Debug)]
-struct Job {
-    id: ProposalId,
-    /// The action, in words.
-    what: String,
-    safe_state: String,
-    /// Whether the action is the safe state itself.
-    ends_safe: bool,
-    kind: Kind,
-    kept_from: Entitled,
-    /// How long the whole may last.
-    run_ms: u64,
-    /// When it has to be over, by the boot clock.
-    deadline: u64,
-    /// When its driver was told first, by the boot clock.
-    begun: u64,
-}
-
-impl Job {
-    /// `safe_limit` is the longest that its driver may take to make safe: an action that is the safe state itself
-    /// lasts no time, and has as long as that.
-    fn of(run: &Run, safe_limit: Duration) -> Self {
-        let permit = &run.permit;
-        let run_ms = match permit.ends_safe() {
-            true => u64::try_from(safe_limit.as_millis())
-                .unwrap_or(u64::MAX)
-                .saturating_add(PERMIT_TTL_MS),
-            false => permit.run_ms(),
-        };
-        // The time of a pulse counts from when its driver is told; until then this bounds what comes before.
-        let most = match permit.kind() {
-            Kind::Pulse => 2 * PERMIT_TTL_MS,
-            _ => run_ms,
-        };
-        Self {
-            id: permit.proposal_id().clone(),
-            what: permit.action().summary(),
-            safe_state: permit.safe_state().to_owned(),
-            ends_safe: permit.ends_safe(),
-            kind: permit.kind().clone(),
-            kept_from: permit.kept_from().clone(),
-            run_ms,
-            deadline: run.at_steady_ms.saturating_add(most),
-            begun: run.at_steady_ms,
-        }
-    }
-
-    /// Its driver is told now.
-    fn begins(&mut self, now: u64) {
-        self.begun = now;
-        if self.kind == Kind::Pulse {
-            self.deadline = now.saturating_add(self.run_ms);
-        }
-    }
-
-    /// How far it may last beyond its deadline and still count as completed.
-    fn overrun_max_ms(&self) -> u64 {
-        match self.kind {
-            Kind::Pulse => OVERRUN_MAX_MS.min(self.run_ms.max(DEADLINE_LOOK_MS)),
-            _ => OVERRUN_MAX_MS,
-        }
-    }
-
-    /// What it does, and for how long at most.
-    fn in_words(&self) -> String {
-        match self.kind {
-            Kind::Timed => format!("{} for {} s", self.what, self.run_ms / 1_000),
-            ref kind => format!("{} {}", self.what, kind.lasts(self.run_ms)),
-        }
-    }
 }
 
 impl Guard {
@@ -469,92 +361,6 @@ impl Guard {
         }
     }
 
-    /// The outcome of a run that had to be made safe.
-    fn told(&self, job: &Job, reached: &Reached, lasted: u64, late: u64) -> (Status, String) {
-        let view = self.view.borrow();
-        let far = self.driver.gen1().map(|far| far.device.short());
-        let safe = match &view.problem {
-            None => match far {
-                None => "it is in its safe state".to_owned(),
-                Some(device) => {
-                    format!("the gen-1 node {device} accepted {}", job.safe_state)
-                }
-            },
-            Some(why) => format!(
-                "it could not be made safe in {} attempts and is still being tried: {why}",
-                view.tries
-            ),
-        };
-        let action = &job.what;
-        let over = match view.safe {
-            true if late > job.overrun_max_ms() => {
-                format!(", overran by {} s", late.div_ceil(1_000))
-            }
-            _ => String::new(),
-        };
-        let failed = |what: String| (Status::Failed, format!("{what}{over}; {safe}"));
-        let unknown = |what: String| (Status::Unknown, format!("{what}{over}; {safe}"));
-        match reached {
-            Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
-                Status::Completed,
-                match far {
-                    None if matches!(job.kind, Kind::Set { .. }) => {
-                        format!("was set for {lasted} ms and is back in its safe state")
-                    }
-                    None if job.kind == Kind::Pulse => {
-                        format!("pulsed {lasted} ms and is back in its safe state")
-                    }
-                    None => format!("ran {lasted} ms and is back in its safe state"),
-                    Some(device) => format!(
-                        "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything \
-                         moved it does not say",
-                        job.safe_state
-                    ),
-                },
-            ),
-            Reached::Moving(End::Lease(Over::Released { by, .. }))
-                if view.safe && over.is_empty() =>
-            {
-                (
-                    Status::Completed,
-                    format!("released by {by} after {lasted} ms and is back in its safe state"),
-                )
-            }
-            Reached::Moving(End::Lease(why)) => {
-                failed(format!("ended after {lasted} ms: {}", lapse_in_words(why)))
-            }
-            Reached::Done | Reached::Moving(End::Deadline) => failed(format!("ran {lasted} ms")),
-            Reached::Moving(End::Cut(why)) => failed(format!("stopped after {lasted} ms: {why}")),
-            Reached::Unanswered(why) => unknown(format!("{action}: {why}")),
-            Reached::Starting(end) if far.is_some() => unknown(format!(
-                "{action}: ended after {lasted} ms ({}) before the gen-1 node had answered, which may or may not \
-                 have acted",
-                match end {
-                    End::Cut(why) => why.to_string(),
-                    End::Deadline => "its time was up".to_owned(),
-                    End::Lease(why) => lapse_in_words(why),
-                    End::Replaced(_) => "it was replaced".to_owned(),
-                }
-            )),
-            Reached::Starting(End::Cut(why)) => failed(format!(
-                "stopped after {lasted} ms, before {action} was done: {why}"
-            )),
-            // Only what moves is replaced, and that is told elsewhere.
-            Reached::Starting(End::Replaced(_)) | Reached::Moving(End::Replaced(_)) => {
-                failed("replaced".to_owned())
-            }
-            Reached::Starting(End::Lease(why)) => failed(format!(
-                "ended after {lasted} ms, before {action} was done: {}",
-                lapse_in_words(why)
-            )),
-            Reached::Starting(End::Deadline) => failed(format!(
-                "{action} was not done within the {} ms of the whole run",
-                job.run_ms
-            )),
-            Reached::Failed(why) => failed(format!("{action} failed: {why}")),
-        }
-    }
-
     /// Tries once to make it safe; `true` if that is confirmed.
     async fn attempt(&mut self, job: &str) -> bool {
         let order = self.wanted.borrow_and_update().count;
@@ -689,23 +495,6 @@ pub(super) fn raise(alarms: &Alarms, target: &Capability, why: &str, now: TimeMs
     let advice = "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.";
     let kind = AlarmKind::ActuatorUnsafe;
     alarms.raise(kind, target.as_str(), &message, advice, now)
-}
-
-/// Why a lease is over, in a sentence.
-fn lapse_in_words(over: &Over) -> String {
-    match over {
-        Over::Released { by, .. } => format!("{by} released it"),
-        Over::Lapsed {
-            holder: Some(holder),
-            silent_ms,
-            ..
-        } => format!("its lease lapsed: {holder} held it and was last heard {silent_ms} ms before"),
-        Over::Lapsed {
-            holder: None,
-            silent_ms,
-            ..
-        } => format!("its lease lapsed: nobody held it within {silent_ms} ms"),
-    }
 }
 
 /// The work's result; a panic is a failure of the driver.
