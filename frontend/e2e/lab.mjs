@@ -1,8 +1,9 @@
 // A browser with real sessions on a real node: what the tests and the screenshots share.
 // Everything a page asks for is written down, so that a test can say where requests went.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { extname, join } from "node:path";
 import { chromium } from "playwright-core";
 import { pair } from "./nodes.mjs";
 
@@ -13,6 +14,7 @@ const PAGE_MS = 20_000;
 export const PAGES = [
   ["overview", "/"],
   ["approvals", "/approvals"],
+  ["standing", "/approvals?tab=standing"],
   ["topology", "/topology"],
   ["topology-list", "/topology?view=list"],
   ["twin", "/twin"],
@@ -25,7 +27,27 @@ export const PAGES = [
   ["trust", "/trust"],
   ["audit", "/audit"],
   ["settings", "/settings"],
+  ["devices", "/settings?tab=devices"],
 ];
+
+const KINDS = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html" };
+/** The console of a folder (CLAWMESH_E2E_SITE) in the place of the one that the node carries, under its headers. */
+async function showSite(context, base, site) {
+  const policy = (await fetch(base)).headers.get("content-security-policy");
+  await context.route(
+    (url) => url.origin === base && !/^\/(api|console|metrics|healthz)\b/.test(url.pathname),
+    async (route) => {
+      const { pathname } = new URL(route.request().url());
+      const own = join(site, pathname);
+      // The page behind a one-time link is the node's own, which asks for its own files.
+      if (pathname.startsWith("/assets/") && !existsSync(own)) return route.continue();
+      const file = pathname !== "/" && existsSync(own) ? own : join(site, "index.html");
+      const headers = { "content-type": KINDS[extname(file)] ?? "application/octet-stream" };
+      if (policy) headers["content-security-policy"] = policy;
+      await route.fulfill({ body: readFileSync(file), headers });
+    },
+  );
+}
 
 /** A pair of nodes, a browser, and pages with sessions that one-time links made. */
 export async function lab(options = {}) {
@@ -53,6 +75,7 @@ export async function lab(options = {}) {
     async open(path = "/", { scope = "operate", language, ...context } = {}) {
       const made = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
       made.setDefaultTimeout(PAGE_MS);
+      if (process.env.CLAWMESH_E2E_SITE) await showSite(made, l.base, process.env.CLAWMESH_E2E_SITE);
       const page = await made.newPage();
       const errors = [];
       const requests = [];
@@ -74,6 +97,7 @@ export async function lab(options = {}) {
         );
       });
       await page.goto(await l.link(scope));
+      if (process.env.CLAWMESH_E2E_SITE) await page.goto(l.base);
       const opened = {
         context: made,
         page,

@@ -112,6 +112,8 @@ export async function pair({
   names = ["center", "field-1"],
   rules,
   fieldRules = "",
+  centerPolicy,
+  fieldPolicy,
   pace = 1,
   mesh = "e2e",
 } = {}) {
@@ -128,6 +130,8 @@ export async function pair({
   writeFileSync(join(dirs[1], "config.toml"), `${mark}mock_pace = ${pace.toFixed(1)}\n${fieldRules}`, {
     mode: 0o600,
   });
+  if (centerPolicy) writeFileSync(join(dirs[0], "policy.toml"), centerPolicy, { mode: 0o600 });
+  if (fieldPolicy) writeFileSync(join(dirs[1], "policy.toml"), fieldPolicy, { mode: 0o600 });
   const [a, b] = await Promise.all([center.json(["identity"]), field.json(["identity"])]);
   center.id = a.deviceId;
   field.id = b.deviceId;
@@ -147,6 +151,8 @@ export async function pair({
     root,
     center,
     field,
+    /** The public key of the person whose key lies at the centre. */
+    person: person.publicKey,
     async connected() {
       await until("both are connected", async () => (await center.api("GET", "/status")).peers.length);
     },
@@ -162,13 +168,14 @@ export async function pair({
       reason = "a test",
       target = "actuator:mock:valve-1",
       operation = "open",
+      params = operation === "close" || operation === "stop" ? {} : { durationSec: sec },
       from = center,
     } = {}) {
       const fact = await both.reading();
       const draft = await from.api("POST", "/drafts", {
         target,
         operation,
-        params: operation === "close" || operation === "stop" ? {} : { durationSec: sec },
+        params,
         reason,
         name: "ada",
         cites: [fact.frameId],

@@ -54,6 +54,9 @@ const REAL = {
     l.field.name,
     waiting.safeState,
   ],
+  // The policy of the kit takes none, and says so.
+  standing: async () => ["standing_approvals = true"],
+  devices: async () => ["[[device]]", "clawmesh-node device test"],
   topology: async () => [
     l.center.name,
     l.field.name,

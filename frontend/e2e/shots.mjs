@@ -1,7 +1,8 @@
 // Screenshots of every page, from real nodes: node e2e/shots.mjs DIR [page…]
 // Light and dark at 1280×800, and a phone in light.
 // CLAWMESH_LANGUAGE=de speaks another language; ALL=1 adds a large screen and the phone in the dark.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { lab, loaded, PAGES } from "./lab.mjs";
 import { PASSPHRASE, until } from "./nodes.mjs";
@@ -17,7 +18,92 @@ target = "actuator:mock:valve-1"
 operation = "open"
 params = { durationSec = 10 }
 `;
-const l = await lab({ demo: true, mesh: "demo farm", names: ["ops-main", "field-jetson"], rules });
+// What the centre has itself: two sensors and a lamp.
+const bench = mkdtempSync(join(process.env.CLAWMESH_E2E_DIR ?? tmpdir(), "bench-"));
+const devices = `
+[[device]]
+kind = "twin"
+name = "greenhouse"
+folder = ${JSON.stringify(bench)}
+[[device.actuator]]
+capability = "actuator:lamp:greenhouse"
+operations = ["on", "off"]
+safe = "off"
+[[device.reading]]
+metric = "air.temperature"
+zone = "greenhouse"
+unit = "Cel"
+value = 24.5
+[[device.reading]]
+metric = "leaf.temperature"
+zone = "greenhouse"
+unit = "Cel"
+value = 22.1
+check = { range = [-20, 60] }
+`;
+const lamp = `version = 1
+[[rule]]
+name = "light"
+capability = "actuator:lamp:*"
+operations = ["on"]
+level = "L2"
+standing_approvals = true
+safe_state = "off"
+deadline_sec = 3600
+`;
+/** What the kit starts with, but that water may be approved ahead of time and the pump is held. */
+const policy = `version = 1
+
+[[rule]]
+name = "water"
+capability = "actuator:mock:valve-*"
+operations = ["open"]
+level = "L2"
+standing_approvals = true
+safe_state = "close"
+deadline_sec = 600
+duration_param = "durationSec"
+may_cite_nothing = ["person", "llm"]
+
+[rule.params.durationSec]
+type = "integer"
+min = 1
+max = 600
+required = true
+
+[[rule.condition]]
+metric = "tank.level"
+origin = "self"
+op = ">"
+value = 5.0
+max_age_sec = 60
+
+[[rule]]
+name = "fill the tank"
+capability = "actuator:mock:pump-*"
+operations = ["start"]
+level = "L2"
+kind = "held"
+lease_sec = 60
+deadline_sec = 600
+safe_state = "stop"
+
+[[rule]]
+name = "make safe"
+capability = "actuator:mock:*"
+operations = ["close", "stop"]
+level = "L2"
+safe_state = "close"
+deadline_sec = 1
+`;
+const l = await lab({
+  demo: true,
+  mesh: "demo farm",
+  names: ["ops-main", "field-jetson"],
+  rules: `${rules}${devices}`,
+  centerPolicy: lamp,
+  fieldPolicy: policy,
+});
 try {
   const { center } = l;
   // The farm of the demo, with the field node under the name it has here.
@@ -40,12 +126,42 @@ try {
   await until("it has run", async () => (await l.status(done.id)) === "completed");
   const refused = await l.propose({ sec: 20, reason: "water again, to be safe" });
   await decide(refused, "reject", "it rains tonight");
-  await l.propose({
+  const pump = await l.propose({
     target: "actuator:mock:pump-1",
     operation: "start",
-    sec: 10,
+    params: {},
     reason: "the tank is below 80 %",
   });
+  // One that counts, of which one use is used, and one that was revoked.
+  const give = (note) =>
+    center.api("POST", "/console/approvals", {
+      executor: l.field.id,
+      target: "actuator:mock:valve-1",
+      operation: "open",
+      params: { durationSec: { min: 1, max: 600 } },
+      askers: ["rules", "person"],
+      runMaxMs: 600_000,
+      usesMax: 3,
+      validUntil: Date.now() + 6 * 3_600_000,
+      note,
+      passphrase: PASSPHRASE,
+    });
+  const old = await give("until it rains");
+  await center.api("POST", "/console/approvals/end", {
+    executor: l.field.id,
+    id: old.id,
+    note: "it rains",
+    passphrase: PASSPHRASE,
+  });
+  const standing = await give("while I am on the north field");
+  const ahead = await l.field.api("POST", "/drafts", {
+    target: "actuator:mock:valve-1",
+    operation: "open",
+    params: { durationSec: 2 },
+    reason: "rows 3 to 5 are dry",
+    name: "ben",
+  });
+  await until("it has run", async () => (await l.status(ahead.proposalId)) === "completed");
   const waiting = await l.propose({ sec: 10, reason: "moisture in zone-1 falls" });
   const fact = await l.reading();
 
@@ -53,6 +169,31 @@ try {
     ...PAGES.filter(([name]) => name !== "trace"),
     ["approvals", `/approvals?id=${waiting.id}`],
     ["approvals-decided", `/approvals?id=${done.id}`],
+    ["approvals-ahead", `/approvals?id=${ahead.proposalId}`],
+    ["standing", `/approvals?tab=standing&id=${standing.id}`],
+    ["standing-ended", `/approvals?tab=standing&id=${old.id}`],
+    [
+      "standing-give",
+      `/approvals?tab=standing&give=1&target=actuator:mock:valve-1&op=open&at=${l.field.id}&from=${waiting.id}`,
+    ],
+    [
+      "held",
+      `/approvals?id=${pump.id}`,
+      async (page) => {
+        if ((await l.status(pump.id)) === "awaiting_approval") await decide(pump, "approve", "seen on site");
+        const hold = page.getByRole("button", { name: /^(Hold|Halten)$/ });
+        const other = page.getByText(/Held by |Gehalten von/);
+        await hold
+          .or(other)
+          .first()
+          .waitFor()
+          .catch(() => undefined);
+        if (await hold.count()) {
+          await hold.click();
+          await page.getByText(/Held by this page|Von dieser Seite gehalten/).waitFor();
+        }
+      },
+    ],
     ["twin-zone", "/twin?zone=north-bed"],
     ["topology-node", `/topology?node=${l.field.id}`],
     ["telemetry", "/telemetry?m=moisture&range=5m"],

@@ -321,11 +321,24 @@ async fn what_a_model_asked_for_is_kept_by_a_person_at_its_executor_alone() {
         counter: 1,
         release,
     };
+    // Whoever may read is told by whom it is held, here and over a link; looking keeps nothing.
+    let before = door.held(id.as_str()).await.unwrap();
+    assert_eq!(before.holder, None);
     let held = door.hold(id.as_str(), asked(false)).await.unwrap();
     assert!(!held.released && held.counter == 1, "{held:?}");
+    let seen = door.held(id.as_str()).await.unwrap();
+    assert_eq!(seen.holder.as_deref(), Some("ada"));
+    assert!(seen.lapses_in_ms <= held.lapses_in_ms && seen.ends_in_ms <= held.ends_in_ms);
+    let looked = |id: Value| json!({"proposalId": id});
+    let answer = asker.ask(hold::HELD, looked(json!(id))).await;
+    assert_eq!(answer["payload"]["holder"], "ada", "{answer}");
+    let answer = asker.ask(hold::HELD, looked(json!(7))).await;
+    assert_eq!(answer["error"]["code"], "INVALID_PARAMS", "{answer}");
     assert!(door.hold(id.as_str(), asked(true)).await.unwrap().released);
     let detail = ended(&node, &minted, Status::Completed).await;
     assert!(detail.starts_with("released by ada after "), "{detail}");
+    let over = door.held(id.as_str()).await.unwrap_err();
+    assert_eq!(over.code.as_str(), "CONFLICT", "{over}");
     node.stop().await;
 }
 

@@ -16,7 +16,9 @@ use clawmesh::domain::plan::Draft;
 use clawmesh::domain::policy::Requester;
 use clawmesh::domain::proposal::Status;
 use clawmesh::node::Handles;
-use clawmesh::node::proposals::standing_approvals::{ApprovalView, StandingState, give, list};
+use clawmesh::node::proposals::standing_approvals::{
+    ApprovalView, ParamKind, StandingState, give, list,
+};
 use clawmesh::node::proposals::{self, Minted, estop};
 use clawmesh::operator::Door;
 
@@ -218,6 +220,26 @@ async fn a_policy_that_does_not_say_so_and_a_stricter_level_take_no_standing_app
         setup.policy = Some(policy());
         let node = setup.start().await;
         gave(&node).await;
+        // What can be approved ahead of time is told with what the policy allows of it, and nothing else.
+        let door = Door::new(node.shared().clone());
+        let known = door.standing().await.unwrap();
+        assert_eq!(known.answered, [node.id().as_str()]);
+        let told: Vec<_> = known.allowed.iter().filter(|o| o.target == VALVE).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(
+            (told[0].operation.as_str(), told[0].executor.as_str()),
+            ("open", node.id().as_str())
+        );
+        let seconds = &told[0].params["durationSec"];
+        assert_eq!(told[0].duration_param.as_deref(), Some("durationSec"));
+        assert!(
+            seconds.required && seconds.is == ParamKind::Integer,
+            "{seconds:?}"
+        );
+        assert!(
+            seconds.min.is_some() && seconds.max.is_some(),
+            "{seconds:?}"
+        );
         // It was given, and the policy has become stricter since.
         std::fs::write(node.state().policy_file(), changed).unwrap();
         let file = node.state().policy_file();
@@ -227,6 +249,7 @@ async fn a_policy_that_does_not_say_so_and_a_stricter_level_take_no_standing_app
             .unwrap();
         assert_eq!(minted.status, Status::AwaitingApproval);
         assert_eq!(one(&node).await.state, StandingState::Held);
+        assert_eq!(door.standing().await.unwrap().allowed, []);
         let again = approval(node.shared(), &operator(), 1).sign(&operator());
         assert_eq!(given(&node, again).await, Err(Code::PolicyDenied));
         assert_eq!(opened(&node), 0);
@@ -393,6 +416,13 @@ async fn given_at_one_node_for_another_a_rule_there_uses_it_and_the_next_waits()
     assert_eq!(
         (listed.list.len(), listed.list[0].used),
         (1, 2),
+        "{listed:?}"
+    );
+    let at_field = |id: &String| id == field.id().as_str();
+    assert!(listed.answered.iter().any(at_field), "{listed:?}");
+    let mut allowed = listed.allowed.iter();
+    assert!(
+        allowed.any(|o| at_field(&o.executor) && o.target == VALVE),
         "{listed:?}"
     );
     let next = approval(field.shared(), &operator(), 1);

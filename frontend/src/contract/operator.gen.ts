@@ -3306,7 +3306,41 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Who holds its held action now and how long it goes on, as its executor says, which is asked.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["HeldView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         put?: never;
         /**
          * Keep its held action going for one more lease, or let it go.
@@ -4531,6 +4565,10 @@ export interface components {
         };
         /** @description What a client needs to sign a standing approval, beside what the person says. */
         ApprovalsView: {
+            /** @description What may be approved ahead of time, as the policies of the executors that answered have it. */
+            allowed: components["schemas"]["StandingOffer"][];
+            /** @description The executors that answered, this node first. */
+            answered: string[];
             /** @description What was given to this executor and to those that are linked now. */
             list: components["schemas"]["ApprovalView"][];
             /** @description The mesh, which a standing approval names. */
@@ -4680,10 +4718,21 @@ export interface components {
          * @enum {string}
          */
         DecisionMode: "passphrase" | "gesture" | "none";
+        /** @description An operation of an actuator. */
+        DeviceActionView: {
+            /** @description What it does. */
+            operation: string;
+            rule?: components["schemas"]["DeviceRuleView"] | null;
+        };
         /** @description An actuator of a device. */
         DeviceActuatorView: {
+            /** @description What the policy in force says of each operation; empty where no node runs. */
+            actions: components["schemas"]["DeviceActionView"][];
             /** @description What it is called. */
             capability: string;
+            last?: components["schemas"]["ActuatorLast"] | null;
+            /** @description The proposal that moves it now. */
+            moving?: string | null;
             /** @description What it can do. */
             operations: string[];
             /** @description Where it stands, read back now. */
@@ -4699,6 +4748,23 @@ export interface components {
         DeviceLook: {
             /** @description Its name. */
             sensor: string;
+        };
+        /** @description What a rule of the policy says of an operation. */
+        DeviceRuleView: {
+            kind?: components["schemas"]["Kind"] | null;
+            /** @description Who must agree. */
+            level: components["schemas"]["Level"];
+            /**
+             * Format: int64
+             * @description The longest it may last, in milliseconds.
+             */
+            longestMs: number;
+            /** @description Its name. */
+            name: string;
+            /** @description The operation that ends it. */
+            safeState: string;
+            /** @description Whether a person's standing approval may count as their vote. */
+            standingApprovals: boolean;
         };
         /** @description A sensor of a device. */
         DeviceSensorView: {
@@ -5122,6 +5188,21 @@ export interface components {
             status: components["schemas"]["Health"];
             /** @description The version of the program. */
             version: string;
+        };
+        /** @description How a held action stands, for whoever looks. */
+        HeldView: {
+            /**
+             * Format: int64
+             * @description After how many milliseconds it ends in any case.
+             */
+            endsInMs: number;
+            /** @description Who holds it, as its executor shows it; absent while nobody does. */
+            holder?: string | null;
+            /**
+             * Format: int64
+             * @description After how many milliseconds it ends unless it is renewed.
+             */
+            lapsesInMs: number;
         };
         /** @description Somebody who wants the planner to rest while it rests already. */
         Hold: {
@@ -5730,6 +5811,30 @@ export interface components {
             nearby: components["schemas"]["Nearby"][];
             session?: components["schemas"]["PairSessionView"] | null;
             window?: components["schemas"]["PairWindowView"] | null;
+        };
+        /**
+         * @description What a parameter is.
+         * @enum {string}
+         */
+        ParamKind: "integer" | "number" | "text" | "boolean";
+        /** @description What the policy allows of a parameter. */
+        ParamView: {
+            /** @description What it is. */
+            is: components["schemas"]["ParamKind"];
+            /**
+             * Format: double
+             * @description The most, of a number.
+             */
+            max?: number | null;
+            /**
+             * Format: double
+             * @description The least, of a number.
+             */
+            min?: number | null;
+            /** @description Whether an action must have it. */
+            required: boolean;
+            /** @description The texts, of a text. */
+            values?: string[];
         };
         /** @description A pause of the planner. */
         Pause: {
@@ -6534,6 +6639,30 @@ export interface components {
             /** @description The passphrase of the person's key at this node. */
             passphrase?: string | null;
         };
+        /** @description An action for which standing approvals count at an executor. */
+        StandingOffer: {
+            /**
+             * Format: int64
+             * @description The longest that one may run, in milliseconds.
+             */
+            deadlineMs: number;
+            /** @description The parameter that says how long it runs, in seconds; absent where the rule alone does. */
+            durationParam?: string | null;
+            /** @description The executor, a device id. */
+            executor: string;
+            /** @description That device's name, where known. */
+            executorName?: string | null;
+            /** @description What it does. */
+            operation: string;
+            /** @description Its parameters by name. */
+            params: {
+                [key: string]: components["schemas"]["ParamView"];
+            };
+            /** @description The rule of the policy. */
+            rule: string;
+            /** @description The actuator. */
+            target: string;
+        };
         /** @description A standing approval that a person gives from a browser or the window. Never shown: it holds a passphrase. */
         StandingRequest: {
             /** @description Whose wishes begin by it. */
@@ -7055,5 +7184,7 @@ export const limits = {
   "passphraseBytes": 1024,
   "passphraseMinChars": 8,
   "seriesPoints": 2000,
+  "standingMs": 604800000,
+  "standingUses": 100,
   "textChars": 2000
 } as const;

@@ -1,6 +1,7 @@
 /** Pure formatting: ages, times, numbers, short ids, action sentences. No value is ever invented. */
 
 import { clockTime, codeWord, dateTime, dayOf, fixed, number, t } from "./i18n";
+import { shown } from "./quantity";
 
 /** A short id for people; the full one stays in the title. */
 export const short = (id: string | null | undefined): string => (id ? id.slice(0, 8) : "");
@@ -15,6 +16,9 @@ export function span(ms: number): string {
   if (h < 48) return `${h} h`;
   return `${Math.floor(h / 24)} d`;
 }
+
+/** As `span`, for what may last less than a second: "500 ms". */
+export const lasting = (ms: number): string => (ms < 1_000 ? `${Math.round(ms)} ms` : span(ms));
 
 /** Relative under an hour, the clock on the same day, the date otherwise. */
 export function when(time: number, now: number): string {
@@ -36,10 +40,11 @@ export function left(ms: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s % 60)}` : `${m}:${two(s % 60)}`;
 }
 
-/** A number with its unit; bytes in binary steps; anything else as text. */
-export function value(v: unknown, unit?: string | null): string {
-  if (v === null || v === undefined) return "–";
-  if (typeof v !== "number") return typeof v === "string" ? v : JSON.stringify(v);
+/** A number with its unit, in the units chosen here; bytes in binary steps; anything else as text. */
+export function value(told: unknown, code?: string | null): string {
+  if (told === null || told === undefined) return "–";
+  if (typeof told !== "number") return typeof told === "string" ? told : JSON.stringify(told);
+  const { v, unit } = shown(told, code);
   if (unit === "bytes" || unit === "B") return bytes(v);
   if (unit === "bytes/s" || unit === "B/s") return `${bytes(v)}/s`;
   const digits = Math.abs(v) >= 1000 || Number.isInteger(v) ? 0 : Math.abs(v) >= 10 ? 1 : 2;
@@ -71,8 +76,7 @@ export function action(operation: string, target: string, runMs: number): string
   const verb = codeWord("op", operation);
   const said = { verb, device: device(target) };
   // Pulses last less than a second.
-  const lasts = runMs < 1_000 ? `${runMs} ms` : span(runMs);
-  const text = runMs > 0 ? t("actFor", { ...said, span: lasts }) : t("act", said);
+  const text = runMs > 0 ? t("actFor", { ...said, span: lasting(runMs) }) : t("act", said);
   return text.startsWith(verb) ? verb.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 

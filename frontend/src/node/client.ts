@@ -46,6 +46,12 @@ export type Way = S["RouteView"];
 export type Route = S["Route"];
 export type Tried = S["Tried"];
 export type Credential = S["CredentialView"];
+export type Approvals = S["ApprovalsView"];
+/** A standing approval as its executor knows it. */
+export type Given = S["ApprovalView"];
+/** An action that can be approved ahead of time. */
+export type Offer = S["StandingOffer"];
+export type Device = S["DeviceView"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;

@@ -45,6 +45,7 @@ const OLD: [string, string[]][] = [
   ["policy", ["policy", "status"]],
   ["estop", ["estop", "status", "topology", "proposals"]],
   ["proposal", ["status", "audit", "trace"]],
+  ["standing", ["approvals", "audit"]],
 ];
 
 /** The event stream by HTTP, from a browser; ends with `lost`, once. */

@@ -120,6 +120,13 @@ export const usePlanner = () => useQuery(read("planner", "/planner", 2_000));
 export const useAnswered = () => useQuery(read("answered", "/planner/answered", 10_000));
 export const useNames = () => useQuery(read("names", "/names"));
 export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000));
+/** The devices of this node's configuration. */
+export const useDevices = () => useQuery(read("devices", "/devices", 3_000));
+/** Standing approvals of this executor and of those that can be asked, and what could be approved ahead of time. */
+export const useStanding = (every = 5_000) => useQuery(read("approvals", "/approvals", every));
+/** Who holds a held action that runs; an error once it has ended. */
+export const useHeld = (id: string) =>
+  useQuery({ ...read("held", "/proposals/{id}/hold", 1_000, { id }), retry: false });
 export const useTwin = () => useQuery(read("twin", "/twin", 5_000));
 /**
  * A plan as the address of an image: never markup of this page. The window has no address for it, so

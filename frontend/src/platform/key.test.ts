@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Proposal } from "@/node/client";
-import { type Card, canonical, decide, hex, KeyTrouble, make } from "./key";
+import { type Card, canonical, decide, endStanding, giveStanding, hex, KeyTrouble, make } from "./key";
 
 const digest = async (text: string) =>
   hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
@@ -106,5 +106,52 @@ describe("the key of this browser", () => {
     expect(canonical({ b: [1, 1e21, 0.1], a: "é\n", "\ufb33": null, "\u{1f600}": true })).toBe(
       '{"a":"é\\n","b":[1,1e+21,0.1],"\u{1f600}":true,"\ufb33":null}',
     );
+  });
+
+  it("signs a standing approval and its end, each under a name of its own", async () => {
+    const key = await crypto.subtle.importKey("raw", bytes(card.publicKey), "Ed25519", false, ["verify"]);
+    const proves = (signature: string, domain: string, what: unknown) =>
+      crypto.subtle.verify(
+        "Ed25519",
+        key,
+        bytes(signature),
+        new TextEncoder().encode(domain + canonical(what)),
+      );
+    const wish = {
+      executor: "e",
+      target: "actuator:mock:pump-1",
+      operation: "start",
+      params: { durationSec: { min: 60, max: 600 } },
+      askers: ["person" as const, "rules" as const],
+      runMaxMs: 600_000,
+      usesMax: 3,
+      validUntil: 99,
+    };
+    const asked = { meshId: "m", wish, at: 5.4 };
+    const given = await giveStanding(card, "correct horse", asked);
+    expect(given.approval).toEqual({
+      ...wish,
+      version: 1,
+      meshId: "m",
+      operatorId: card.operatorId,
+      askers: ["rules", "person"],
+      validFrom: 5,
+      givenAt: 5,
+      nonce: given.approval.nonce,
+    });
+    expect(given.approval.nonce).toMatch(/^[0-9a-f]{32}$/);
+    expect((await giveStanding(card, "correct horse", asked)).approval.nonce).not.toBe(given.approval.nonce);
+    expect(await proves(given.signature, "clawmesh/standing-approval/v1\n", given.approval)).toBe(true);
+    expect(await proves(given.signature, "clawmesh/decision/v1\n", given.approval)).toBe(false);
+    const ended = await endStanding(card, "correct horse", { meshId: "m", executor: "e", id: "ab", at: 7 });
+    expect(ended.end).toEqual({
+      meshId: "m",
+      executor: "e",
+      approval: "ab",
+      operatorId: card.operatorId,
+      endedAt: 7,
+    });
+    expect(await proves(ended.signature, "clawmesh/standing-approval-end/v1\n", ended.end)).toBe(true);
+    expect(await why(giveStanding(card, "wrong", asked))).toBe("keyWrong");
   });
 });

@@ -10,6 +10,8 @@ import type { Proposal, Sent } from "@/node/client";
 const ROUNDS = 600_000;
 const DECISION = "clawmesh/decision/v1\n";
 const PROPOSAL = "clawmesh/proposal/v1\n";
+const STANDING = "clawmesh/standing-approval/v1\n";
+const STANDING_END = "clawmesh/standing-approval-end/v1\n";
 
 /** What is kept; nothing of it signs without the passphrase. */
 export interface Card {
@@ -138,9 +140,70 @@ export async function decide(
     decidedAt: Math.round(at),
     ...(note ? { note } : {}),
   };
+  return { decision, signature: await signed(card, passphrase, DECISION, decision) };
+}
+
+async function signed(card: Card, passphrase: string, domain: string, what: unknown): Promise<string> {
   const key = await opened(card, passphrase);
-  const signature = await crypto.subtle.sign("Ed25519", key, utf8(DECISION + canonical(decision)));
-  return { decision, signature: base64url(signature) };
+  return base64url(await crypto.subtle.sign("Ed25519", key, utf8(domain + canonical(what))));
+}
+
+export type SignedStanding = Sent<"/approvals">;
+type Standing = SignedStanding["approval"];
+
+/** A signature over exactly the standing approval that is shown. */
+export async function giveStanding(
+  card: Card,
+  passphrase: string,
+  asked: {
+    meshId: string;
+    at: number;
+    wish: Omit<
+      Standing,
+      "version" | "meshId" | "operatorId" | "validFrom" | "givenAt" | "nonce" | "params"
+    > & { params: object };
+  },
+): Promise<SignedStanding> {
+  const { meshId, wish } = asked;
+  const at = Math.round(asked.at);
+  const approval: Standing = {
+    version: 1,
+    meshId,
+    executor: wish.executor,
+    operatorId: card.operatorId,
+    target: wish.target,
+    operation: wish.operation,
+    params: wish.params as Standing["params"],
+    // In the order in which the executor writes them.
+    askers: (["rules", "person"] as const).filter((a) => wish.askers.includes(a)),
+    runMaxMs: wish.runMaxMs,
+    usesMax: wish.usesMax,
+    validFrom: at,
+    validUntil: wish.validUntil,
+    givenAt: at,
+    nonce: hex(crypto.getRandomValues(new Uint8Array(16)).buffer),
+    ...(wish.note ? { note: wish.note } : {}),
+  };
+  return { approval, signature: await signed(card, passphrase, STANDING, approval) };
+}
+
+export type SignedStandingEnd = Sent<"/approvals/{id}/end">;
+
+/** A signature over the end of a standing approval. */
+export async function endStanding(
+  card: Card,
+  passphrase: string,
+  asked: { meshId: string; executor: string; id: string; at: number; note?: string },
+): Promise<SignedStandingEnd> {
+  const end: SignedStandingEnd["end"] = {
+    meshId: asked.meshId,
+    executor: asked.executor,
+    approval: asked.id,
+    operatorId: card.operatorId,
+    endedAt: Math.round(asked.at),
+    ...(asked.note ? { note: asked.note } : {}),
+  };
+  return { end, signature: await signed(card, passphrase, STANDING_END, end) };
 }
 
 const PLACE = "keys";

@@ -132,6 +132,8 @@ pub(super) async fn answer(
         },
         hold::HOLD if link.info.speaks(Feature::Hold) => need(protocol, link, Grant::Plan)
             .and_then(|()| hold::asked(protocol, &link.info, params).map(Reply::Ok)),
+        hold::HELD => need(protocol, link, Grant::Read)
+            .and_then(|()| hold::told(protocol, params).map(Reply::Ok)),
         "proposals.stop" => match need(protocol, link, Grant::Estop) {
             Ok(()) => stop(protocol, link, params).await.map(Reply::Ok),
             Err(refusal) => Err(refusal),

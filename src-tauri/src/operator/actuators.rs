@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Answer, Door};
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::capability::addresses_actuator;
-use crate::domain::proposal::Status;
+use crate::domain::proposal::{Outcome, Status};
 use crate::node::routing;
 
 /// The longest a driver may take to say where its actuator stands.
@@ -66,8 +65,8 @@ pub struct ActuatorLast {
 
 fn last(row: &ProposalRow) -> ActuatorLast {
     let outcome = row.outcome.as_deref();
-    let outcome = outcome.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let said = outcome.and_then(|o| o.get("message")?.as_str().map(str::to_owned));
+    let outcome = outcome.and_then(|text| serde_json::from_str::<Outcome>(text).ok());
+    let said = outcome.map(|o| o.detail);
     ActuatorLast {
         proposal: row.id.as_str().to_owned(),
         operation: row.operation.clone(),

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use super::actuators::ActuatorLast;
 use super::{Answer, Door};
 use crate::adapters::devices::Configured;
 use crate::domain::base::limits::DEVICE_LOOK_MS;
 use crate::domain::base::text::closest;
 use crate::domain::base::{Code, Refusal};
+use crate::domain::capability::{Action, Capability};
+use crate::domain::policy::{Kind, Level};
 use crate::node::sensing::{Said, SensorHealth};
 
 /// One device of the configuration.
@@ -83,6 +86,43 @@ pub struct DeviceActuatorView {
     pub position: Option<String>,
     /// Why that is not known, or why it is not safe.
     pub problem: Option<String>,
+    /// What the policy in force says of each operation; empty where no node runs.
+    pub actions: Vec<DeviceActionView>,
+    /// The proposal that moves it now.
+    pub moving: Option<String>,
+    /// The newest proposal about it.
+    pub last: Option<ActuatorLast>,
+}
+
+/// An operation of an actuator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceActionView {
+    /// What it does.
+    pub operation: String,
+    /// The rule of the policy that covers it; absent where none does, and it is denied.
+    pub rule: Option<DeviceRuleView>,
+}
+
+/// What a rule of the policy says of an operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRuleView {
+    /// Its name.
+    pub name: String,
+    /// Who must agree.
+    pub level: Level,
+    /// How it lasts and what ends it; absent where it is timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The longest it may last, in milliseconds.
+    pub longest_ms: u64,
+    /// The operation that ends it.
+    pub safe_state: String,
+    /// Whether a person's standing approval may count as their vote.
+    pub standing_approvals: bool,
 }
 
 /// Which sensor is to be looked at.
@@ -137,6 +177,9 @@ pub fn configured(devices: &[Configured]) -> Vec<DeviceView> {
                 running: false,
                 position: None,
                 problem: None,
+                actions: Vec::new(),
+                moving: None,
+                last: None,
             })
             .collect(),
     };
@@ -174,6 +217,9 @@ impl Door {
             };
             view.position.clone_from(&known.position);
             view.problem.clone_from(&known.problem);
+            view.moving.clone_from(&known.running);
+            view.last.clone_from(&known.last);
+            view.actions = self.actions_of(view);
             if let Ok(target) = view.capability.parse()
                 && let Some(guard) = self.handles.guards.view(&target)
             {
@@ -183,6 +229,34 @@ impl Door {
             }
         }
         Ok(all)
+    }
+
+    /// What the policy in force says of each operation of an actuator.
+    fn actions_of(&self, view: &DeviceActuatorView) -> Vec<DeviceActionView> {
+        let Ok(target) = view.capability.parse::<Capability>() else {
+            return Vec::new();
+        };
+        let policy = self.handles.policy.current();
+        let action = |operation: &String| {
+            let action = Action {
+                target: target.clone(),
+                operation: operation.clone(),
+                params: Default::default(),
+            };
+            let rule = policy.rule_for(&action).map(|rule| DeviceRuleView {
+                name: rule.name.clone(),
+                level: rule.level,
+                kind: rule.kind.recorded(),
+                longest_ms: rule.deadline_ms,
+                safe_state: rule.safe_state.clone(),
+                standing_approvals: rule.standing_approvals,
+            });
+            DeviceActionView {
+                operation: action.operation,
+                rule,
+            }
+        };
+        view.operations.iter().map(action).collect()
     }
 
     /// Has a sensor looked at now, and says how it is then.

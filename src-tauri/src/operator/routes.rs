@@ -37,7 +37,7 @@ use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
-use crate::node::proposals::hold::{HoldRequest, HoldView};
+use crate::node::proposals::hold::{HeldView, HoldRequest, HoldView};
 use crate::node::proposals::standing_approvals::ApprovalView;
 
 /// How a route is asked.
@@ -239,6 +239,8 @@ routes! {
     STANDING_VOID: Post "/approvals/{id}/void", Admin, Why => ApprovalView;
     /// Keep its held action going for one more lease, or let it go.
     PROPOSAL_HOLD: Post "/proposals/{id}/hold", Operate, HoldRequest => HoldView;
+    /// Who holds its held action now and how long it goes on, as its executor says, which is asked.
+    PROPOSAL_HELD: Get "/proposals/{id}/hold", Read, () => HeldView;
     /// Drafts of this node.
     DRAFTS: Get "/drafts", Read, () => Vec<DraftView>;
     /// Ask for an action.

@@ -17,7 +17,9 @@ use crate::domain::gate::{SignedStanding, SignedStandingEnd, StandingApproval};
 use crate::domain::policy::Requester;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
-use crate::node::proposals::standing_approvals::{self as node, ApprovalView, END, GIVE, LIST};
+use crate::node::proposals::standing_approvals::{
+    self as node, ApprovalView, END, GIVE, LIST, StandingOffer,
+};
 
 /// A standing approval that a person gives from a browser or the window. Never shown: it holds a passphrase.
 #[derive(Deserialize)]
@@ -84,6 +86,10 @@ pub struct ApprovalsView {
     pub own: String,
     /// What was given to this executor and to those that are linked now.
     pub list: Vec<ApprovalView>,
+    /// What may be approved ahead of time, as the policies of the executors that answered have it.
+    pub allowed: Vec<StandingOffer>,
+    /// The executors that answered, this node first.
+    pub answered: Vec<String>,
     /// Executors that were asked and did not answer, or are of an earlier version.
     pub unknown: Vec<String>,
 }
@@ -162,31 +168,47 @@ impl Door {
             mesh_id: self.handles.mesh.as_str().to_owned(),
             own: self.handles.own_id().as_str().to_owned(),
             list: own?,
+            allowed: node::offers(&self.handles),
+            answered: vec![self.handles.own_id().as_str().to_owned()],
             unknown: Vec::new(),
         };
         for (link, listed) in links.iter().zip(others) {
+            let executor = link.info.device.as_str().to_owned();
             match listed {
-                Ok(list) => view.list.extend(list),
-                Err(_) => view.unknown.push(link.info.device.as_str().to_owned()),
+                Ok((list, allowed)) => {
+                    view.list.extend(list);
+                    view.allowed.extend(allowed);
+                    view.answered.push(executor);
+                }
+                Err(_) => view.unknown.push(executor),
             }
         }
         let names = self.names();
+        let named = |id: &str| names.get(&id.parse::<DeviceId>().ok()?).cloned();
         for one in &mut view.list {
-            let executor = one.executor.parse::<DeviceId>().ok();
-            one.executor_name = executor.and_then(|id| names.get(&id).cloned());
+            one.executor_name = named(&one.executor);
+        }
+        for one in &mut view.allowed {
+            one.executor_name = named(&one.executor);
         }
         Ok(view)
     }
 
-    async fn listed(&self, link: &LinkHandle) -> Answer<Vec<ApprovalView>> {
+    async fn listed(&self, link: &LinkHandle) -> Answer<(Vec<ApprovalView>, Vec<StandingOffer>)> {
         let answer = link.request(LIST, &json!({})).await?;
         let list = answer.get("standing").cloned().unwrap_or_default();
         let mut list: Vec<ApprovalView> = read(list)?;
+        // One that does not say for what it takes any is asked for none from here.
+        let allowed = answer.get("allowed").cloned();
+        let mut allowed: Vec<StandingOffer> = allowed.map_or_else(|| Ok(Vec::new()), read)?;
         // What an executor says is about itself.
         for one in &mut list {
             one.executor = link.info.device.as_str().to_owned();
         }
-        Ok(list)
+        for one in &mut allowed {
+            one.executor = link.info.device.as_str().to_owned();
+        }
+        Ok((list, allowed))
     }
 
     async fn at_executor(&self, executor: &DeviceId, method: &str, params: Value) -> Answer<Value> {

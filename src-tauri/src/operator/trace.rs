@@ -149,6 +149,18 @@ fn by(text: &impl Fn(&str) -> String) -> String {
     format!("{} (key {key})", text("operator"))
 }
 
+/// Which use of which standing approval it was.
+fn ahead_of_time(detail: &Value) -> String {
+    let number = |name: &str| detail.get(name).and_then(Value::as_u64);
+    let id = detail.get("approval").and_then(Value::as_str);
+    match (number("use"), number("of"), id.and_then(|id| id.get(..8))) {
+        (Some(used), Some(of), Some(id)) => {
+            format!("approved ahead of time: use {used} of {of} of standing approval {id}")
+        }
+        _ => "approved ahead of time".to_owned(),
+    }
+}
+
 /// The step an audit entry stands for; `None` for those that other parts of the story tell.
 fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
     let entry: Value = serde_json::from_str(&row.json).ok()?;
@@ -172,7 +184,7 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
             text("operatorId"),
             format!("refused, {}: {}", text("code"), text("message")),
         ),
-        "standing.used" => ("decision", text("by"), "approved ahead of time".to_owned()),
+        "standing.used" => ("decision", text("by"), ahead_of_time(&detail)),
         "proposal.executing" => {
             let device = entry
                 .get("device")

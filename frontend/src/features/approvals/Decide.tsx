@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type FormEvent, useEffect, useRef, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { limits } from "@/contract/operator.gen";
 import { nodeNow } from "@/lib/clock";
 import { device } from "@/lib/format";
@@ -9,13 +9,13 @@ import { tame } from "@/lib/words";
 import { get, type Proposal, post, Refused, type Standing } from "@/node/client";
 import { useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
-import { useOperators, useOwnKey, useSession, useTopology } from "@/node/reads";
+import { useSession, useTopology } from "@/node/reads";
 import { type Card, decide, KeyTrouble } from "@/platform/key";
 import { AskReason } from "@/ui/dialog";
 import { Button, Field, Txt, useNow } from "@/ui/kit";
 import { Keep } from "./Keep";
+import { Hold, NoMeans, Phrase, useMeans } from "./Sign";
 
-const HOLD_MS = 1500;
 /** What to do about a refusal that is about whose word on persons counts at the executor. */
 const WHOSE_WORD: Partial<Record<string, "selfVouchedDo" | "issuerNotAcceptedDo" | "operatorUnknownDo">> = {
   SELF_VOUCHED: "selfVouchedDo",
@@ -36,10 +36,10 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const [said, setSaid] = useState<{ good: boolean; text: string; code?: string }>();
   const [stopping, setStopping] = useState(false);
 
-  // At the desktop the application signs on this press; elsewhere a passphrase opens a key: the person's
-  // own in this browser if it counts here, else the one at the node.
-  const press = session?.decision.mode === "gesture";
-  const own = useCountingKey(now);
+  // At the desktop the application signs on this press; elsewhere a passphrase opens a key.
+  const means = useMeans(now);
+  const press = means?.how === "press";
+  const own = means?.how === "browser" ? means.card : undefined;
 
   const send = async (decision: "approve" | "reject" | "withdraw") => {
     setSaid(undefined);
@@ -105,12 +105,12 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   if (p.status === "executing" || p.status === "approved")
     return (
       <div className="flex flex-wrap items-center gap-3">
-        <Button tone="danger" onClick={() => setStopping(true)}>
-          ■ {t("stopAction")}
-        </Button>
-        {p.kind?.name === "held" && session?.scope !== "read" ? (
-          <Keep id={p.id} leaseMs={p.kind.leaseMs} />
-        ) : null}
+        {session?.scope === "read" ? null : (
+          <Button tone="danger" onClick={() => setStopping(true)}>
+            ■ {t("stopAction")}
+          </Button>
+        )}
+        {p.kind?.name === "held" ? <Keep id={p.id} leaseMs={p.kind.leaseMs} /> : null}
         {answer}
         {stopping ? (
           <AskReason
@@ -129,16 +129,8 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
     );
   if (!isWaiting(p)) return answer ?? <p className="text-t2">{statusWord(p.status)}</p>;
   if (now >= p.expiresAt) return <p className="text-warn">○ {t("expired")}</p>;
-  if (session?.scope === "read") return <p className="text-t2">{t("needOperate")}</p>;
-  if (session?.decision.mode !== "passphrase" && !press && !own)
-    return (
-      <p className="text-t2">
-        ◇ {t("cannotDecide")} <Txt max={400}>{session?.decision.hint}</Txt>{" "}
-        <Link to="/settings" className="text-accent underline">
-          {t("ownKeyHint")}
-        </Link>
-      </p>
-    );
+  if (!means) return null;
+  if (means.how === "none") return <NoMeans means={means} />;
   // A decision goes straight to the executor; without a link to it the node refuses to take one.
   const away = !p.own && executor !== undefined && !executor.connected;
   const lost = link.state === "lost" || away;
@@ -147,17 +139,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   return (
     <form className="flex flex-col gap-2" onSubmit={(e: FormEvent) => e.preventDefault()}>
       <div className="flex flex-wrap items-end gap-2">
-        {press ? null : (
-          <Field
-            label={own ? t("ownPhrase") : t("passphrase", { name: session?.decision.operator?.name ?? "–" })}
-            type="password"
-            data-step="passphrase"
-            autoComplete="off"
-            className="min-w-56 flex-1"
-            value={passphrase}
-            onChange={(e) => setPassphrase(e.target.value)}
-          />
-        )}
+        <Phrase means={means} value={passphrase} onChange={setPassphrase} />
         <Field
           label={t("reasonOptional")}
           className="min-w-40 flex-1"
@@ -198,14 +180,6 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   );
 }
 
-/** The key of this browser, if its person may decide here. */
-function useCountingKey(now: number): Card | undefined {
-  const card = useOwnKey().data;
-  const known = useOperators().data?.find((o) => o.operatorId === card?.operatorId);
-  const counts = known && !known.revokedAt && !(known.expiresAt && known.expiresAt <= now);
-  return card && counts ? card : undefined;
-}
-
 /** Signs in this browser what is shown, and nothing else, and takes it to the executor. */
 async function signedHere(
   card: Card,
@@ -217,54 +191,4 @@ async function signedHere(
   const { record } = await get("/proposals/{id}/record", { id: p.id });
   const signed = await decide(card, passphrase, { p, record, verdict, at: nodeNow(), note });
   return post("/proposals/{id}/decision", signed, { id: p.id });
-}
-
-/** Held for a second and a half by pointer, space or enter; let go and nothing happens. */
-function Hold({ disabled, onDone }: { disabled: boolean; onDone: () => void }) {
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const [holding, setHolding] = useState(false);
-  const end = () => {
-    clearTimeout(timer.current);
-    timer.current = undefined;
-    setHolding(false);
-  };
-  const begin = () => {
-    if (disabled || timer.current) return;
-    setHolding(true);
-    timer.current = setTimeout(() => {
-      end();
-      onDone();
-    }, HOLD_MS);
-  };
-  useEffect(() => () => clearTimeout(timer.current), []);
-  useEffect(() => {
-    if (disabled) {
-      clearTimeout(timer.current);
-      timer.current = undefined;
-      setHolding(false);
-    }
-  }, [disabled]);
-  const press = (key: string) => key === " " || key === "Enter";
-  return (
-    <Button
-      tone="accent"
-      disabled={disabled}
-      data-holding={holding}
-      data-go="approve"
-      className="hold-fill min-w-32 touch-none"
-      onPointerDown={(e) => e.button === 0 && begin()}
-      onPointerUp={end}
-      onPointerLeave={end}
-      onPointerCancel={end}
-      onBlur={end}
-      onKeyDown={(e) => {
-        if (!press(e.key)) return;
-        e.preventDefault();
-        if (!e.repeat) begin();
-      }}
-      onKeyUp={(e) => press(e.key) && end()}
-    >
-      {holding ? t("holding") : t("holdApprove")}
-    </Button>
-  );
 }

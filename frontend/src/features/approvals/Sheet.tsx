@@ -2,8 +2,9 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useState } from "react";
-import { action, left, span } from "@/lib/format";
+import { action, lasting, left } from "@/lib/format";
 import { codeWord, dateTime, listed, statusWord, t } from "@/lib/i18n";
+import { kindLine } from "@/lib/kinds";
 import { tame } from "@/lib/words";
 import type { Proposal } from "@/node/client";
 import { isOver, isWaiting } from "@/node/patch";
@@ -24,6 +25,7 @@ import {
 } from "@/ui/kit";
 import { LedBy } from "@/ui/proposal";
 import { TraceDiagram } from "@/ui/trace";
+import { AheadOfTime, useUsed, withUse } from "./AheadOfTime";
 import { Decide } from "./Decide";
 import { agreed, checkWord, lastTime, liveChecks } from "./model";
 
@@ -49,6 +51,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
   const trace = useTrace(waiting ? undefined : p.id, isOver(p) ? undefined : 2_000);
   const executor = nodes?.find((n) => n.deviceId === p.executor)?.name;
   const before = lastTime(p, others);
+  const used = useUsed(p);
   return (
     <Panel
       title={<Txt>{action(p.operation, p.target, p.runMs)}</Txt>}
@@ -87,21 +90,13 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
               </strong>
             </p>
             <p className="text-t2">
-              {t(p.gen1 ? "afterwardsGen1" : "afterwards", {
-                safe: codeWord("op", p.safeState),
-                span: span(p.runMs),
-              })}{" "}
+              {p.gen1
+                ? t("afterwardsGen1", { safe: codeWord("op", p.safeState), span: lasting(p.runMs) })
+                : kindLine(p.kind, p.runMs, p.safeState)}{" "}
               <code className="font-mono text-[12.5px]">
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
-            {p.kind && p.kind.name !== "timed" ? (
-              <p className="text-t2">
-                {p.kind.name === "held"
-                  ? t("kindHeld", { lease: span(p.kind.leaseMs) })
-                  : t(p.kind.name === "set" ? "kindSet" : "kindPulse", { safe: codeWord("op", p.safeState) })}
-              </p>
-            ) : null}
             {p.gen1 ? (
               <p role="note" className="mt-1 rounded-md border border-warn p-2">
                 {t("byGen1")} <Id id={p.gen1.deviceId} />{" "}
@@ -124,7 +119,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           ) : null}
           {waiting ? null : (
             <Part name={t("trace")}>
-              <Loaded q={trace}>{({ steps }) => <TraceDiagram steps={steps} who={who} />}</Loaded>
+              <Loaded q={trace}>
+                {({ steps }) => <TraceDiagram steps={withUse(steps, used)} who={who} />}
+              </Loaded>
             </Part>
           )}
           <Part name={t("why")}>
@@ -214,6 +211,9 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                 · <Words text={p.detail} />
               </span>
             ) : null}
+          </Part>
+          <Part name={t("standingTitle")}>
+            <AheadOfTime p={p} used={used} />
           </Part>
           <Part name={t("lastTime")}>
             {before ? (

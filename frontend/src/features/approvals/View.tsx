@@ -9,36 +9,40 @@ import { Age, cx, Empty, Loaded, Panel, Search, StatusMark, Txt, useNow } from "
 import { usePlace } from "@/ui/place";
 import { Tabs } from "@/ui/tabs";
 import { VirtualList } from "@/ui/virtual";
+import { useKeys } from "./keys";
 import { matching, sorted } from "./model";
 import { Sheet } from "./Sheet";
+import { Standing } from "./Standing";
 
 const ROW_PX = 56;
 
-/** j and k go up and down, a and r go to the buttons. Never while something is typed or a dialog is open. */
-function useKeys(move: (by: number) => void) {
-  useEffect(() => {
-    const onKey = (e: KeyboardEvent) => {
-      const on = e.target as HTMLElement | null;
-      if (e.ctrlKey || e.metaKey || e.altKey || e.repeat) return;
-      if (on?.closest("input, textarea, select, dialog, [contenteditable]")) return;
-      if (e.key === "j") move(1);
-      else if (e.key === "k") move(-1);
-      else if (e.key === "a" || e.key === "r") {
-        // What is still to be typed comes first; the decision itself is never one key.
-        const open = [...document.querySelectorAll<HTMLInputElement>("[data-step]")].find((f) => !f.value);
-        (
-          open ??
-          document.querySelector<HTMLElement>(e.key === "a" ? "[data-go=approve]" : "[data-go=reject]")
-        )?.focus();
-      } else return;
-      e.preventDefault();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [move]);
+export function View() {
+  const [place] = usePlace();
+  return place.tab === "standing" ? <Standing tabs={<Lists />} /> : <Proposals />;
 }
 
-export function View() {
+/** The lists of this page: what waits, what was decided, what was approved ahead of time. */
+function Lists({ on = "standing" }: { on?: string }) {
+  const [place, go] = usePlace();
+  const q = useProposals();
+  const lists = useMemo(() => sorted(q.data ?? []), [q.data]);
+  // What belongs to the list that is left stays with it.
+  const none = Object.fromEntries(Object.keys(place).map((k) => [k, undefined]));
+  return (
+    <Tabs
+      label={t("approvals")}
+      on={on}
+      onPick={(id) => go({ ...none, tab: id })}
+      tabs={[
+        ["waiting", `${t("inbox")} ${lists.waiting.length}`],
+        ["decided", `${t("decided")} ${lists.decided.length}`],
+        ["standing", t("standing")],
+      ]}
+    />
+  );
+}
+
+function Proposals() {
   const q = useProposals();
   const [place, go] = usePlace();
   const all = q.data ?? [];
@@ -62,22 +66,12 @@ export function View() {
     if (next) go({ id: next.id, tab });
   });
   return (
-    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[minmax(280px,340px)_1fr]">
+    <div className="grid flex-1 gap-3 md:min-h-0 md:grid-cols-[minmax(300px,380px)_1fr]">
       <Panel
         title={t("approvals")}
         flush
         className="max-md:max-h-64"
-        aside={
-          <Tabs
-            label={t("approvals")}
-            on={tab}
-            onPick={(id) => go({ tab: id, id: undefined })}
-            tabs={[
-              ["waiting", `${t("inbox")} ${lists.waiting.length}`],
-              ["decided", `${t("decided")} ${lists.decided.length}`],
-            ]}
-          />
-        }
+        aside={<Lists on={tab} />}
         foot={
           <div className="flex items-center gap-2">
             <Search value={words} onChange={(x) => go({ q: x })} className="flex-1" />

@@ -2,11 +2,13 @@ import { t } from "@/lib/i18n";
 import { ThisDesktop } from "@/platform/Around";
 import { usePlace } from "@/ui/place";
 import { Tabs } from "@/ui/tabs";
+import { Devices } from "./Devices";
 import { Discovery } from "./Discovery";
 import { OwnKey } from "./OwnKey";
 import { Peers } from "./Peers";
 import { Policy } from "./Policy";
 import { Appearance, Identity, Session } from "./This";
+import { Units } from "./Units";
 
 export function View() {
   const [place, go] = usePlace();
@@ -21,6 +23,7 @@ export function View() {
             onPick={(id) => go({ tab: id })}
             tabs={[
               ["node", t("thisNode")],
+              ["devices", t("devices")],
               ["discovery", t("discovery")],
               ["peers", t("peers")],
               ["policy", t("policy")],
@@ -28,7 +31,9 @@ export function View() {
           />
         </span>
       </div>
-      {tab === "discovery" ? (
+      {tab === "devices" ? (
+        <Devices />
+      ) : tab === "discovery" ? (
         <Discovery />
       ) : tab === "peers" ? (
         <Peers />
@@ -41,6 +46,7 @@ export function View() {
             <Session />
             <OwnKey />
             <Appearance />
+            <Units />
             <ThisDesktop />
           </div>
         </div>

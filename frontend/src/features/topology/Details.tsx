@@ -6,7 +6,7 @@ import { bytes, device, millis, span, value } from "@/lib/format";
 import { codeWord, listed, statusWord, t } from "@/lib/i18n";
 import { line } from "@/lib/words";
 import type { Actuator, Fact, Status, Topology } from "@/node/client";
-import { useActuators, usePeers, useSpark, useWorld } from "@/node/reads";
+import { useActuators, usePeers, useSession, useSpark, useStanding, useWorld } from "@/node/reads";
 import { Age, CopyButton, Hex, Pairs, Since, State, StatusMark, Txt, useNow, Worth } from "@/ui/kit";
 import { NodeState, roleGlyph } from "@/ui/nodes";
 import { Claimed, Withheld } from "@/ui/offers";
@@ -169,6 +169,15 @@ function OfNode({ n, top, flow, status }: Known & { n: Topology["nodes"][number]
           <p className="text-t2">{t("noActuatorsHere")}</p>
         )}
         <Withheld device={n.deviceId} className="mt-1.5" />
+        {n.own ? (
+          <Link
+            to="/settings"
+            search={{ tab: "devices" } as never}
+            className="mt-1.5 inline-block text-accent underline"
+          >
+            {t("devicesOfNode")}
+          </Link>
+        ) : null}
       </Part>
       <Part name={t("sensors")}>
         {facts.length ? (
@@ -258,6 +267,31 @@ function Line({ f }: { f: Fact }) {
   return s ? <Spark {...s} /> : null;
 }
 
+/** What of it can be approved ahead of time; nothing where its executor's policy takes none. */
+function Ahead({ a }: { a: Actuator }) {
+  const may = useSession().data?.scope !== "read";
+  const known = useStanding(30_000).data;
+  const offers = known?.allowed.filter((o) => o.executor === a.deviceId && o.target === a.target) ?? [];
+  if (!may || !offers.length) return null;
+  return (
+    <ul className="text-[12px]">
+      {offers.map((o) => (
+        <li key={o.operation}>
+          <Link
+            to="/approvals"
+            search={
+              { tab: "standing", give: "1", target: a.target, op: o.operation, at: a.deviceId } as never
+            }
+            className="text-accent underline"
+          >
+            {t("standingAheadOf", { op: codeWord("op", o.operation) })}
+          </Link>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 function Acts({ a }: { a: Actuator }) {
   const last = a.last;
   return (
@@ -285,6 +319,7 @@ function Acts({ a }: { a: Actuator }) {
       {a.operations.length ? (
         <Txt className="text-[12px] text-t2">{listed(a.operations.map((o) => codeWord("op", o)))}</Txt>
       ) : null}
+      <Ahead a={a} />
       <Claimed device={a.deviceId} target={a.target} className="my-1" />
       {a.problem ? (
         <p className="text-danger">

@@ -12,6 +12,7 @@ const holes = (word: Word): string[] =>
 /** The same in both languages, and rightly so: names, codes and words that German took over. */
 const SAME: Partial<Record<"de", ReadonlySet<Key>>> = {
   de: new Set<Key>([
+    "kindStep",
     ...(["system", "filter", "name", "version", "port", "mesh", "zone", "frame", "frames", "graph"] as const),
     ...(["exportCsv", "exportJson"] as const),
     ...(["keyName", "serverWord", "tryText"] as const),

@@ -101,4 +101,14 @@ impl Guards {
         let lease = self.0.each.get(target)?.lease.lock();
         lease.as_ref().map(|lease| lease.shown(self.steady_ms()))
     }
+
+    /// How the held run of a proposal stands; `None` where none is on.
+    pub fn held(&self, id: &ProposalId) -> Option<Shown> {
+        let of = |lease: &&Lease| lease.is_of(id);
+        let now = self.steady_ms();
+        self.0.each.values().find_map(|handle| {
+            let lease = handle.lease.lock();
+            lease.as_ref().filter(of).map(|lease| lease.shown(now))
+        })
+    }
 }

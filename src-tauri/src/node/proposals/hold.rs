@@ -11,12 +11,15 @@ use super::Executor;
 use crate::domain::base::limits::{HOLDER_MAX_BYTES, HOLDS_PER_SECOND};
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal};
-use crate::domain::gate::lease::{Keeper, Kept, Source, Wish};
+use crate::domain::gate::lease::{self, Keeper, Kept, Source, Wish};
 use crate::node::links::PeerInfo;
 
 /// The method by which one of our own kind keeps or releases what it asked for (feature `hold`):
 /// `{"proposalId", "asked": {"holder", "by", "counter", "release"}}`.
 pub const HOLD: &str = "proposals.hold";
+
+/// The method by which one of our own kind asks how a held action stands (feature `hold`): `{"proposalId"}`.
+pub const HELD: &str = "proposals.held";
 
 /// What a keeper asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +82,20 @@ impl From<Kept> for HoldView {
             released: kept.released,
         }
     }
+}
+
+/// How a held action stands, for whoever looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HeldView {
+    /// Who holds it, as its executor shows it; absent while nobody does.
+    #[serde(default)]
+    pub holder: Option<String>,
+    /// After how many milliseconds it ends unless it is renewed.
+    pub lapses_in_ms: u64,
+    /// After how many milliseconds it ends in any case.
+    pub ends_in_ms: u64,
 }
 
 /// What each device has used of its renewals: as many come free again each second, by the boot clock.
@@ -152,6 +169,30 @@ pub fn by_device(
     let keeper = Keeper::new(source, &asked.holder, &shown);
     let kept = executor.guards.keep(id, &keeper, asked.wish())?;
     Ok(kept.into())
+}
+
+/// How a held action of this executor stands, from memory alone. Looking keeps nothing.
+///
+/// # Errors
+/// `CONFLICT` if it does not run here.
+pub fn look(executor: &Executor, id: &ProposalId) -> Result<HeldView, Refusal> {
+    let shown = executor.guards.held(id).ok_or_else(|| lease::ended(id))?;
+    Ok(HeldView {
+        holder: shown.holder,
+        lapses_in_ms: shown.lapses_in_ms,
+        ends_in_ms: shown.ends_in_ms,
+    })
+}
+
+/// Answers a device that looks.
+///
+/// # Errors
+/// `INVALID_PARAMS`, or as [`look`].
+pub fn told(executor: &Executor, mut params: Map<String, Value>) -> Result<Value, Refusal> {
+    let id = params.remove("proposalId").unwrap_or_default();
+    let id: ProposalId = serde_json::from_value(id)
+        .map_err(|e| Refusal::new(Code::InvalidParams, type_in_words(&e.to_string())))?;
+    Ok(json!(look(executor, &id)?))
 }
 
 /// A person's session at this node's door keeps or releases it.

@@ -1,6 +1,7 @@
 //! Standing approvals at the executor that they name: given, ended, listed, and used as their giver's vote where a proposal is
 //! minted or decided. Each use is counted in the transaction that writes the act ahead.
 
+mod offers;
 mod using;
 mod view;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::json;
 
+pub use self::offers::{ParamKind, ParamView, StandingOffer, offers};
 use self::using::over;
 pub(super) use self::using::{start, votes_on};
 use self::view::view;
@@ -33,7 +35,7 @@ use crate::node::health;
 pub const GIVE: &str = "approvals.give";
 /// The request by which another node brings a person's word that one ends, with the member `end`.
 pub const END: &str = "approvals.end";
-/// The request for what was given here; the answer has it as `standing`.
+/// The request for what was given here; the answer has it as `standing`, and as `allowed` for what it may be given.
 pub const LIST: &str = "approvals.list";
 
 fn at<'a>(executor: &'a Context, conn: &Connection) -> Result<gate::Executor<'a>, StoreError> {

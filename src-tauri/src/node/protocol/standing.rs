@@ -7,7 +7,7 @@ use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::{Code, Refusal};
 use crate::node::links::LinkHandle;
-use crate::node::proposals::standing_approvals::{END, GIVE, LIST, end, give, list};
+use crate::node::proposals::standing_approvals::{END, GIVE, LIST, end, give, list, offers};
 
 /// Whether a method is one of these.
 pub(super) fn is_one(method: &str) -> bool {
@@ -36,7 +36,8 @@ pub(super) async fn answer(
         }
         LIST => {
             need(protocol, link, Grant::Read)?;
-            Ok(json!({"standing": list(protocol).await?}))
+            let allowed = offers(protocol);
+            Ok(json!({"standing": list(protocol).await?, "allowed": allowed}))
         }
         _ => Err(Refusal::new(Code::UnknownMethod, "unknown method")),
     }

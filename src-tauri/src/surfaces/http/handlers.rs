@@ -246,6 +246,10 @@ pub(super) async fn proposal_checks(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.proposal_checks(&id).await?))
 }
 
+pub(super) async fn held(State(api): Door, Id(id): Id) -> Answered {
+    Ok(ok(&api.door.held(&id).await?))
+}
+
 pub(super) async fn trace(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.trace(&id).await?))
 }

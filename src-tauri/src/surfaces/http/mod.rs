@@ -143,6 +143,7 @@ fn action_routes(bound: Bound) -> Bound {
         .on(routes::STANDING_END, standing::end)
         .on(routes::STANDING_VOID, standing::void)
         .on(routes::PROPOSAL_HOLD, h::hold)
+        .on(routes::PROPOSAL_HELD, h::held)
         .on(routes::DRAFTS, h::drafts)
         .on(routes::PROPOSE, h::propose)
         .on(routes::POLICY, h::policy)

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 use crate::domain::base::limits::{
     NAME_MAX_BYTES, PASSPHRASE_MAX_BYTES, PASSPHRASE_MIN_CHARS, QUERY_MAX, SERIES_POINTS_MAX,
-    TEXT_MAX_CHARS,
+    STANDING_MAX_MS, STANDING_USES_MAX, TEXT_MAX_CHARS,
 };
 use crate::domain::policy::TestResult;
 use crate::node::pairing::PairingView;
@@ -100,6 +100,7 @@ use crate::operator::{
     Standing,
     crate::node::proposals::hold::HoldRequest,
     crate::node::proposals::hold::HoldView,
+    crate::node::proposals::hold::HeldView,
     ChecksView,
     PairingView,
     PairStart,
@@ -169,6 +170,8 @@ fn limits() -> Value {
         "textChars": TEXT_MAX_CHARS,
         "pageRows": QUERY_MAX,
         "seriesPoints": SERIES_POINTS_MAX,
+        "standingUses": STANDING_USES_MAX,
+        "standingMs": STANDING_MAX_MS,
     })
 }
 

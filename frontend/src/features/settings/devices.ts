@@ -1,0 +1,45 @@
+/** How a device is, from what its sensors and actuators say; pure. */
+import type { Health } from "@/lib/condition";
+import type { Device, Fact } from "@/node/client";
+
+type Sensor = Device["sensors"][number];
+type Moved = Device["actuators"][number];
+
+/** Away from its safe state by a run, on its way there, or not known to be there. */
+export type Position = "safe" | "away" | "unsafe" | "unknown";
+export const positionOf = (a: Moved): Position =>
+  a.running ? "away" : a.safe === true ? "safe" : a.safe === false ? "unsafe" : "unknown";
+
+export const doubted = (s: Sensor): boolean => s.values.some((v) => v.doubt);
+
+export function healthOf(d: Device): Health {
+  if (d.actuators.some((a) => positionOf(a) === "unsafe" || a.problem)) return "needs";
+  if (d.sensors.length && d.sensors.every((s) => s.failingSince)) return "offline";
+  if (d.sensors.some((s) => s.failingSince || doubted(s))) return "degraded";
+  const said = d.sensors.some((s) => s.values.some((v) => v.at)) || d.actuators.some((a) => a.safe != null);
+  return said ? "healthy" : "unknown";
+}
+
+const RANK: Health[] = ["needs", "offline", "degraded", "unknown", "healthy"];
+/** What needs somebody first, then by name. */
+export const sorted = (list: Device[]): Device[] =>
+  [...list].sort(
+    (a, b) => RANK.indexOf(healthOf(a)) - RANK.indexOf(healthOf(b)) || a.name.localeCompare(b.name),
+  );
+
+export const matches = (d: Device, words: string): boolean => {
+  const of = d.sensors.flatMap((s) => [s.name, ...s.values.map((v) => `${v.metric} ${v.zone ?? ""}`)]);
+  const text = [d.kind, d.name, ...of, ...d.actuators.map((a) => a.capability)].join(" ").toLowerCase();
+  return words
+    .toLowerCase()
+    .split(/\s+/)
+    .every((w) => text.includes(w));
+};
+
+/** The reading that was published of it, which has a tier. */
+export const factOf = (
+  facts: readonly Fact[],
+  own: string,
+  v: { metric: string; zone?: string | null },
+): Fact | undefined =>
+  facts.find((f) => f.origin === own && f.metric === v.metric && (f.zone ?? "") === (v.zone ?? ""));
