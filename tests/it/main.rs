@@ -81,6 +81,7 @@ mod room;
 mod rows;
 mod schedules;
 mod sensing;
+mod sequences;
 mod shares;
 mod standing;
 mod standing_approvals;

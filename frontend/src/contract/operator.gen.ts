@@ -5338,6 +5338,11 @@ export interface components {
             minIntervalMs: number;
             /** @enum {string} */
             name: "set";
+        } | {
+            /** @enum {string} */
+            name: "sequence";
+            /** @description Its steps with every parameter; none where it is the kind of a rule, which may cover several sequences. */
+            steps?: components["schemas"]["Step"][];
         };
         /** @description A latched emergency stop. */
         Latch: {
@@ -6829,6 +6834,29 @@ export interface components {
             uptimeMs: number;
             /** @description The version of the program. */
             version: string;
+        };
+        /** @description One step as it stands in a record: who does what, after which pause, and how long. */
+        Step: {
+            /** @description What its actuator does. */
+            action: components["schemas"]["Action"];
+            /** @description Whether it is a pulse, whose time counts from when its driver is told. */
+            pulse?: boolean;
+            /** @description The policy rule of its actuator that allows it. */
+            rule: string;
+            /**
+             * Format: int64
+             * @description The longest that it lasts, in milliseconds.
+             */
+            runMs: number;
+            /** @description The operation that ends it. */
+            safeState: string;
+            /** @description Whether it stays until every later step has ended. Otherwise its own end comes before the next step. */
+            stays: boolean;
+            /**
+             * Format: int64
+             * @description The pause before it, in milliseconds.
+             */
+            waitMs: number;
         };
         /**
          * @description What is known of an executor after an emergency stop was asked of it. Only `latched` is a stop that

@@ -25,7 +25,7 @@ use super::credentials::{Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gen1::actuators::Wire;
-use super::guards::{Cut, Guards, RunStarter};
+use super::guards::{Cut, Guards, RunStarter, moved};
 use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
@@ -109,7 +109,8 @@ impl Opened {
                 wire,
                 own,
             } = held;
-            let guards = Guards::start(actuators, &clock, &alarms, &tasks, threads);
+            let left = moved::copied(&dir).unwrap_or_default();
+            let guards = Guards::start_after(actuators, &left, &clock, &alarms, &tasks, threads);
             let (guards, starter) = guards.map_err(OpenError::Guards)?;
             Ok((lock, sensors, (wire, own), guards, starter))
         });
@@ -320,6 +321,14 @@ async fn assemble(
     sensors.extend(more_sensors);
     let mut capabilities = config.capabilities.clone();
     capabilities.extend(guards.capabilities());
+    // Those that a later policy brings are told of after the next start.
+    let mut actuators = guards.capabilities();
+    for sequence in policy.current().sequences() {
+        if !actuators.contains(&sequence.capability) {
+            capabilities.push(sequence.capability.clone());
+            actuators.push(sequence.capability.clone());
+        }
+    }
     let shared_models = config.models.all.iter().filter_map(|m| m.offered());
     capabilities.extend(shared_models);
     let credentials = Credentials::new(&dir, &key)?;
@@ -372,7 +381,7 @@ async fn assemble(
         context,
         key: frame_log::Signer::new(key.clone()),
         links: Links::default(),
-        known: known.beside(capabilities, guards.capabilities()),
+        known: known.beside(capabilities, actuators),
         held: HeldKeys::new(horizon.map(|h| h.time), mesh_floor),
         recent: RecentFrames::default(),
         tree: Tree::default(),

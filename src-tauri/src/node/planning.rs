@@ -76,9 +76,14 @@ impl Drafts {
         }))
     }
 
-    /// The operations of an actuator of this node; none if it does not have it.
+    /// The operations of an actuator or a sequence of this node; none if it does not have it.
     pub fn operations(&self, target: &Capability) -> Vec<String> {
-        self.executor.guards.operations(target)
+        let sequences = self.executor.policy.current();
+        let of_it = sequences.sequences().iter();
+        let of_it = of_it.filter(|s| s.capability == *target);
+        let mut all = self.executor.guards.operations(target);
+        all.extend(of_it.map(|s| s.operation.clone()));
+        all
     }
 
     /// How an actuator of this node stands, as its guard knows it; `None` for one of another device.

@@ -146,6 +146,20 @@ impl Door {
             }
         });
         let mut list = futures_util::future::join_all(own).await;
+        for seen in &mut list {
+            // A step of a sequence moves it, whose proposal names the sequence.
+            let target = seen.target.parse().ok();
+            let guard = target.and_then(|target| guards.view(&target));
+            if let Some(guard) = guard.filter(|g| g.running && seen.running.is_none()) {
+                seen.running = guard.proposal.map(|id| id.as_str().to_owned());
+            }
+        }
+        let policy = self.handles.policy.current();
+        list.extend(policy.sequences().iter().map(|sequence| {
+            let mut seen = view(self.handles.own_id(), sequence.capability.as_str(), true);
+            seen.operations = vec![sequence.operation.clone()];
+            seen
+        }));
         for (device, targets) in self.elsewhere() {
             let reachable = self.handles.links.get(&device).is_some()
                 || self.handles.peers.is_on_demand(&device);

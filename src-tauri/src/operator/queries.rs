@@ -428,7 +428,12 @@ impl Door {
             taint: &taint,
             evidence: &[],
             phase: Phase::Propose,
-            by_gen1: self.handles.guards.gen1(&action.target).is_some(),
+            by_gen1: {
+                let policy = self.handles.policy.current();
+                let moves = policy.moves(&action);
+                let mut moved = moves.iter().map(|(_, action)| &action.target);
+                moved.any(|target| self.handles.guards.gen1(target).is_some())
+            },
         };
         let s = &self.handles;
         Ok(

@@ -185,6 +185,12 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
             format!("refused, {}: {}", text("code"), text("message")),
         ),
         "standing.used" => ("decision", text("by"), ahead_of_time(&detail)),
+        "proposal.step" => {
+            let n = detail.get("step").and_then(Value::as_u64);
+            let n = n.map_or_else(String::new, |n| n.to_string());
+            let message = format!("step {n} begins: {}", text("action"));
+            ("executing", String::new(), message)
+        }
         "proposal.executing" => {
             let device = entry
                 .get("device")

@@ -13,6 +13,7 @@ use crate::domain::base::TimeMs;
 pub fn newest(conn: &Connection) -> Result<TimeMs, StoreError> {
     let sql = "SELECT max(
         coalesce((SELECT max(max(started_at, coalesce(ended_at, 0))) FROM runs), 0),
+        coalesce((SELECT max(max(started_at, coalesce(ended_at, 0))) FROM steps WHERE started_at IS NOT NULL), 0),
         coalesce((SELECT max(updated_at) FROM proposals WHERE own = 1), 0),
         coalesce((SELECT max(created_at) FROM proposals WHERE own = 1
             AND status IN ('awaiting_approval', 'approved', 'executing')), 0),
@@ -26,13 +27,19 @@ pub fn newest(conn: &Connection) -> Result<TimeMs, StoreError> {
 /// # Errors
 /// Any SQLite error.
 pub fn runs_end_at(conn: &Connection, now: TimeMs) -> Result<usize, StoreError> {
-    let sql = "UPDATE runs SET
+    let mut ended = 0;
+    for table in ["runs", "steps"] {
+        let sql = format!(
+            "UPDATE {table} SET
         started_at = CASE WHEN started_at > ?1
             THEN ?1 - max(0, min(coalesce(ended_at, started_at) - started_at, planned_ms)) ELSE started_at END,
         ended_at = CASE WHEN ended_at IS NULL THEN NULL WHEN started_at > ?1 THEN ?1
             ELSE min(?1, started_at + planned_ms) END
-        WHERE started_at > ?1 OR ended_at > ?1";
-    Ok(conn.execute(sql, [now.to_i64()])?)
+        WHERE started_at > ?1 OR ended_at > ?1"
+        );
+        ended += conn.execute(&sql, [now.to_i64()])?;
+    }
+    Ok(ended)
 }
 
 /// Ends the waiting drafts that were made ahead of `now`; how many there were.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::proposals::{self, ProposalRow};
-use super::{StoreError, approvals, runs, standing_approvals};
+use super::{StoreError, approvals, runs, standing_approvals, steps};
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::proposal::Outcome;
@@ -114,8 +114,10 @@ fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), Store
             with.now,
             *planned_ms,
         ),
+        Write::Steps { id, steps } => steps::plan(conn, id, steps),
         Write::Ended(id, outcome) => {
             proposals::set_outcome(conn, id, outcome)?;
+            steps::end_all(conn, id, outcome.ended_at, outcome.status)?;
             runs::end(conn, id, outcome.ended_at, outcome.status)
         }
     }

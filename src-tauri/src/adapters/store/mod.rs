@@ -37,6 +37,7 @@ pub mod runs;
 pub mod series;
 pub mod shares;
 pub mod standing_approvals;
+pub mod steps;
 pub mod trust;
 pub mod usage;
 mod vitals;

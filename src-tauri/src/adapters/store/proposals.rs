@@ -520,8 +520,10 @@ pub fn waiting_of(
 /// # Errors
 /// Any SQLite error.
 pub fn executing_on(conn: &Connection, target: &str) -> Result<Vec<ProposalId>, StoreError> {
+    // Those of a sequence are its own for as long as it acts, also before a step and after it.
     let sql = format!(
-        "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1 AND target = ?1
+        "SELECT id FROM proposals WHERE {OPEN} AND status = 'executing' AND own = 1
+             AND (target = ?1 OR id IN (SELECT proposal_id FROM steps WHERE target = ?1))
          ORDER BY updated_at DESC, revision DESC"
     );
     let mut query = conn.prepare_cached(&sql)?;

@@ -84,7 +84,7 @@ pub fn end(
     Ok(())
 }
 
-/// The actions that were under way at or after `since`, oldest first.
+/// The actions, and the steps of sequences that began, that were under way at or after `since`, oldest first.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -93,7 +93,10 @@ pub fn since(conn: &Connection, since: TimeMs) -> Result<Vec<RunRow>, StoreError
     let earliest = TimeMs(since.0.saturating_sub(SET_MAX_MS));
     let mut query = conn.prepare_cached(
         "SELECT proposal_id, rule, target, operation, started_at, ended_at, planned_ms, outcome FROM runs
-         WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1) ORDER BY started_at, proposal_id",
+         WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1)
+         UNION ALL SELECT proposal_id, rule, target, operation, started_at, ended_at, planned_ms, outcome FROM steps
+         WHERE started_at >= ?2 AND coalesce(ended_at >= ?1, 1)
+         ORDER BY started_at, proposal_id",
     )?;
     let rows = query.query_map([since.to_i64(), earliest.to_i64()], |found| {
         Ok(RunRow {
@@ -120,7 +123,9 @@ pub fn total(
     target: &str,
     since: TimeMs,
 ) -> Result<Total, StoreError> {
-    let sql = "SELECT count(*), coalesce(sum(max(coalesce(ended_at - started_at, planned_ms), 0)), 0) FROM runs
+    let sql = "SELECT count(*), coalesce(sum(max(coalesce(ended_at - started_at, planned_ms), 0)), 0) FROM (
+            SELECT rule, target, started_at, ended_at, planned_ms FROM runs
+            UNION ALL SELECT rule, target, started_at, ended_at, planned_ms FROM steps)
         WHERE rule = ?1 AND target = ?2 AND started_at >= ?3";
     let total = conn
         .prepare_cached(sql)?

@@ -56,6 +56,7 @@ audit_kinds! {
     ProposalFailed = "proposal.failed", "An action was not done, or not as wanted.";
     ProposalMinted = "proposal.minted", "This executor made a proposal of a draft.";
     ProposalRejected = "proposal.rejected", "A person said no to a proposal.";
+    StepBegun = "proposal.step", "A step of a sequence was written ahead, and begins.";
     ProposalSuperseded = "proposal.superseded", "A newer proposal took the place of one, or its state became void.";
     ProposalUnknown = "proposal.unknown", "An action was interrupted; whether it was done is not known.";
     ProposalWithdrawn = "proposal.withdrawn", "Whoever asked for an action took it back.";

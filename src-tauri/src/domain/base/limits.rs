@@ -435,6 +435,21 @@ pub const RUN_FILE_MAX_BYTES: u64 = 4_096;
 pub const PERMIT_TTL_MS: u64 = 5_000;
 /// Most rules or tests of one policy.
 pub const POLICY_ENTRIES_MAX: usize = 500;
+/// Most sequences of one policy.
+pub const SEQUENCES_MAX: usize = 100;
+/// Most steps of one sequence.
+pub const SEQUENCE_STEPS_MAX: usize = 16;
+/// Longest pause before a step of a sequence, in milliseconds.
+pub const SEQUENCE_WAIT_MAX_MS: u64 = 3_600_000;
+/// What each step of a sequence may take beside its own time, in milliseconds: its write ahead, its driver, its way back
+/// to the safe state.
+pub const SEQUENCE_STEP_SLACK_MS: u64 = 10_000;
+/// How long the begin of a step may take to be on disk, in milliseconds; then the sequence ends.
+pub const SEQUENCE_AHEAD_MAX_MS: u64 = 3_000;
+/// How long the way of an earlier step to its safe state waits for that of each later one, in milliseconds.
+pub const SEQUENCE_ORDER_MAX_MS: u64 = 1_500;
+/// How long it waits for all later ones together, in milliseconds.
+pub const SEQUENCE_ORDER_ALL_MAX_MS: u64 = 4_000;
 /// Longest text of a pairing link, in bytes.
 pub const PAIR_LINK_MAX_BYTES: usize = 1_536;
 /// Temperature probes and disks published at most.

@@ -3,6 +3,8 @@
 //! Planner, Telegram, desktop, a remote peer: every path to an actuator meets [`rule`], on the node
 //! that owns the actuator, with policy evaluated afresh.
 
+mod steps;
+
 use std::collections::BTreeSet;
 
 use crate::domain::base::limits::PERMIT_TTL_MS;
@@ -15,6 +17,7 @@ use crate::domain::policy::{Kind, Level, Terms};
 use super::approval::{Verdict, VerifiedApproval};
 use super::lease::Entitled;
 use super::standing_approval::StandingUse;
+pub use steps::Steps;
 
 /// The action to execute, as the executor stored it.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +144,9 @@ impl Permit {
             false => PERMIT_TTL_MS.min(self.run_ms),
         };
         let lapsed = now > self.valid_until || waited_ms > most;
-        (!lapsed).then_some(Act { permit: self })
+        // That of a sequence moves nothing: its steps have their own.
+        let is_sequence = matches!(self.kind, Kind::Sequence { .. });
+        (!lapsed && !is_sequence).then_some(Act { permit: self })
     }
 }
 

@@ -15,7 +15,7 @@ pub mod persons;
 pub mod records;
 pub mod standing_approval;
 
-pub use actuation::{Act, ActuationRuling, ExecutionRequest, Permit};
+pub use actuation::{Act, ActuationRuling, ExecutionRequest, Permit, Steps};
 pub use approval::{Decision, SignedDecision, VerifiedApproval};
 pub use command::Gen1Command;
 pub use operators::{OperatorRecord, OperatorRevocation, SignedOperator};

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod lasting;
+mod sequence;
 mod world;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use self::evidence::evidence;
-use self::lasting::{duration, pause, steps};
+use self::lasting::{duration, pause, steps, within};
 use self::world::{caps, holds};
 use super::kind::Kind;
 use super::rule::Rule;
@@ -202,6 +203,17 @@ impl Sheet {
     }
 }
 
+/// The moments of a ruling.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    /// The current moment.
+    now: TimeMs,
+    /// When it would begin: later than now for a step of a sequence.
+    begins: TimeMs,
+    /// How long it would last, in milliseconds, where its place in a sequence says that.
+    lasts: Option<u64>,
+}
+
 impl Policy {
     /// Evaluates a wish. The first rule that covers target and operation decides; none means no.
     pub fn evaluate(
@@ -216,15 +228,40 @@ impl Policy {
         let Some(rule) = self.rule_for(action) else {
             return self.uncovered(action);
         };
+        let when = When {
+            now,
+            begins: now,
+            lasts: None,
+        };
+        match rule.kind {
+            Kind::Sequence { .. } => {
+                self.sequence_ruling(rule, request, (facts, history), when, own)
+            }
+            _ => self.judge(rule, request, (facts, history), when, own),
+        }
+    }
+
+    /// Evaluates a wish by one rule.
+    #[allow(clippy::unused_self, reason = "the rules of a policy decide")]
+    fn judge(
+        &self,
+        rule: &Rule,
+        request: &Request<'_>,
+        (facts, history): (&dyn Facts, &History),
+        when: When,
+        own: &DeviceId,
+    ) -> Ruling {
+        let (action, now, begins) = (request.action, when.now, when.begins);
         let mut sheet = Sheet::default();
         let class = request.class(Some(rule), own);
         requester(&mut sheet, rule, request, class);
         params(&mut sheet, rule, action);
         let kind = Kind::of(rule, action);
         let run_ms = duration(&mut sheet, rule, action, request.by_gen1);
+        let run_ms = within(&mut sheet, run_ms, when.lasts);
         let weighed = evidence(&mut sheet, rule, request, class, own);
         if let Some(hours) = rule.hours {
-            let result = if hours.contain(now) {
+            let result = if hours.contain(begins) {
                 Ok(hours.to_string())
             } else {
                 Err(format!("allowed only from {hours}"))
@@ -243,10 +280,10 @@ impl Policy {
                 &action.target,
                 history,
                 *min_interval_ms,
-                now,
+                begins,
             );
         }
-        caps(&mut sheet, rule, &action.target, history, run_ms, now);
+        caps(&mut sheet, rule, &action.target, history, run_ms, begins);
         for interlock in &rule.interlocks {
             let result = holds(interlock, facts, now, own, false);
             sheet.check(
@@ -301,10 +338,11 @@ impl Policy {
         })
     }
 
-    /// How the asker stands under the rule that covers the action.
+    /// How the asker stands under the rule that covers the action; of a sequence, under the strictest of them.
     pub fn class_of(&self, request: &Request<'_>, own: &DeviceId) -> Class {
-        let rule = self.rules().iter().find(|r| r.covers(request.action));
-        request.class(rule, own)
+        let moves = self.moves(request.action);
+        let class = moves.iter().map(|(rule, _)| request.class(Some(rule), own));
+        class.min().unwrap_or_else(|| request.class(None, own))
     }
 
     fn uncovered(&self, action: &Action) -> Ruling {
@@ -371,7 +409,7 @@ fn standing(
     // A kind that came later is looked at before it begins without a person.
     match &rule.kind {
         Kind::Timed | Kind::Pulse => {}
-        kind @ (Kind::Held { .. } | Kind::Set { .. }) => {
+        kind @ (Kind::Held { .. } | Kind::Set { .. } | Kind::Sequence { .. }) => {
             return Err(format!("it is {kind}, which a person approves each time"));
         }
     }

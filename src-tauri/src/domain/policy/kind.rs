@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::rule::Rule;
+use super::sequence::Step;
 use crate::domain::base::limits::{
     ACTUATION_MAX_MS, LEASE_HELD_MAX_MS, LEASE_HELD_MIN_MS, PULSE_MAX_MS, PULSE_MIN_MS,
     SET_INTERVAL_MAX_MS, SET_MAX_MS,
@@ -39,6 +40,13 @@ pub enum Kind {
         /// The least time between two changes, in milliseconds.
         min_interval_ms: u64,
     },
+    /// What several actuators do one after the other; at the end each is in its safe state, the last one first.
+    #[serde(rename_all = "camelCase")]
+    Sequence {
+        /// Its steps with every parameter; none where it is the kind of a rule, which may cover several sequences.
+        #[serde(default)]
+        steps: Vec<Step>,
+    },
 }
 
 impl Kind {
@@ -49,13 +57,14 @@ impl Kind {
             Kind::Pulse => "pulse",
             Kind::Held { .. } => "held",
             Kind::Set { .. } => "set",
+            Kind::Sequence { .. } => "sequence",
         }
     }
 
     /// The longest that any action of this kind may last, in milliseconds, under any policy.
     pub fn most_ms(&self) -> u64 {
         match self {
-            Kind::Timed | Kind::Held { .. } => ACTUATION_MAX_MS,
+            Kind::Timed | Kind::Held { .. } | Kind::Sequence { .. } => ACTUATION_MAX_MS,
             Kind::Pulse => PULSE_MAX_MS,
             Kind::Set { .. } => SET_MAX_MS,
         }
@@ -71,6 +80,7 @@ impl Kind {
         match self {
             Kind::Timed => format!("timed, at most {}", span(most_ms)),
             Kind::Pulse => format!("pulse of {most_ms} ms"),
+            Kind::Sequence { .. } => format!("sequence, at most {}", span(most_ms)),
             Kind::Held { lease_ms } => {
                 let (most, lease) = (span(most_ms), span(*lease_ms));
                 format!("held, at most {most}, ends {lease} after its holder was last heard")
@@ -99,6 +109,9 @@ impl Kind {
         match self {
             Kind::Timed => format!("for {}", span(run_ms)),
             Kind::Pulse => format!("for a pulse of {run_ms} ms"),
+            Kind::Sequence { steps } => {
+                format!("in {} steps, for {} at most", steps.len(), span(run_ms))
+            }
             Kind::Held { lease_ms } => {
                 let (most, lease) = (span(run_ms), span(*lease_ms));
                 format!("while its holder is heard every {lease}, for {most} at most")
@@ -109,6 +122,14 @@ impl Kind {
                     span(run_ms)
                 )
             }
+        }
+    }
+
+    /// The steps of a sequence; none of every other kind.
+    pub fn steps(&self) -> &[Step] {
+        match self {
+            Kind::Sequence { steps } => steps,
+            Kind::Timed | Kind::Pulse | Kind::Held { .. } | Kind::Set { .. } => &[],
         }
     }
 
@@ -155,7 +176,17 @@ impl RawKind {
                 max_step: self.max_step.clone(),
                 min_interval_ms: self.interval()?,
             },
-            other => return Err(format!("kind {other:?} must be timed, pulse, held or set")),
+            "sequence" if self.has_duration => {
+                return Err(
+                    "duration_param goes with one actuator; give each step of a sequence its own parameters".to_owned(),
+                );
+            }
+            "sequence" => Kind::Sequence { steps: Vec::new() },
+            other => {
+                return Err(format!(
+                    "kind {other:?} must be timed, pulse, held, set or sequence"
+                ));
+            }
         };
         let is_set = matches!(kind, Kind::Set { .. });
         if !is_set && (self.min_interval_sec.is_some() || !self.max_step.is_empty()) {
@@ -312,7 +343,7 @@ mod tests {
             ),
             (
                 "kind = \"forever\"\ndeadline_sec = 5",
-                "must be timed, pulse, held or set",
+                "must be timed, pulse, held, set or sequence",
             ),
             ("kind = \"timed\"", "deadline_sec is missing"),
             (

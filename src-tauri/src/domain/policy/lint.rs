@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rule::{ANY_OPERATION, Rule};
-use super::{Kind, Level, Policy};
+use super::{Kind, Level, Policy, Sequence};
 use crate::domain::capability::Capability;
 
 /// One thing that is probably not meant.
@@ -79,6 +79,11 @@ impl Policy {
                 );
             }
         }
+        found.extend(
+            self.sequences
+                .iter()
+                .filter_map(|s| foreign_step(s, offered)),
+        );
         found
     }
 
@@ -139,6 +144,52 @@ fn weaker_before(earlier: &Rule, rule: &Rule) -> bool {
 fn covered<'a>(rule: &Rule, offered: &'a [Offered]) -> impl Iterator<Item = &'a Offered> {
     let matches = |o: &&Offered| rule.capability.matches(&o.capability);
     offered.iter().filter(matches)
+}
+
+/// A step of a sequence that this node cannot do.
+fn foreign_step(sequence: &Sequence, offered: &[Offered]) -> Option<Finding> {
+    let fault = |message: String| {
+        Some(Finding {
+            line: sequence.line,
+            rule: sequence.capability.to_string(),
+            fault: true,
+            message,
+        })
+    };
+    if offered.iter().any(|o| o.capability == sequence.capability) {
+        return fault(
+            "an actuator has the name of this sequence; call one of them otherwise".to_owned(),
+        );
+    }
+    for (n, step) in sequence
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|_| !offered.is_empty())
+    {
+        let (n, actuator) = (n + 1, &step.actuator);
+        match offered.iter().find(|o| o.capability == *actuator) {
+            None => {
+                return fault(format!(
+                    "step {n} moves {actuator}, which is no actuator of this node; a sequence moves its own alone, so it is refused"
+                ));
+            }
+            Some(here) if here.by_gen1 => {
+                return fault(format!(
+                    "step {n} moves {actuator}, on which a gen-1 node acts; a sequence moves only what this node moves itself, so it is refused"
+                ));
+            }
+            Some(here) if !here.operations.contains(&step.operation) => {
+                return fault(format!(
+                    "step {n}: {actuator} has no operation {:?}; it has {}",
+                    step.operation,
+                    here.operations.join(", ")
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    None
 }
 
 /// Features beyond gen-1 nodes.

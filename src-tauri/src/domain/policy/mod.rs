@@ -12,6 +12,7 @@ mod parse;
 mod rule;
 mod scope;
 mod selftest;
+pub mod sequence;
 mod starter;
 
 pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
@@ -21,6 +22,7 @@ pub use lint::{Finding, Offered};
 pub use parse::PolicyError;
 pub use rule::{Bounds, Compare, Condition, Hours, Origin, ParamRule, Rule};
 pub use selftest::TestResult;
+pub use sequence::{Sequence, Step};
 pub use starter::STARTER_POLICY;
 
 use std::collections::BTreeSet;
@@ -34,6 +36,7 @@ use super::world::Fact;
 pub struct Policy {
     digest: Digest,
     rules: Vec<Rule>,
+    sequences: Vec<Sequence>,
     tests: Vec<selftest::Test>,
 }
 
@@ -62,6 +65,7 @@ impl Policy {
         Self {
             digest: Digest::of(&[b""]),
             rules: Vec::new(),
+            sequences: Vec::new(),
             tests: Vec::new(),
         }
     }
@@ -81,6 +85,29 @@ impl Policy {
         self.rules.iter().find(|r| r.covers(action))
     }
 
+    /// Its sequences.
+    pub fn sequences(&self) -> &[Sequence] {
+        &self.sequences
+    }
+
+    /// The sequence that an action asks for.
+    pub fn sequence(&self, action: &Action) -> Option<&Sequence> {
+        self.sequences.iter().find(|s| s.is(action))
+    }
+
+    /// What an action moves, each with the rule that decides about it: itself, and the steps of a sequence. What no rule
+    /// covers, and a step that is no action with these parameters, is left out.
+    pub fn moves(&self, action: &Action) -> Vec<(&Rule, Action)> {
+        let steps = self.sequence(action);
+        let steps = steps
+            .map(|sequence| &sequence.steps[..])
+            .unwrap_or_default();
+        let steps = steps.iter().filter_map(|s| s.action(&action.params).ok());
+        let all = std::iter::once(action.clone()).chain(steps);
+        all.filter_map(|action| Some((self.rule_for(&action)?, action)))
+            .collect()
+    }
+
     /// Every metric that any rule looks at: all that a decision needs to read.
     pub fn metrics(&self) -> BTreeSet<String> {
         let of = |r: &Rule| -> Vec<String> {
@@ -90,15 +117,16 @@ impl Policy {
         self.rules.iter().flat_map(of).collect()
     }
 
-    /// Whether the first rule for an action looks at a reading: `Some(true)` if it is for an L1
+    /// Whether the first rule for an action, or for a step of it, looks at a reading: `Some(true)` if it is for an L1
     /// condition, a reason to act; `Some(false)` if only for an interlock, which is none.
     pub fn looks_at(&self, action: &Action, fact: &Fact, own: &DeviceId) -> Option<bool> {
-        let rule = self.rule_for(action)?;
+        let moves = self.moves(action);
         let one = |list: &[Condition]| list.iter().any(|c| c.is_about(fact, own));
-        if one(&rule.conditions) {
+        if moves.iter().any(|(rule, _)| one(&rule.conditions)) {
             return Some(true);
         }
-        one(&rule.interlocks).then_some(false)
+        let interlock = moves.iter().any(|(rule, _)| one(&rule.interlocks));
+        interlock.then_some(false)
     }
 }
 

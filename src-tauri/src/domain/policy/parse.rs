@@ -10,6 +10,7 @@ use super::rule::{
 };
 use super::scope::Scope;
 use super::selftest::{RawTest, Test};
+use super::sequence::{self, PREFIX, RawSequence, SAFE};
 use super::{Kind, Level, Policy, Requester};
 use crate::domain::base::limits::{NAME_MAX_BYTES, PARAMS_MAX, POLICY_ENTRIES_MAX, TRUST_LIST_MAX};
 use crate::domain::base::text::type_in_words;
@@ -42,6 +43,8 @@ struct RawPolicy {
     #[serde(default)]
     rule: Vec<RawRule>,
     #[serde(default)]
+    sequence: Vec<RawSequence>,
+    #[serde(default)]
     test: Vec<RawTest>,
 }
 
@@ -64,7 +67,8 @@ struct RawRule {
     min_interval_sec: Option<u64>,
     #[serde(default)]
     deadline_sec: Option<u64>,
-    safe_state: String,
+    #[serde(default)]
+    safe_state: Option<String>,
     #[serde(default)]
     duration_param: Option<String>,
     #[serde(default)]
@@ -193,6 +197,8 @@ impl Policy {
         if let Some(twice) = rules.iter().find(|r| !names.insert(r.name.as_str())) {
             return Err(top.bad(format!("two rules are called {:?}", twice.name)));
         }
+        let sequences = sequence::read(raw.sequence, &rules, text)
+            .map_err(|(place, why)| Place(&place).bad(why))?;
         let tests = raw
             .test
             .into_iter()
@@ -204,6 +210,7 @@ impl Policy {
         Ok(Policy {
             digest: Digest::of(&[text.as_bytes()]),
             rules,
+            sequences,
             tests,
         })
     }
@@ -230,6 +237,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         return Err(at.bad("quorum must be from 1 to 16, and at least 2 at L3"));
     }
     let (kind, deadline_ms) = kind_of(&at, &raw)?;
+    let safe_state = safe_state(&at, &raw, &kind)?;
     if raw.operations.is_empty() || raw.operations.len() > 32 {
         return Err(at.bad("operations must name 1 to 32 operations"));
     }
@@ -267,7 +275,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         quorum,
         kind,
         deadline_ms,
-        safe_state: at.name("safe_state", &raw.safe_state)?,
+        safe_state,
         duration_param: raw.duration_param,
         min_evidence: raw.min_evidence.unwrap_or(0).min(16),
         may_cite_nothing: may_cite_nothing(&at, &raw.may_cite_nothing)?,
@@ -298,6 +306,25 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         conditions,
         standing_approvals: raw.standing_approvals,
     })
+}
+
+/// The operation that ends an action safely; a sequence has one for each of its actuators, in their rules.
+fn safe_state(at: &Place<'_>, raw: &RawRule, kind: &Kind) -> Result<String, PolicyError> {
+    let is_sequence = matches!(kind, Kind::Sequence { .. });
+    match (&raw.safe_state, is_sequence) {
+        (Some(_), true) => Err(at.bad(
+            "a sequence ends with the safe state of each of its actuators; leave safe_state out",
+        )),
+        (None, true) if raw.standing_approvals => {
+            Err(at.bad("a person approves a sequence each time; leave standing_approvals out"))
+        }
+        (None, true) if !raw.capability.starts_with(PREFIX) => Err(at.bad(format!(
+            "kind = \"sequence\" goes with a capability that begins with {PREFIX}"
+        ))),
+        (None, true) => Ok(SAFE.to_owned()),
+        (None, false) => Err(at.bad("safe_state is missing: the operation that ends it safely")),
+        (Some(text), false) => at.name("safe_state", text),
+    }
 }
 
 /// Requirements of a rule by which something begins without a person.

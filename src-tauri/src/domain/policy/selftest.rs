@@ -233,21 +233,19 @@ impl Policy {
             by_gen1: false,
             now_set: test.now_set.as_ref(),
         };
-        let rule = self
-            .rules()
-            .iter()
-            .find(|r| r.covers(&test.action))
-            .map(|r| r.name.clone())
-            .unwrap_or_default();
-        let run = RunView {
-            rule,
-            target: test.action.target.as_str().to_owned(),
-            operation: test.action.operation.clone(),
-            started_at: TimeMs(test.at.0.saturating_sub(1_800_000)),
-            duration_ms: 1_000,
-        };
-        let runs =
-            std::iter::repeat_n(run, usize::try_from(test.runs_last_hour).unwrap_or(0)).collect();
+        // A run of a sequence is one of each of its steps too.
+        let moves = self.moves(&test.action);
+        let runs = moves.into_iter().flat_map(|(rule, action)| {
+            let run = RunView {
+                rule: rule.name.clone(),
+                target: action.target.as_str().to_owned(),
+                operation: action.operation.clone(),
+                started_at: TimeMs(test.at.0.saturating_sub(1_800_000)),
+                duration_ms: 1_000,
+            };
+            std::iter::repeat_n(run, usize::try_from(test.runs_last_hour).unwrap_or(0))
+        });
+        let runs = runs.collect();
         let ruling = self.evaluate(&request, &test.facts, &History { runs }, test.at, &own());
         let (passed, detail) = match (&ruling, &test.expect) {
             (Ruling::Allow(terms), Expect::Level(level)) => (

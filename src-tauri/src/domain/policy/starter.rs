@@ -77,6 +77,29 @@ level = "L2"
 safe_state = "close"
 deadline_sec = 1
 
+# Several actuators as one action, which is asked for by its name; a person signs every step of it (docs/kinds.md).
+#[[rule]]
+#name = "fill through the valve"
+#capability = "actuator:sequence:fill"
+#operations = ["start"]
+#level = "L2"
+#kind = "sequence"
+#deadline_sec = 60
+#[[sequence]]
+#capability = "actuator:sequence:fill"
+#operation = "start"
+#[[sequence.step]]                # the valve is open until the pump has ended
+#actuator = "actuator:mock:valve-1"
+#operation = "open"
+#params = { durationSec = 20 }
+#until = "end"
+#[[sequence.step]]
+#wait_ms = 1000
+#actuator = "actuator:mock:pump-1"
+#operation = "start"
+#params = { durationSec = 5 }
+#until = "done"
+
 [[test]]
 name = "a dry zone may be watered, by approval"
 requester = "rules"

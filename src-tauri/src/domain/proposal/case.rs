@@ -9,6 +9,7 @@ use super::status::{Outcome, Status};
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::StandingUse;
+use crate::domain::policy::Step as StepOf;
 
 /// An own proposal as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +131,14 @@ pub enum Write {
         operation: String,
         /// How long it may last, in milliseconds.
         planned_ms: u64,
+    },
+    /// The steps of a sequence, beside its run: their actuators are its own from then on. Each is written ahead again when
+    /// it begins.
+    Steps {
+        /// The proposal.
+        id: ProposalId,
+        /// Its steps.
+        steps: Vec<StepOf>,
     },
     /// How the action ended, beside the move to that end. It ends the run.
     Ended(ProposalId, Outcome),

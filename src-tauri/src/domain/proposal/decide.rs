@@ -204,6 +204,13 @@ pub fn begin(
         by: permit.approved_by().join(" and "),
     }));
     writes.push(Write::run(record, permit.run_ms()));
+    let steps = permit.kind().steps();
+    if !steps.is_empty() {
+        writes.push(Write::Steps {
+            id: case.id.clone(),
+            steps: steps.to_vec(),
+        });
+    }
     Ok(Step(writes))
 }
 

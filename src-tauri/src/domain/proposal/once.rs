@@ -362,7 +362,10 @@ impl World {
                     self.disk.proposals.get_mut(&n).unwrap().ran = true;
                     self.disk.newest = self.disk.newest.max(self.now);
                 }
-                Write::StandingUse { .. } | Write::Noticed(_) | Write::Ended(..) => {}
+                Write::Steps { .. }
+                | Write::StandingUse { .. }
+                | Write::Noticed(_)
+                | Write::Ended(..) => {}
             }
         }
         self.entry();

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::domain::base::canonical::{canonical_of, to_canonical};
 use crate::domain::base::limits::{
-    EVIDENCE_MAX, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, NAME_MAX_BYTES, TEXT_MAX_CHARS,
+    EVIDENCE_MAX, EVIDENCE_SUMMARY_MAX_CHARS, EVIDENCE_WATCHED_MAX, NAME_MAX_BYTES,
+    SEQUENCE_STEPS_MAX, TEXT_MAX_CHARS,
 };
 use crate::domain::base::{
     Code, DeviceId, Digest, DraftId, EvidenceSource, FrameId, MeshId, ProposalId, Refusal, Taint,
@@ -189,6 +190,7 @@ impl ProposalRecord {
         {
             return too_large(format!("the gen-1 command of a proposal: {error}"));
         }
+        self.check_steps()?;
         let texts = [
             ("reason", &self.reason, TEXT_MAX_CHARS),
             ("requestedBy.name", &self.requested_by.name, TEXT_MAX_CHARS),
@@ -215,6 +217,37 @@ impl ProposalRecord {
         Ok(())
     }
 
+    /// As [`ProposalRecord::check_texts`], of the steps of a sequence.
+    fn check_steps(&self) -> Result<(), Refusal> {
+        let too_large = |what: String| Err(Refusal::new(Code::TooLarge, what));
+        let steps = self.kind.as_ref().map_or(&[][..], Kind::steps);
+        if steps.len() > SEQUENCE_STEPS_MAX {
+            return too_large(format!(
+                "a proposal has {} steps, at most {SEQUENCE_STEPS_MAX} are allowed",
+                steps.len()
+            ));
+        }
+        for step in steps {
+            let Action {
+                target,
+                operation,
+                params,
+            } = step.action.clone();
+            if let Err(error) = Action::new(target, &operation, params) {
+                return too_large(format!("a step of a proposal: {error}"));
+            }
+            if [&step.rule, &step.safe_state]
+                .into_iter()
+                .any(|text| text.chars().count() > NAME_MAX_BYTES)
+            {
+                return too_large(format!(
+                    "the rule or safe state of a step has more than {NAME_MAX_BYTES} characters"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The action it is about.
     pub fn action(&self) -> Action {
         Action {
@@ -227,6 +260,21 @@ impl ProposalRecord {
     /// How the action lasts and what ends it.
     pub fn kind(&self) -> Kind {
         self.kind.clone().unwrap_or_default()
+    }
+
+    /// The actuators that it moves: its target, or those of the steps of a sequence, each once.
+    pub fn actuators(&self) -> Vec<Capability> {
+        let steps = self.kind.as_ref().map_or(&[][..], Kind::steps);
+        let mut all: Vec<Capability> = Vec::new();
+        for step in steps.iter().map(|step| &step.action.target) {
+            if !all.contains(step) {
+                all.push(step.clone());
+            }
+        }
+        match all.is_empty() {
+            true => vec![self.target.clone()],
+            false => all,
+        }
     }
 
     /// Whether it may take the place of another one that acts, without the safe state between them: both are settings

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::job::{End, Job, Next, Reached};
 use super::kept::Leased;
+use super::ladder::{Over, Place};
 use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::crash;
@@ -42,6 +43,8 @@ pub(super) struct Guard {
     pub wanted: watch::Receiver<Wanted>,
     pub view: watch::Sender<View>,
     pub lease: Arc<Leased>,
+    /// The place in its sequence of the run that is on.
+    pub place: Option<Place>,
     pub reports: mpsc::Sender<Report>,
     pub stop: CancellationToken,
 }
@@ -51,6 +54,10 @@ impl Guard {
     pub(super) async fn keep(mut self) {
         // What the driver is told it is made safe for: the node's start, a run, or an order.
         let mut job = "start".to_owned();
+        if let Some(place) = &self.place {
+            // It was a step of a sequence when the node was interrupted.
+            place.later_are_down().await;
+        }
         loop {
             if self.wanted.has_changed().is_err() {
                 // The node is gone.
@@ -118,14 +125,18 @@ impl Guard {
         let Handed { run, seen, done } = handed;
         let started_at = self.clock.now();
         let job = Job::of(&run, self.driver.safe_limit());
+        let place = run.place.clone();
         match self.begin(run, seen, replaces) {
-            Ok(act) => Some(Next {
-                act,
-                job,
-                seen,
-                started_at,
-                done,
-            }),
+            Ok(act) => {
+                self.place = place;
+                Some(Next {
+                    act,
+                    job,
+                    seen,
+                    started_at,
+                    done,
+                })
+            }
             Err(why) => {
                 let position = match replaces {
                     true => None,
@@ -168,6 +179,7 @@ impl Guard {
             job.deadline = job.deadline.min(over.at());
         }
         let lasted = self.clock.steady_ms().saturating_sub(job.begun);
+        self.falls(&job, &reached).await;
         if let Reached::Moving(End::Replaced(next)) = reached {
             let by = next.job.id.short();
             let detail = format!("was set for {lasted} ms, and then replaced by proposal {by}");
@@ -194,7 +206,51 @@ impl Guard {
                 view.proposal = None;
             }
         });
+        self.is_down();
+        self.place = None;
         (status, detail, position, None)
+    }
+
+    /// The end of a step of a sequence: where it comes too early nothing further begins, and those after it go to their
+    /// safe states first.
+    async fn falls(&self, job: &Job, reached: &Reached) {
+        let Some(place) = &self.place else { return };
+        let due = match reached {
+            Reached::Moving(End::Due) => true,
+            Reached::Moving(End::Deadline) => !place.stays,
+            _ => false,
+        };
+        if !due {
+            place.ladder.cut(self.went_wrong(place, job, reached));
+        }
+        place.later_are_down().await;
+    }
+
+    /// What ended a step too early, and with it its sequence.
+    fn went_wrong(&self, place: &Place, job: &Job, reached: &Reached) -> Cut {
+        let action = &job.what;
+        let what = match reached {
+            Reached::Starting(End::Cut(Cut::Lost { what }))
+            | Reached::Moving(End::Cut(Cut::Lost { what })) => format!("{action}: {what}"),
+            Reached::Starting(End::Cut(why)) | Reached::Moving(End::Cut(why)) => {
+                return why.clone();
+            }
+            Reached::Failed(why) | Reached::Unanswered(why) => format!("{action} failed: {why}"),
+            Reached::Starting(_) => format!("{action} was not done in time"),
+            Reached::Moving(_) | Reached::Done => {
+                format!("{action} was at its limit before the later steps had ended")
+            }
+        };
+        Cut::Sequence {
+            what: format!("{}: {what}", place.in_words()),
+        }
+    }
+
+    /// The way of a step to its safe state has been tried: the one before it need not wait for it any more.
+    fn is_down(&self) {
+        if let Some(place) = &self.place {
+            place.is_down();
+        }
     }
 
     /// The outcome of an action that is the safe state by the policy. The driver confirms its own safe state: the policy may
@@ -235,9 +291,15 @@ impl Guard {
             return Err("the actuator is not in its safe state yet; it was not told".to_owned());
         }
         let waited = self.clock.steady_ms().saturating_sub(run.at_steady_ms);
-        run.permit
-            .consume(self.clock.now(), waited)
-            .ok_or_else(|| "the permit lapsed before the actuator could be told".to_owned())
+        let place = run.place;
+        place.as_ref().map_or(Ok(()), Place::begins)?;
+        let act = run.permit.consume(self.clock.now(), waited);
+        act.ok_or_else(|| {
+            if let Some(place) = &place {
+                place.is_down();
+            }
+            "the permit lapsed before the actuator could be told".to_owned()
+        })
     }
 
     /// From the reservation of the way back to the end of the movement.
@@ -268,6 +330,9 @@ impl Guard {
             Ok(Err(error)) => Reached::Failed(error.to_string()),
             Ok(Ok(())) if job.ends_safe => Reached::Done,
             Ok(Ok(())) => {
+                if let Some(place) = &self.place {
+                    place.is_away();
+                }
                 let started = Report::Started {
                     id: job.id.clone(),
                     target: driver.capability().clone(),
@@ -327,6 +392,13 @@ impl Guard {
     fn end(&self, seen: u64, deadline: u64) -> impl Future<Output = End> + use<> {
         let (mut wanted, stop) = (self.wanted.clone(), self.stop.clone());
         let (clock, lease) = (self.clock.clone(), self.lease.clone());
+        let place = self.place.as_ref().map(Place::over);
+        let place = async move {
+            match place {
+                Some(over) => over.await,
+                None => std::future::pending().await,
+            }
+        };
         async move {
             tokio::select! {
                 biased;
@@ -335,6 +407,10 @@ impl Guard {
                     Err(_) => End::Cut(Cut::Shutdown),
                 },
                 () = stop.cancelled() => End::Cut(Cut::Shutdown),
+                over = place => match over {
+                    Over::Due => End::Due,
+                    Over::Cut(why) => End::Cut(why),
+                },
                 // Before the deadline: of two that are past after a suspend it came first.
                 over = lease.over(&clock) => End::Lease(over),
                 () = until(&clock, deadline) => End::Deadline,
@@ -389,6 +465,8 @@ impl Guard {
             Err(DriverError::TooSlow { what, limit_ms })
         });
         let target = driver.capability();
+        // Whatever came of it, the step before it waits no longer.
+        self.is_down();
         match done {
             Ok(()) => {
                 let position = self.position().await;

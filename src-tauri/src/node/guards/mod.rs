@@ -1,13 +1,15 @@
 //! Guards: one per actuator. A guard owns the movement from the first byte of the start command
 //! until the safe state is confirmed, on an OS thread with a runtime, timer and queue of its own.
 //!
-//! It waits for no store, log, network or other actuator: what it did is reported afterwards
-//! (`record`). Stopping is asked for by [`Guards::secure`] and [`Guards::secure_all`], which
+//! It waits for no store, log or network: what it did is reported afterwards (`record`). It waits for another actuator
+//! only where its run is a step of a sequence (`ladder`), on the way to the safe state and for a bounded time. Stopping is asked for by [`Guards::secure`] and [`Guards::secure_all`], which
 //! return at once; [`Guards::settled`] waits for what came of it. In the simulator the same code
 //! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
 
+mod cut;
 mod guard;
 mod kept;
+pub mod ladder;
 pub mod moved;
 mod offered;
 mod record;
@@ -15,14 +17,16 @@ mod record;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub use self::cut::Cut;
 use self::guard::Guard;
 use self::kept::Leased;
+use self::ladder::Place;
+use self::moved::Moved;
 pub use self::record::run as record;
 use super::context::alarms::Alarms;
 use super::context::tasks::Tasks;
@@ -31,60 +35,10 @@ use crate::adapters::devices::SharedActuator;
 use crate::domain::base::limits::{
     GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,
 };
-use crate::domain::base::{DeviceId, ProposalId, TimeMs};
+use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Permit;
 use crate::domain::proposal::Status;
-
-/// Why an actuator is brought to its safe state before its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cut {
-    /// A person or a device stopped it.
-    Stopped {
-        /// Who.
-        by: String,
-    },
-    /// The emergency stop.
-    EmergencyStop,
-    /// A condition of its policy no longer holds.
-    Interlock {
-        /// Which one, in a sentence.
-        what: String,
-    },
-    /// The device was lost.
-    Lost {
-        /// How, in a sentence.
-        what: String,
-    },
-    /// The node may not operate any more: what it stands on is gone, or runs twice.
-    MayNotOperate {
-        /// Why, in a sentence.
-        why: String,
-    },
-    /// The gen-1 node that acts is trusted no longer.
-    Untrusted {
-        /// The gen-1 node.
-        device: DeviceId,
-    },
-    /// The node ends.
-    Shutdown,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cut::Stopped { by } => write!(f, "{by} stopped it"),
-            Cut::EmergencyStop => f.write_str("the emergency stop"),
-            Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
-            Cut::Lost { what } => f.write_str(what),
-            Cut::MayNotOperate { why } => write!(f, "the node may not operate: {why}"),
-            Cut::Untrusted { device } => {
-                write!(f, "the gen-1 node {} is trusted no longer", device.short())
-            }
-            Cut::Shutdown => f.write_str("the node was shut down"),
-        }
-    }
-}
 
 /// A run: a permit and when it was given.
 #[derive(Debug)]
@@ -93,8 +47,20 @@ pub struct Run {
     pub permit: Permit,
     /// When the permit was given, by the boot clock; the deadline counts from here.
     pub at_steady_ms: u64,
-    /// The orders that the actuator had before what the permit rests on was looked at; any later one ends the run.
-    pub seen: u64,
+    /// The orders that the actuators had before what the permit rests on was looked at; any later one ends the run.
+    pub seen: Orders,
+    /// Its place in the sequence of which it is a step.
+    pub place: Option<Place>,
+}
+
+/// How many orders actuators had been given at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders(BTreeMap<Capability, u64>);
+
+impl Orders {
+    fn of(&self, target: &Capability) -> u64 {
+        self.0.get(target).copied().unwrap_or_default()
+    }
 }
 
 /// How a run ended.
@@ -232,6 +198,23 @@ impl Guards {
         tasks: &Tasks,
         threads: bool,
     ) -> std::io::Result<(Self, RunStarter)> {
+        Self::start_after(actuators, &[], clock, alarms, tasks, threads)
+    }
+
+    /// As [`Guards::start`], after an end at which `left` was not known to be safe: the actuators of one sequence are made
+    /// safe in reverse order.
+    ///
+    /// # Errors
+    /// As [`Guards::start`].
+    pub fn start_after(
+        actuators: Vec<SharedActuator>,
+        left: &[Moved],
+        clock: &SharedClock,
+        alarms: &Arc<Alarms>,
+        tasks: &Tasks,
+        threads: bool,
+    ) -> std::io::Result<(Self, RunStarter)> {
+        let mut places = ladder::places_of(left);
         let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
         let mut each = BTreeMap::new();
         for actuator in actuators {
@@ -245,6 +228,7 @@ impl Guards {
             let lease = Arc::<Leased>::default();
             let (shown, view) = watch::channel(View::default());
             let guard = Guard {
+                place: places.remove(&target),
                 driver: actuator.clone(),
                 clock: clock.clone(),
                 alarms: alarms.clone(),
@@ -305,18 +289,29 @@ impl Guards {
         attempt + Duration::from_millis(SHUTDOWN_DEADLINE_MS)
     }
 
-    /// How many orders an actuator has been given; a run that is handed over with this number is
+    /// How many orders these actuators have been given; a run that is handed over with these numbers is
     /// ended by every later one.
-    pub fn orders(&self, target: &Capability) -> u64 {
-        let handle = self.0.each.get(target);
-        handle.map_or(0, |h| h.wanted.borrow().count)
+    pub fn orders(&self, targets: &[Capability]) -> Orders {
+        let count = |target: &Capability| {
+            let count = self.0.each.get(target)?.wanted.borrow().count;
+            Some((target.clone(), count))
+        };
+        Orders(targets.iter().filter_map(count).collect())
+    }
+
+    /// Why one of these actuators has been given an order since.
+    pub fn newer(&self, seen: &Orders) -> Option<Cut> {
+        seen.0.iter().find_map(|(target, count)| {
+            let wanted = self.0.each.get(target)?.wanted.borrow();
+            (wanted.count > *count).then(|| wanted.why.clone())
+        })
     }
 
     /// See [`RunStarter::run`].
     fn run(&self, run: Run) -> Option<oneshot::Receiver<Ended>> {
         let handle = self.0.each.get(&run.permit.action().target)?;
         let (done, ended) = oneshot::channel();
-        let seen = run.seen;
+        let seen = run.seen.of(&run.permit.action().target);
         let handed = Handed { run, seen, done };
         handle.runs.try_send(handed).ok().map(|()| ended)
     }
@@ -445,16 +440,18 @@ impl Guards {
         handle.map(|h| h.view.borrow().clone())
     }
 
-    /// The actuator on which a proposal runs, or after which it is not safe yet. By the id or a
-    /// part of it that fits one only.
-    pub fn of(&self, id: &str) -> Option<(ProposalId, Capability)> {
-        let mut fit = self.0.each.iter().filter_map(|(target, handle)| {
+    /// The actuators on which a proposal runs, or after which they are not safe yet; several where it is a sequence. By
+    /// the id or a part of it that fits one proposal only.
+    pub fn of(&self, id: &str) -> Option<(ProposalId, Vec<Capability>)> {
+        let fit = self.0.each.iter().filter_map(|(target, handle)| {
             let proposal = handle.view.borrow().proposal.clone()?;
             let named = !id.is_empty() && proposal.as_str().starts_with(id);
             named.then(|| (proposal, target.clone()))
         });
-        let found = fit.next();
-        found.filter(|_| fit.next().is_none())
+        let fit: Vec<(ProposalId, Capability)> = fit.collect();
+        let (id, _) = fit.first()?.clone();
+        let one = fit.iter().all(|(other, _)| *other == id);
+        one.then(|| (id, fit.into_iter().map(|(_, target)| target).collect()))
     }
 
     /// Raises the alarm of an actuator that is known to be away from its safe state, without waiting for an attempt to

@@ -213,7 +213,8 @@ impl Bench {
             ActuationRuling::Allow(permit) => Run {
                 permit,
                 at_steady_ms: self.guards.steady_ms(),
-                seen: self.guards.orders(&self.target()),
+                seen: self.guards.orders(&[self.target()]),
+                place: None,
             },
             other => panic!("{other:?}"),
         }

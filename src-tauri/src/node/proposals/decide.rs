@@ -183,7 +183,7 @@ fn decide_in(
         signed,
     };
     let verdict = signed.decision.verdict;
-    let seen = executor.guards.orders(&proposal.record().target);
+    let seen = executor.guards.orders(&proposal.record().actuators());
     let found = find(executor, conn, case, proposal, verdict, now)?;
     let at_steady_ms = executor.guards.steady_ms();
     let decided = rules::decide(&found, &given, now).map_err(StoreError::Refused)?;
@@ -192,6 +192,7 @@ fn decide_in(
         permit,
         at_steady_ms,
         seen,
+        place: None,
     });
     Ok((standing(id, decided.answer), run))
 }

@@ -1,21 +1,24 @@
 //! Acting: one permit, one movement by the actuator's guard, one outcome.
 //!
 //! The act has been written ahead before this code runs. The guard moves and makes safe without the
-//! store; only then the outcome is written here. If the process dies, [`recover`] makes safe at the
+//! store; only then the outcome is written here. If the process dies, [`recover`](super::recover) makes safe at the
 //! next start and reports the outcome as unknown (invariants I6, I9).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{OUTCOME, estop, interlocks, left, write};
-use crate::adapters::store::{StoreError, cases, proposals};
+use super::running::Acting;
+use super::{OUTCOME, interlocks, sequence, write};
+use crate::adapters::store::{StoreError, cases, proposals, steps as store_steps};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, QUERY_MAX, SAFE_AT_START_MS};
-use crate::domain::base::{AuditKind, Code, EvidenceSource, ProposalId, Refusal, Tier};
+use crate::domain::base::limits::ESTOP_WAIT_MAX_MS;
+use crate::domain::base::{AuditKind, Code, EvidenceSource, ProposalId, Refusal, Tier, TimeMs};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::proposal::{Outcome, Status, end};
 use crate::domain::wire::FrameKind;
@@ -24,10 +27,14 @@ use crate::node::context::{Context, DURABLE, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::continuity;
 use crate::node::frame_log;
+use crate::node::guards::ladder::Ladder;
 use crate::node::guards::moved::{self, Moved};
-use crate::node::guards::{Cut, Ended, Run};
+use crate::node::guards::{Cut, Ended, Order, Run, Secured};
 use crate::node::health;
 use crate::node::proposals::Executor;
+
+/// When each step of a sequence ended, and how; none where it is no sequence.
+pub(super) type StepEnds = Vec<(usize, TimeMs, Status)>;
 
 /// How long the node waits before it tries again to store an outcome or a stop.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -48,11 +55,10 @@ pub(super) async fn write_and_start<T: Send + 'static>(
                 if let Some(run) = run {
                     // Before the mark is written, which may take a while: a stop finds it from here on.
                     let permit = &run.permit;
-                    let entered = s
-                        .running
-                        .enter(permit.proposal_id(), &permit.action().target);
+                    let acting = Acting::of(permit);
+                    let entered = s.running.enter(permit.proposal_id(), &acting);
                     let marked = continuity::ahead(&s).await;
-                    start(&s, run, entered, marked);
+                    start(&s, run, acting, entered, marked);
                 }
                 Ok(result)
             }
@@ -66,7 +72,7 @@ pub(super) async fn write_and_start<T: Send + 'static>(
 
 /// Starts the action a permit allows: hands it to the actuator's guard, and returns at once. What is
 /// not marked outside could be carried out again by a restored copy, so it is not begun.
-fn start(executor: &Executor, run: Run, entered: bool, marked: Result<(), String>) {
+fn start(executor: &Executor, run: Run, acting: Acting, entered: bool, marked: Result<(), String>) {
     executor.metrics.actions_started.inc();
     let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
@@ -74,10 +80,14 @@ fn start(executor: &Executor, run: Run, entered: bool, marked: Result<(), String
     // that were seen before the ruling.
     let handed = match (marked, entered, health::check(executor)) {
         (Err(why), ..) => Err(format!("the actuator was not told: {why}")),
-        (_, true, Ok(())) => executor
-            .starter
-            .run(run)
-            .ok_or_else(|| "its actuator takes no actions now".to_owned()),
+        (_, true, Ok(())) => match acting {
+            Acting::Sequence(going) => Ok(Handed::Steps(Box::new(run), going.ladder.clone())),
+            Acting::One(_) => executor
+                .starter
+                .run(run)
+                .map(Handed::Run)
+                .ok_or_else(|| "its actuator takes no actions now".to_owned()),
+        },
         (_, false, _) => Err("the emergency stop came before the actuator was told".to_owned()),
         (_, true, Err(error)) => Err(format!("the actuator was not told: {error}")),
     };
@@ -86,13 +96,16 @@ fn start(executor: &Executor, run: Run, entered: bool, marked: Result<(), String
         .passing("action", act(executor.clone(), id, action, handed));
 }
 
+/// An action that may begin.
+enum Handed {
+    /// Its actuator's guard has it.
+    Run(oneshot::Receiver<Ended>),
+    /// It is a sequence, whose steps are handed over one after the other.
+    Steps(Box<Run>, Arc<Ladder>),
+}
+
 #[tracing::instrument(name = "proposal", skip_all, fields(id = %id.short()))]
-async fn act(
-    executor: Executor,
-    id: ProposalId,
-    action: Action,
-    handed: Result<oneshot::Receiver<Ended>, String>,
-) {
+async fn act(executor: Executor, id: ProposalId, action: Action, handed: Result<Handed, String>) {
     let not_begun = |detail: String| {
         let now = executor.now();
         Ended {
@@ -103,22 +116,20 @@ async fn act(
             position: None,
         }
     };
+    let mut steps = Vec::new();
+    // Where there is none the guard is gone with the node: the next start makes safe and reports it as unknown.
     let ended = match handed {
-        Err(why) => not_begun(why),
-        Ok(coming) => {
-            let rooms = (&executor.guards, &executor.policy);
-            let ended = tokio::select! {
-                biased;
-                ended = coming => ended,
-                never = interlocks::watch(&executor, rooms, &action) => match never {},
-            };
-            match ended {
-                Ok(ended) => ended,
-                // The guard is gone with the node: the next start makes safe and reports it as unknown.
-                Err(_) => return,
-            }
+        Err(why) => Some(not_begun(why)),
+        Ok(Handed::Run(coming)) => one(&executor, &action, coming).await,
+        Ok(Handed::Steps(run, ladder)) => {
+            let over = sequence::run(&executor, *run, ladder).await;
+            over.map(|over| {
+                steps = over.steps;
+                over.ended
+            })
         }
     };
+    let Some(ended) = ended else { return };
     executor.running.leave(&id);
     let outcome = Outcome {
         status: ended.status,
@@ -127,7 +138,24 @@ async fn act(
         ended_at: ended.ended_at,
         actuator_state: ended.position,
     };
-    finish(&executor, id, action.target, outcome).await;
+    finish(&executor, id, action.target, outcome, steps).await;
+}
+
+/// Waits for the end of a run, and ends it when an interlock opens.
+async fn one(
+    executor: &Executor,
+    action: &Action,
+    mut coming: oneshot::Receiver<Ended>,
+) -> Option<Ended> {
+    tokio::select! {
+        biased;
+        ended = &mut coming => return ended.ok(),
+        what = interlocks::watch(executor, &executor.policy, || vec![action.clone()]) => {
+            // Ordered once: the guard pursues it.
+            executor.guards.secure(&action.target, Cut::Interlock { what });
+        }
+    }
+    coming.await.ok()
 }
 
 /// What a stop came to.
@@ -165,13 +193,8 @@ pub async fn stop_of(
     id: &str,
     by: &str,
 ) -> Result<Stopped, Refusal> {
-    let found = executor.running.find(id).or_else(|| executor.guards.of(id));
     let why = Cut::Stopped { by: by.to_owned() };
-    let ordered = found.and_then(|(id, target)| {
-        let order = executor.guards.secure(&target, why)?;
-        Some((id, order))
-    });
-    let Some((id, order)) = ordered else {
+    let Some((id, target, orders)) = order(executor, id, &why) else {
         let short: String = id.chars().take(8).collect();
         return Err(Refusal::new(
             Code::Conflict,
@@ -197,26 +220,58 @@ pub async fn stop_of(
         }
     });
     let (secured, kept) = tokio::join!(
-        executor.guards.settled(&order, within),
+        join_all(
+            orders
+                .iter()
+                .map(|order| executor.guards.settled(order, within))
+        ),
         tokio::time::timeout(within, kept)
     );
     let recorded = matches!(kept, Ok(Ok(true)));
-    let mut detail = match &secured.problem {
+    let in_words = |secured: &Secured| match &secured.problem {
         None => executor.guards.safe_in_words(&secured.target),
         Some(why) => format!(
             "{} is NOT confirmed to be in its safe state and is being tried again: {why}",
             secured.target
         ),
     };
+    let mut detail = match secured.is_empty() {
+        false => secured.iter().map(in_words).collect::<Vec<_>>().join("; "),
+        true => "nothing of it is away from its safe state, and no further step begins".to_owned(),
+    };
     if !recorded {
         detail.push_str("; the record of the stop is not on disk yet");
     }
     Ok(Stopped {
-        target: secured.target.as_str().to_owned(),
-        safe: secured.safe,
+        target: target.as_str().to_owned(),
+        safe: secured.iter().all(|secured| secured.safe),
         recorded,
         detail,
     })
+}
+
+/// Orders what an action moves to its safe state: the action, what it is called, and the orders. Of a sequence nothing
+/// further begins from here on.
+fn order(executor: &Executor, id: &str, why: &Cut) -> Option<(ProposalId, Capability, Vec<Order>)> {
+    let secure = |target: &Capability| executor.guards.secure(target, why.clone());
+    match executor.running.find(id) {
+        Some((id, Acting::One(target))) => {
+            let order = secure(&target)?;
+            Some((id, target, vec![order]))
+        }
+        Some((id, Acting::Sequence(going))) => {
+            going.ladder.cut(why.clone());
+            let away = going.ladder.under_way().into_iter();
+            let away = away.filter_map(|n| going.actuators.get(n));
+            let orders = away.filter_map(secure).collect();
+            Some((id, going.target.clone(), orders))
+        }
+        None => {
+            let (id, targets) = executor.guards.of(id)?;
+            let orders = targets.iter().filter_map(secure).collect();
+            Some((id, targets.first()?.clone(), orders))
+        }
+    }
 }
 
 /// Audits a stop; `false` if it could not be.
@@ -259,13 +314,19 @@ async fn tell_of_stop(context: &Context, id: &ProposalId, by: &str) {
 }
 
 /// Writes the end of an action: state, run, audit and a signed frame, in one transaction.
-async fn finish(executor: &Executor, id: ProposalId, target: Capability, outcome: Outcome) {
+pub(super) async fn finish(
+    executor: &Executor,
+    id: ProposalId,
+    target: Capability,
+    outcome: Outcome,
+    steps: StepEnds,
+) {
     if outcome.status != Status::Completed {
         executor.metrics.actions_not_completed.inc();
     }
     // The outcome is what everybody waits for: a store that is full must not lose it, only delay it.
     let stored = loop {
-        let stored = write_outcome(executor, &id, &target, &outcome).await;
+        let stored = write_outcome(executor, &id, &target, (&outcome, &steps)).await;
         let Err(refusal) = &stored else { break stored };
         executor.metrics.refused(refusal.code);
         tracing::error!(proposal = %id, "the outcome is not stored yet, trying again: {refusal}");
@@ -302,26 +363,28 @@ async fn write_outcome(
     executor: &Executor,
     id: &ProposalId,
     target: &Capability,
-    outcome: &Outcome,
+    (outcome, steps): (&Outcome, &StepEnds),
 ) -> Result<(), Refusal> {
     let frame = frame_log::compose(executor, outcome_frame(executor, id, target, outcome))?;
     let (s, id, outcome) = (executor.clone(), id.clone(), outcome.clone());
-    let safe = executor.guards.view(target).is_some_and(|view| view.safe);
-    let (stored, of) = (frame.clone(), target.clone());
+    let (stored, of, steps) = (frame.clone(), target.clone(), steps.clone());
     let inserted = executor
         .store
         .write(DURABLE, "outcome", move |conn| {
             let (case, _) = cases::load(conn, &id)?;
             let step = end::finish(&case, &outcome).map_err(StoreError::Refused)?;
-            write(&s, conn, &step, None)?;
-            if safe {
-                // A setting that was to take the place of this one may have been noted, and have ended before it moved.
-                let acting = proposals::executing_on(conn, of.as_str())?;
-                let over = |m: &Moved| {
-                    m.proposal == id || (m.target == of && !acting.contains(&m.proposal))
-                };
-                moved::end(conn, |m| over(m) && m.is_in(&s.guards))?;
+            for (n, at, status) in &steps {
+                store_steps::end(conn, &id, *n, *at, *status)?;
             }
+            write(&s, conn, &step, None)?;
+            // A setting that was to take the place of this one may have been noted, and have ended before it moved.
+            let acting = proposals::executing_on(conn, of.as_str())?;
+            let over = |m: &Moved| {
+                let same = m.target == of && !acting.contains(&m.proposal);
+                let safe = s.guards.view(&m.target).is_some_and(|view| view.safe);
+                safe && (m.proposal == id || same)
+            };
+            moved::end(conn, |m| over(m) && m.is_in(&s.guards))?;
             frame_log::insert(conn, &frame)
         })
         .await
@@ -355,50 +418,4 @@ fn outcome_frame(
             outcome.detail
         )),
     }
-}
-
-/// After a crash: every actuator to its safe state, every interrupted action reported as unknown.
-/// Runs before the node listens; an actuator that cannot be made safe is reported and tried further.
-///
-/// # Errors
-/// Whatever the store says; a node that cannot read what it was doing does not start.
-pub async fn recover(executor: &Executor) -> Result<(), StoreError> {
-    let within = Duration::from_millis(SAFE_AT_START_MS);
-    let left = executor.guards.all_safe(within).await;
-    estop::resume(executor).await?;
-    let (cases, rows) = executor
-        .store
-        .read("recover", |c| {
-            let mut rows = proposals::own_open_all(c, QUERY_MAX)?;
-            rows.retain(|row| row.status == Status::Executing);
-            let cases = rows.iter().map(|row| cases::case_of(c, row));
-            Ok((cases.collect::<Result<Vec<_>, _>>()?, rows))
-        })
-        .await?;
-    let gone = left::look(executor, &executor.guards, &left, &rows).await?;
-    for (case, row) in cases.into_iter().zip(rows) {
-        let target: Capability = row.target.parse().map_err(|_| {
-            StoreError::Refused(Refusal::new(
-                Code::DigestMismatch,
-                format!("proposal {} names a target that is none", row.id.short()),
-            ))
-        })?;
-        let safe = match left.iter().find(|s| s.target == target) {
-            None if gone.iter().any(|moved| moved.proposal == row.id) => {
-                "This node's configuration does not have the actuator any more, so it was told nothing: it may still be \
-                 away from its safe state"
-                    .to_owned()
-            }
-            None => "The actuator was brought to its safe state at the next start".to_owned(),
-            Some(unsafe_now) => format!(
-                "The actuator could not be brought to its safe state at the next start yet: {}",
-                unsafe_now.problem.as_deref().unwrap_or("not confirmed")
-            ),
-        };
-        let position = executor.guards.view(&target).and_then(|v| v.position);
-        if let Some(outcome) = end::interrupted(&case, &safe, position, executor.now()) {
-            finish(executor, row.id, target, outcome).await;
-        }
-    }
-    Ok(())
 }

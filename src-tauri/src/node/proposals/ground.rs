@@ -10,9 +10,11 @@ use super::{estop, refused};
 use crate::adapters::store::cited::of_origin;
 use crate::adapters::store::proposals::ProposalRow;
 use crate::adapters::store::{StoreError, facts, proposals, runs, trust};
+use crate::domain::base::ProposalId;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::gate::Gen1Command;
+use crate::domain::policy::sequence::is_sequence;
 use crate::domain::policy::{EvidenceView, History, Kind, Phase, Request, Ruling, RunView};
 use crate::domain::proposal::ground::Ground;
 use crate::domain::proposal::standing::{self, Coded, Known};
@@ -32,15 +34,15 @@ pub(super) fn load(
     now: TimeMs,
 ) -> Result<Ground, StoreError> {
     let (looked, ruling) = evaluate_now(executor, conn, record, now)?;
-    let acts = under_way(conn, &record.target)?;
+    let actuators = record.actuators();
+    let safe = actuators.iter();
+    let safe = safe.map(|target| safe_before(executor, target));
     Ok(Ground {
         own: executor.own_id().clone(),
-        busy: acts
-            .filter(|acts| !record.may_replace(acts))
-            .map(|acts| acts.proposal_id),
-        by_gen1: by_gen1(executor, &record.target),
+        busy: busy(conn, record, &actuators)?,
+        by_gen1: by_gen1(executor, &record.action()),
         told: said(can_be_told(executor, record))?,
-        safe: safe_before(executor, &record.target),
+        safe: safe.collect(),
         clock_trusted: clock_trusted(conn, now)?,
         looked,
         ruling,
@@ -51,6 +53,53 @@ pub(super) fn load(
             .map(|latch| estop::refusal(executor, &latch)),
         in_place: said(health::check_in_place(executor))?,
     })
+}
+
+/// The proposal that acts on one of these actuators now, and does not give way.
+fn busy(
+    conn: &Connection,
+    record: &ProposalRecord,
+    actuators: &[Capability],
+) -> Result<Option<ProposalId>, StoreError> {
+    for target in actuators {
+        let acts = under_way(conn, target)?;
+        if let Some(acts) = acts.filter(|acts| !record.may_replace(acts)) {
+            return Ok(Some(acts.proposal_id));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether this node has what an action moves: the actuator, or each of those of a sequence.
+///
+/// # Errors
+/// `UNKNOWN_TARGET`.
+pub(super) fn is_here(executor: &Executor, action: &Action) -> Result<(), Refusal> {
+    let unknown = |why: String| Err(Refusal::new(Code::UnknownTarget, why));
+    let target = &action.target;
+    if !is_sequence(target) {
+        return match executor.guards.has(target) {
+            true => Ok(()),
+            false => unknown(format!("{target} is no actuator of this node")),
+        };
+    }
+    let policy = executor.policy.current();
+    let Some(sequence) = policy.sequence(action) else {
+        let operation = &action.operation;
+        return unknown(format!(
+            "the policy of this node has no sequence {target} with the operation {operation:?}"
+        ));
+    };
+    let steps = sequence.steps.iter().enumerate();
+    for (n, step) in steps {
+        if !executor.guards.has(&step.actuator) {
+            let (n, actuator) = (n + 1, &step.actuator);
+            return unknown(format!(
+                "step {n} of {target} moves {actuator}, which is no actuator of this node"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The record of what acts on an actuator now, of several that which began last.
@@ -149,7 +198,7 @@ fn evaluate_now(
         taint: &record.taint,
         evidence: &evidence,
         phase: Phase::Execute,
-        by_gen1: by_gen1(executor, &action.target),
+        by_gen1: by_gen1(executor, &action),
     };
     let metrics = executor.policy.current().metrics();
     let facts = facts::numeric_of(conn, &metrics, executor.moment_at(now))?;
@@ -205,9 +254,13 @@ pub(super) fn history(conn: &Connection, now: TimeMs) -> Result<History, StoreEr
     Ok(History { runs })
 }
 
-/// Whether a gen-1 node acts on an actuator: never without a person.
-pub(super) fn by_gen1(executor: &Executor, target: &Capability) -> bool {
-    executor.guards.gen1(target).is_some()
+/// Whether a gen-1 node acts on what an action moves: never without a person.
+pub(super) fn by_gen1(executor: &Executor, action: &Action) -> bool {
+    let policy = executor.policy.current();
+    let steps = policy.sequence(action).map_or(&[][..], |s| &s.steps[..]);
+    let steps = steps.iter().map(|step| &step.actuator);
+    let mut moved = std::iter::once(&action.target).chain(steps);
+    moved.any(|target| executor.guards.gen1(target).is_some())
 }
 
 /// What a gen-1 node would be told for an action; `None` where this node acts itself.

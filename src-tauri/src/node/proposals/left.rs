@@ -12,6 +12,7 @@ use crate::adapters::store::proposals::ProposalRow;
 use crate::domain::base::{AuditKind, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
+use crate::domain::policy::sequence::is_sequence;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Context, DURABLE, audit_entry};
@@ -37,7 +38,8 @@ pub(super) async fn look(
         let Ok(target) = row.target.parse::<Capability>() else {
             continue;
         };
-        if !all.iter().any(|moved| moved.proposal == row.id) {
+        // Each step of a sequence is noted when it begins.
+        if !is_sequence(&target) && !all.iter().any(|moved| moved.proposal == row.id) {
             let moved = Moved::new(guards, target, row.id.clone(), row.updated_at);
             all.push(moved);
         }

@@ -30,7 +30,7 @@ use crate::node::cites;
 use crate::node::context::timekeeping::{clock_trusted, note_time};
 use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
-use crate::node::guards::Run;
+use crate::node::guards::{Orders, Run};
 use crate::node::health;
 use crate::node::proposals::Executor;
 
@@ -69,12 +69,7 @@ impl Minted {
 pub async fn mint(executor: &Executor, draft: Draft, from: &DeviceId) -> Result<Minted, Refusal> {
     health::check_store(executor).map_err(|e| store_refusal(&e))?;
     let draft = draft.check(executor.now())?;
-    if !executor.guards.has(&draft.action.target) {
-        return Err(Refusal::new(
-            Code::UnknownTarget,
-            format!("{} is no actuator of this node", draft.action.target),
-        ));
-    }
+    ground::is_here(executor, &draft.action)?;
     let (s, from, asker) = (executor.clone(), from.clone(), from.clone());
     let work = move |conn: &Connection| mint_in(&s, conn, &draft, &from);
     let done = execute::write_and_start(executor, "mint", work)
@@ -166,7 +161,7 @@ fn mint_in(
         taint: &taint,
         evidence: &views,
         phase: Phase::Propose,
-        by_gen1: by_gen1(executor, &draft.action.target),
+        by_gen1: by_gen1(executor, &draft.action),
     };
     let policy = executor.policy.current();
     let class = policy.class_of(&request, executor.own_id());
@@ -255,7 +250,7 @@ fn start(
     now: TimeMs,
 ) -> Result<Option<Run>, StoreError> {
     let record = signed.record();
-    let seen = executor.guards.orders(&record.target);
+    let seen = executor.guards.orders(&record.actuators());
     let ground = ground::load(executor, conn, record, now)?;
     let at_steady_ms = executor.guards.steady_ms();
     match rules::rule(signed, &ground, &[], now).map_err(StoreError::Refused)? {
@@ -278,7 +273,7 @@ pub(super) fn begin(
     executor: &Executor,
     conn: &Connection,
     signed: &SignedProposal,
-    (permit, at_steady_ms, seen): (Permit, u64, u64),
+    (permit, at_steady_ms, seen): (Permit, u64, Orders),
     equals: &Equals,
     now: TimeMs,
 ) -> Result<Run, StoreError> {
@@ -290,6 +285,7 @@ pub(super) fn begin(
         permit,
         at_steady_ms,
         seen,
+        place: None,
     })
 }
 

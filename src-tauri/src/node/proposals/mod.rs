@@ -17,17 +17,20 @@ pub mod left;
 mod mint;
 pub mod mirror;
 mod orphans;
+mod recover;
 mod running;
+mod sequence;
 pub mod standing_approvals;
 mod unrecorded;
 mod votes;
 
 pub use decide::{decide, decide_of, withdraw};
-pub use execute::{Stopped, recover, stop, stop_of};
+pub use execute::{Stopped, stop, stop_of};
 pub use executor::Executor;
 pub use ground::now_set;
 pub use mint::{Minted, mint};
 pub use orphans::{drop_of, drop_unentitled};
+pub use recover::recover;
 pub use running::Running;
 pub use unrecorded::Unrecorded;
 
@@ -46,6 +49,7 @@ use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::identity::Signature;
+use crate::domain::policy::sequence::is_sequence;
 use crate::domain::proposal::case::{Step, Write};
 use crate::domain::proposal::{SignedProposal, Status, end};
 use crate::node::context::{Event, Severity};
@@ -124,6 +128,10 @@ fn write(
     for write in &step.0 {
         if let Write::Run { id, target, .. } = write {
             note_time(conn, now)?;
+            if is_sequence(target) {
+                // Each of its steps is noted when it begins.
+                continue;
+            }
             let moved = Moved::new(&executor.guards, target.clone(), id.clone(), now);
             moved::begins(conn, moved)?;
             executor.guards.moved_changes();

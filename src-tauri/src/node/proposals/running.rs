@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::estop::Latch;
 use crate::domain::base::ProposalId;
 use crate::domain::capability::Capability;
+use crate::domain::gate::Permit;
+use crate::domain::policy::Kind;
+use crate::node::guards::ladder::Ladder;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,9 +33,44 @@ impl Default for Running {
     }
 }
 
+/// What an action moves.
+#[derive(Debug, Clone)]
+pub enum Acting {
+    /// One actuator.
+    One(Capability),
+    /// Those of a sequence, one after the other.
+    Sequence(Arc<Going>),
+}
+
+/// A sequence that acts.
+#[derive(Debug)]
+pub struct Going {
+    /// Its name.
+    pub target: Capability,
+    /// The actuators of its steps, in order.
+    pub actuators: Vec<Capability>,
+    /// How far each step is.
+    pub ladder: Arc<Ladder>,
+}
+
+impl Acting {
+    /// What a permit lets act.
+    pub(super) fn of(permit: &Permit) -> Self {
+        let (target, steps) = (permit.action().target.clone(), permit.kind().steps());
+        match permit.kind() {
+            Kind::Sequence { .. } => Acting::Sequence(Arc::new(Going {
+                target,
+                actuators: steps.iter().map(|s| s.action.target.clone()).collect(),
+                ladder: Arc::new(Ladder::new(steps.len())),
+            })),
+            _ => Acting::One(target),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    actions: BTreeMap<ProposalId, Capability>,
+    actions: BTreeMap<ProposalId, Acting>,
     /// Those of them that were told to stop.
     stopped: BTreeSet<ProposalId>,
     latch: Option<Latch>,
@@ -62,9 +100,9 @@ impl Running {
     }
 
     /// Counts an action in; `false` while the emergency stop is latched: then it must not begin.
-    pub(super) fn enter(&self, id: &ProposalId, target: &Capability) -> bool {
+    pub(super) fn enter(&self, id: &ProposalId, acting: &Acting) -> bool {
         let mut state = self.lock();
-        state.actions.insert(id.clone(), target.clone());
+        state.actions.insert(id.clone(), acting.clone());
         state.latch.is_none()
     }
 
@@ -81,11 +119,11 @@ impl Running {
     }
 
     /// A running action by its id, or by the beginning of it that fits one only.
-    pub fn find(&self, id: &str) -> Option<(ProposalId, Capability)> {
+    pub fn find(&self, id: &str) -> Option<(ProposalId, Acting)> {
         let state = self.lock();
         let named = |known: &ProposalId| !id.is_empty() && known.as_str().starts_with(id);
         let mut fit = state.actions.iter().filter(|(known, _)| named(known));
-        let found = fit.next().map(|(id, target)| (id.clone(), target.clone()));
+        let found = fit.next().map(|(id, acting)| (id.clone(), acting.clone()));
         found.filter(|_| fit.next().is_none())
     }
 

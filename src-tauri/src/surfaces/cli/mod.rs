@@ -26,6 +26,7 @@ mod layout;
 mod meshes;
 mod migrate;
 mod models;
+mod moves;
 mod offline;
 mod operators;
 mod out;

@@ -1,7 +1,7 @@
 //! The executor's policy, straight from `policy.toml`: show, test, explain. Works while the node is
 //! stopped; only `reload` asks the running node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use super::{format, out};
 use crate::adapters::devices;
 use crate::domain::base::{DeviceId, Digest, FrameId, Taint, Tier, TimeMs};
 use crate::domain::capability::{Action, params_of};
+use crate::domain::policy::sequence::Written;
 use crate::domain::policy::{
     self, Compare, Condition, EvidenceView, History, Kind, Offered, Phase, Policy, Request,
-    Requester, Rule, Ruling, STARTER_POLICY,
+    Requester, Rule, Ruling, STARTER_POLICY, Sequence,
 };
 use crate::domain::world::{Fact, SignatureState};
 use crate::node::policy_book;
@@ -64,6 +65,7 @@ fn show(ctx: &Context) -> Done {
             "file": path,
             "digest": policy.digest(),
             "rules": policy.rules().iter().map(rule_json).collect::<Vec<_>>(),
+            "sequences": policy.sequences().iter().map(sequence_json).collect::<Vec<_>>(),
             "tests": policy.run_tests(),
         }));
     }
@@ -92,6 +94,11 @@ fn show(ctx: &Context) -> Done {
         "ONLY WHILE",
     ];
     out::table(&head, &rows, "it has no rules: every actuation is denied");
+    if !policy.sequences().is_empty() {
+        out::line("");
+        let rows: Vec<Vec<String>> = policy.sequences().iter().flat_map(sequence_rows).collect();
+        out::table(&["SEQUENCE", "STEP", "AFTER", "DOES", "UNTIL"], &rows, "");
+    }
     out::line("Whatever no rule covers is denied.");
     Ok(())
 }
@@ -114,6 +121,47 @@ fn rule_row(rule: &Rule) -> Vec<String> {
         rule.safe_state.clone(),
         conditions(rule),
     ]
+}
+
+/// A row for each step of a sequence.
+fn sequence_rows(sequence: &Sequence) -> Vec<Vec<String>> {
+    let row = |(n, step): (usize, &Written)| {
+        let name = format!("{} {}", sequence.operation, sequence.capability);
+        let params = step.params.iter();
+        let params = params.map(|(name, given)| format!(" {name}={given}"));
+        vec![
+            if n == 0 { name } else { String::new() },
+            (n + 1).to_string(),
+            format::span(step.wait_ms),
+            format!(
+                "{} {}{}",
+                step.operation,
+                step.actuator,
+                params.collect::<String>()
+            ),
+            if step.stays { "the end" } else { "it is done" }.to_owned(),
+        ]
+    };
+    sequence.steps.iter().enumerate().map(row).collect()
+}
+
+fn sequence_json(sequence: &Sequence) -> Value {
+    let step = |step: &Written| {
+        let params = step.params.iter();
+        let params = params.map(|(name, given)| (name, given.to_string()));
+        json!({
+            "actuator": step.actuator,
+            "operation": step.operation,
+            "params": params.collect::<BTreeMap<_, _>>(),
+            "waitMs": step.wait_ms,
+            "until": if step.stays { "end" } else { "done" },
+        })
+    };
+    json!({
+        "capability": sequence.capability,
+        "operation": sequence.operation,
+        "steps": sequence.steps.iter().map(step).collect::<Vec<_>>(),
+    })
 }
 
 fn conditions(rule: &Rule) -> String {
@@ -237,9 +285,10 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         Asker::Llm => (Requester::Llm, BTreeSet::from([Taint::Llm])),
     };
     let (own, now) = (DeviceId::of_public_key(&[0; 32]), ctx.time());
-    let rule = policy.rules().iter().find(|r| r.covers(&action));
-    let facts: Vec<Fact> = rule
-        .into_iter()
+    let moves = policy.moves(&action);
+    let rules = || moves.iter().map(|(rule, _)| *rule);
+    let rule = policy.rule_for(&action);
+    let facts: Vec<Fact> = rules()
         .flat_map(|r| r.interlocks.iter().chain(&r.conditions))
         .filter_map(|c| holding(c, &own, now))
         .collect();
@@ -249,7 +298,7 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         age_ms: 0,
         signature: SignatureState::Verified,
     };
-    let evidence = vec![good; rule.map_or(0, |r| r.min_evidence)];
+    let evidence = vec![good; rules().map(|r| r.min_evidence).max().unwrap_or_default()];
     let request = Request {
         action: &action,
         requester,
@@ -258,9 +307,11 @@ fn explain(ctx: &Context, args: &ActionArgs, asker: Asker) -> Done {
         evidence: &evidence,
         phase: Phase::Propose,
         now_set: None,
-        by_gen1: offered(ctx)
-            .iter()
-            .any(|o| o.by_gen1 && o.capability == action.target),
+        by_gen1: offered(ctx).iter().any(|o| {
+            o.by_gen1
+                && (o.capability == action.target
+                    || moves.iter().any(|(_, a)| a.target == o.capability))
+        }),
     };
     let ruling = policy.evaluate(&request, &facts, &History::default(), now, &own);
     answer(ctx, &action, rule, &ruling)
@@ -303,12 +354,15 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
         ),
         Ruling::Deny(d) => format!("denied, {}: {}", d.code, d.message),
     };
-    out::facts(&[
-        ("action", action.summary()),
-        ("answer", said),
-        ("provided", provided),
-        ("assumed", assumed.to_owned()),
-    ]);
+    let steps = match ruling {
+        Ruling::Allow(t) => t.kind.steps(),
+        Ruling::Deny(_) => &[],
+    };
+    let mut facts = vec![("action", action.summary()), ("answer", said)];
+    let steps = steps.iter().enumerate();
+    facts.extend(steps.map(|(n, step)| ("step", format!("{}. {}", n + 1, step.in_words()))));
+    facts.extend([("provided", provided), ("assumed", assumed.to_owned())]);
+    out::facts(&facts);
     out::line("");
     let rows: Vec<Vec<String>> = checks
         .iter()

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, proposal};
 use super::fail::{Done, Failure};
+use super::moves::moves;
 use super::show::tier;
 use super::{clean, format, layout, out};
 use crate::adapters::keystore;
@@ -21,9 +22,9 @@ use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 use crate::operator::dto::{ProposalRecordView, ProposalView};
 
 /// Longest text of a record that is printed whole, in characters.
-const TEXT_SHOWN_CHARS: usize = 600;
+pub(super) const TEXT_SHOWN_CHARS: usize = 600;
 /// Longest name that is printed whole, in characters.
-const NAME_SHOWN_CHARS: usize = 80;
+pub(super) const NAME_SHOWN_CHARS: usize = 80;
 
 /// A record's executor according to this state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,18 +314,9 @@ impl Checked {
             ),
         };
         let (asker, device) = (&r.requested_by, self.who(&r.requested_by.device_id));
-        vec![
-            ("proposal", r.proposal_id.as_str().to_owned()),
-            (
-                "moves",
-                format!(
-                    "{} will {}{with}, {}, then {} by itself",
-                    clean::visible(r.target.as_str(), TEXT_SHOWN_CHARS),
-                    clean::visible(&r.operation, NAME_SHOWN_CHARS),
-                    r.kind().lasts(r.run_ms),
-                    clean::visible(&r.safe_state, NAME_SHOWN_CHARS),
-                ),
-            ),
+        let mut facts = vec![("proposal", r.proposal_id.as_str().to_owned())];
+        facts.extend(moves(r, &with));
+        facts.extend([
             (
                 "by gen-1",
                 r.gen1.as_ref().map_or_else(String::new, told_to_gen1),
@@ -368,7 +360,8 @@ impl Checked {
             ),
             ("expires", format::moment(r.expires_at.0)),
             ("digest", self.signed.digest().to_string()),
-        ]
+        ]);
+        facts
     }
 
     /// The standing approval by which it began.

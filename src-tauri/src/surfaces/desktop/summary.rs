@@ -94,7 +94,19 @@ fn title(p: &ProposalView) -> String {
         ms if ms < 120_000 => format!(" for {} s", ms.div_ceil(1_000)),
         ms => format!(" for {} min", ms.div_ceil(60_000)),
     };
-    one_line(&format!("{} {device}{span}", p.operation), LINE_CHARS)
+    let steps = p.kind.as_ref().map_or(&[][..], |kind| kind.steps());
+    let steps: Vec<String> = steps
+        .iter()
+        .map(|step| format!("{} {}", step.action.operation, step.action.target))
+        .collect();
+    let steps = match steps.is_empty() {
+        true => String::new(),
+        false => format!(": {}", steps.join(", ")),
+    };
+    one_line(
+        &format!("{} {device}{span}{steps}", p.operation),
+        LINE_CHARS,
+    )
 }
 
 async fn look(running: &Running) -> Answer<Summary> {

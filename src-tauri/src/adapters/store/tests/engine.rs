@@ -336,7 +336,7 @@ fn a_newer_or_foreign_database_is_refused_unchanged() {
         open(&file),
         Err(StoreError::Newer {
             found: 99,
-            known: 20
+            known: 21
         })
     ));
     assert!(bytes(&file) == before);
@@ -356,7 +356,7 @@ async fn closing_takes_what_is_queued() {
     let (_dir, file) = place();
     let store = open(&file).unwrap();
     let (release, thread) = hold(&store);
-    let writes = (0..20u8).map(|n| {
+    let writes = (0..21u8).map(|n| {
         store.write(Class::Relaxed, "put", move |c| {
             kv::put(c, &format!("key-{n}"), &[n])
         })
@@ -369,7 +369,7 @@ async fn closing_takes_what_is_queued() {
     let count = |c: &rusqlite::Connection| {
         Ok(c.query_row("SELECT count(*) FROM kv", [], |r| r.get::<_, i64>(0))?)
     };
-    assert_eq!(open(&file).unwrap().read("count", count).await.unwrap(), 20);
+    assert_eq!(open(&file).unwrap().read("count", count).await.unwrap(), 21);
 }
 
 /// Not a test of its own: the process that the next test kills.

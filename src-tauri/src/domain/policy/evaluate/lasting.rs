@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{History, Rule, RunView, Sheet};
+use crate::domain::base::quantity::span;
 use crate::domain::base::{Code, TimeMs};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::policy::Kind;
@@ -43,6 +44,15 @@ pub(super) fn duration(sheet: &mut Sheet, rule: &Rule, action: &Action, by_gen1:
     };
     sheet.check("duration", Code::PolicyDenied, result);
     ms.min(most)
+}
+
+/// How long it lasts where its place in a sequence says that, which must be within what it may last, in milliseconds.
+pub(super) fn within(sheet: &mut Sheet, most: u64, lasts: Option<u64>) -> u64 {
+    let Some(lasts) = lasts else { return most };
+    let text = format!("lasts {} at most, allowed are {}", span(lasts), span(most));
+    let result = if lasts > most { Err(text) } else { Ok(text) };
+    sheet.check("duration", Code::PolicyDenied, result);
+    lasts
 }
 
 /// How far a setting goes from the one in force.

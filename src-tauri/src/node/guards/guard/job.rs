@@ -16,6 +16,8 @@ use crate::domain::policy::Kind;
 pub(super) enum End {
     /// Its time was up.
     Deadline,
+    /// The later steps of its sequence have ended.
+    Due,
     /// Its holder let go, or was not heard in time.
     Lease(Over),
     /// Another setting takes its place; the actuator is told of that next.

@@ -39,23 +39,27 @@ impl Guard {
         let failed = |what: String| (Status::Failed, format!("{what}{over}; {safe}"));
         let unknown = |what: String| (Status::Unknown, format!("{what}{over}; {safe}"));
         match reached {
-            Reached::Done | Reached::Moving(End::Deadline) if view.safe && over.is_empty() => (
-                Status::Completed,
-                match far {
-                    None if matches!(job.kind, Kind::Set { .. }) => {
-                        format!("was set for {lasted} ms and is back in its safe state")
-                    }
-                    None if job.kind == Kind::Pulse => {
-                        format!("pulsed {lasted} ms and is back in its safe state")
-                    }
-                    None => format!("ran {lasted} ms and is back in its safe state"),
-                    Some(device) => format!(
-                        "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything \
+            Reached::Done | Reached::Moving(End::Deadline | End::Due)
+                if view.safe && over.is_empty() =>
+            {
+                (
+                    Status::Completed,
+                    match far {
+                        None if matches!(job.kind, Kind::Set { .. }) => {
+                            format!("was set for {lasted} ms and is back in its safe state")
+                        }
+                        None if job.kind == Kind::Pulse => {
+                            format!("pulsed {lasted} ms and is back in its safe state")
+                        }
+                        None => format!("ran {lasted} ms and is back in its safe state"),
+                        Some(device) => format!(
+                            "the gen-1 node {device} accepted {action}, and {} after {lasted} ms; whether anything \
                          moved it does not say",
-                        job.safe_state
-                    ),
-                },
-            ),
+                            job.safe_state
+                        ),
+                    },
+                )
+            }
             Reached::Moving(End::Lease(Over::Released { by, .. }))
                 if view.safe && over.is_empty() =>
             {
@@ -67,7 +71,9 @@ impl Guard {
             Reached::Moving(End::Lease(why)) => {
                 failed(format!("ended after {lasted} ms: {}", lapse_in_words(why)))
             }
-            Reached::Done | Reached::Moving(End::Deadline) => failed(format!("ran {lasted} ms")),
+            Reached::Done | Reached::Moving(End::Deadline | End::Due) => {
+                failed(format!("ran {lasted} ms"))
+            }
             Reached::Moving(End::Cut(why)) => failed(format!("stopped after {lasted} ms: {why}")),
             Reached::Unanswered(why) => unknown(format!("{action}: {why}")),
             Reached::Starting(end) if far.is_some() => unknown(format!(
@@ -76,6 +82,7 @@ impl Guard {
                 match end {
                     End::Cut(why) => why.to_string(),
                     End::Deadline => "its time was up".to_owned(),
+                    End::Due => "its sequence had ended".to_owned(),
                     End::Lease(why) => lapse_in_words(why),
                     End::Replaced(_) => "it was replaced".to_owned(),
                 }
@@ -91,6 +98,10 @@ impl Guard {
                 "ended after {lasted} ms, before {action} was done: {}",
                 lapse_in_words(why)
             )),
+            // Only what is away is due.
+            Reached::Starting(End::Due) => {
+                failed("its sequence ended before it was done".to_owned())
+            }
             Reached::Starting(End::Deadline) => failed(format!(
                 "{action} was not done within the {} ms of the whole run",
                 job.run_ms

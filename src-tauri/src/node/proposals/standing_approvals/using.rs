@@ -115,7 +115,7 @@ pub(in crate::node::proposals) fn start(
     if votes.is_empty() {
         return Ok(None);
     }
-    let seen = executor.guards.orders(&signed.record().target);
+    let seen = executor.guards.orders(&signed.record().actuators());
     let ground = ground::load(executor, conn, signed.record(), now)?;
     let at_steady_ms = executor.guards.steady_ms();
     match rules::rule(signed, &ground, &votes, now) {

@@ -74,6 +74,9 @@ pub(super) fn plan(offered: &[Offered], policy: &Policy) -> Vec<Planned> {
                 Some(rule) if matches!(rule.kind, Kind::Held { .. }) => {
                     Err("it is held, and nobody holds anything in a rehearsal".to_owned())
                 }
+                Some(rule) if matches!(rule.kind, Kind::Sequence { .. }) => {
+                    Err("a sequence has its name, which an actuator must not have".to_owned())
+                }
                 Some(rule) => piece(actuator, operation, rule),
                 None => Err("no rule of the policy covers it, so it never starts".to_owned()),
             };
@@ -87,6 +90,11 @@ pub(super) fn plan(offered: &[Offered], policy: &Policy) -> Vec<Planned> {
             });
         }
     }
+    all.extend(policy.sequences().iter().map(|sequence| Planned::Not {
+        target: sequence.capability.to_string(),
+        operation: sequence.operation.clone(),
+        why: "each of its actuators is rehearsed alone, and not one after the other".to_owned(),
+    }));
     all
 }
 
@@ -204,6 +212,7 @@ fn around(condition: &Condition) -> [f64; 5] {
 pub(super) fn policy_of(text: &str, rule: &str) -> Result<String, String> {
     let mut policy: Table = toml::from_str(text).map_err(|e| e.message().to_owned())?;
     policy.remove("test");
+    policy.remove("sequence");
     let rules = policy.get_mut("rule").and_then(toml::Value::as_array_mut);
     let rules = rules.ok_or("the policy has no rules")?;
     rules.retain(|r| r.get("name").and_then(toml::Value::as_str) == Some(rule));
