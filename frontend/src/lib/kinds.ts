@@ -23,6 +23,8 @@ export function kindLine(kind: Kind | null | undefined, ms: number, safeState: s
         ...(kind.minIntervalMs ? [t("kindPause", { span: lasting(kind.minIntervalMs) })] : []),
       ].join(" ");
     }
+    case "sequence":
+      return t("kindSequence", said);
     default:
       return t("afterwards", said);
   }

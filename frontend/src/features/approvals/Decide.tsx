@@ -116,10 +116,14 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
           <AskReason
             optional
             title={t("stopAction")}
-            text={t(p.gen1 ? "afterwardsGen1" : "afterwards", {
-              safe: codeWord("op", p.safeState),
-              span: "0 s",
-            })}
+            text={
+              p.kind?.name === "sequence"
+                ? t("kindSequence", { span: "0 s" })
+                : t(p.gen1 ? "afterwardsGen1" : "afterwards", {
+                    safe: codeWord("op", p.safeState),
+                    span: "0 s",
+                  })
+            }
             go={t("confirm")}
             onClose={() => setStopping(false)}
             onGo={() => post("/proposals/{id}/stop", undefined, { id: p.id })}

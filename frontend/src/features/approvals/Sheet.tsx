@@ -28,6 +28,7 @@ import { TraceDiagram } from "@/ui/trace";
 import { AheadOfTime, useUsed, withUse } from "./AheadOfTime";
 import { Decide } from "./Decide";
 import { agreed, checkWord, lastTime, liveChecks } from "./model";
+import { Steps } from "./Steps";
 
 const Part = ({ name, children }: { name: string; children: ReactNode }) => (
   <section className="border-line/60 border-b py-2.5 last:border-b-0">
@@ -97,6 +98,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
                 <Txt>{`${p.target} ${p.operation} ${JSON.stringify(p.params)}`}</Txt>
               </code>
             </p>
+            <Steps p={p} />
             {p.gen1 ? (
               <p role="note" className="mt-1 rounded-md border border-warn p-2">
                 {t("byGen1")} <Id id={p.gen1.deviceId} />{" "}

@@ -255,6 +255,12 @@ export const de = table({
     "Gehalten: Es läuft, solange jemand es hält, endet mit „{safe}“ {lease} nachdem zuletzt von ihm zu hören war, und nach {span} in jedem Fall.",
   kindSet:
     "Eine Einstellung: Sie gilt, bis eine andere an ihre Stelle tritt, höchstens {span}, danach „{safe}“.",
+  kindSequence:
+    "Ein Ablauf: nach höchstens {span} ist jeder Aktor wieder im sicheren Zustand, der letzte zuerst.",
+  seqSteps: "Schritte",
+  seqAfter: "Nach {span}:",
+  seqStays: "bis die späteren Schritte zu Ende sind (höchstens {span}), dann „{safe}“",
+  seqDone: "dann „{safe}“",
   hold: "Halten",
   holdRelease: "Loslassen",
   holdHere: "Von dieser Seite gehalten",
@@ -1111,6 +1117,7 @@ export const de = table({
   kd_pulse: "Impuls",
   kd_held: "gehalten",
   kd_set: "Einstellung",
+  kd_sequence: "Ablauf",
   heldBy: "Gehalten von {name}",
   heldLeft: "Es endet in {lapses}, wenn es nicht gehalten wird, und in {ends} in jedem Fall.",
   heldUnknown: "Sein Ausführer sagt nicht, wer es hält.",
