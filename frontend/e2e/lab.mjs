@@ -26,8 +26,8 @@ export const PAGES = [
   ["trace", "/world?tab=trace"],
   ["trust", "/trust"],
   ["audit", "/audit"],
-  ["settings", "/settings"],
   ["devices", "/settings?tab=devices"],
+  ["settings", "/settings"],
 ];
 
 const KINDS = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html" };
