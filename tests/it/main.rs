@@ -93,3 +93,4 @@ mod tree;
 mod twin;
 mod vanished;
 mod view;
+mod watchdog;

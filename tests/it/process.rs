@@ -496,6 +496,12 @@ impl Running {
         assert_eq!(status.signal(), Some(9), "{point}: {status}");
     }
 
+    /// Waits until the process has ended by itself; the exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        let ended = || self.child.try_wait().unwrap();
+        eventually("the node ends by itself", ended).code()
+    }
+
     /// Asks the process to end and waits; the exit code.
     pub fn stop(mut self) -> i32 {
         let asked = Command::new("kill")

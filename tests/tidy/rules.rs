@@ -28,7 +28,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 42] = [
+const NODE_ROOMS: [&str; 44] = [
     "surroundings",
     "config",
     "context",
@@ -63,9 +63,11 @@ const NODE_ROOMS: [&str; 42] = [
     "protocol",
     "sessions",
     "peers",
+    "retention",
     "housekeeping",
     "discovery",
     "sensing",
+    "pulse",
     "refused",
     "handles",
     "assemble",

@@ -6265,6 +6265,11 @@ export interface components {
         SeriesLine: {
             /**
              * Format: int64
+             * @description How many readings the points stand for that are means of hours.
+             */
+            inHours: number;
+            /**
+             * Format: int64
              * @description The usual time between samples, in milliseconds; absent for fewer than three.
              */
             intervalMs?: number | null;
@@ -6276,7 +6281,7 @@ export interface components {
             points: components["schemas"]["SeriesPoint"][];
             /**
              * Format: int64
-             * @description How many samples there are before thinning.
+             * @description How many samples there are before thinning, apart from those that are kept by the hour.
              */
             samples: number;
             /** @description In which unit, as the newest sample says. */
@@ -6284,8 +6289,23 @@ export interface components {
             /** @description Where. */
             zone?: string | null;
         };
-        /** @description A point of a series: a sample, or a gap. */
+        /** @description A point of a series: a sample, a gap, or the mean of old readings that are kept by the hour. */
         SeriesPoint: {
+            /**
+             * Format: int64
+             * @description How many they are.
+             */
+            count?: number | null;
+            /**
+             * Format: double
+             * @description The largest of them.
+             */
+            high?: number | null;
+            /**
+             * Format: double
+             * @description The smallest of the readings that this point is the mean of; only old readings have it.
+             */
+            low?: number | null;
             signature?: components["schemas"]["SignatureState"] | null;
             /** @description Whether a model had a part in it. */
             tainted: boolean;
@@ -6297,7 +6317,7 @@ export interface components {
             time: number;
             /**
              * Format: double
-             * @description How much; absent in a gap.
+             * @description How much, or the mean; absent in a gap.
              */
             value?: number | null;
         };

@@ -9,19 +9,42 @@
 #[inline]
 pub fn point(what: &str, when: &str) {
     #[cfg(debug_assertions)]
-    if named(what, when) {
-        die();
+    {
+        if named("CLAWMESH_CRASH", what, when) {
+            die();
+        }
+        if named("CLAWMESH_STALL", what, when) {
+            STALLS.store(true, std::sync::atomic::Ordering::Release);
+        }
     }
     #[cfg(not(debug_assertions))]
     let _ = (what, when);
 }
 
 #[cfg(debug_assertions)]
-fn named(what: &str, when: &str) -> bool {
-    static NAMED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    let named = NAMED.get_or_init(|| std::env::var("CLAWMESH_CRASH").ok());
-    let named = named.as_deref().and_then(|named| named.rsplit_once('.'));
-    named == Some((what, when))
+static STALLS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether the runtime is to stand still from now on: in a debug build, once the point was passed that
+/// `CLAWMESH_STALL` names.
+#[inline]
+pub fn stalls() -> bool {
+    #[cfg(debug_assertions)]
+    return STALLS.load(std::sync::atomic::Ordering::Acquire);
+    #[cfg(not(debug_assertions))]
+    false
+}
+
+#[cfg(debug_assertions)]
+fn named(variable: &str, what: &str, when: &str) -> bool {
+    static NAMED: std::sync::OnceLock<Vec<(&str, String)>> = std::sync::OnceLock::new();
+    let named = NAMED.get_or_init(|| {
+        let points = ["CLAWMESH_CRASH", "CLAWMESH_STALL"];
+        let read = |name| Some((name, std::env::var(name).ok()?));
+        points.into_iter().filter_map(read).collect()
+    });
+    let point = Some((what, when));
+    let at = |(name, at): &(&str, String)| *name == variable && at.rsplit_once('.') == point;
+    named.iter().any(at)
 }
 
 #[cfg(debug_assertions)]

@@ -16,6 +16,7 @@ pub mod log;
 pub mod marks;
 pub mod paths;
 pub mod random;
+pub mod service_manager;
 pub mod signals;
 pub mod store;
 pub mod transport;

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::domain::base::limits::{END_DEADLINE_MS, SIGNAL_AGAIN_MS};
+use crate::domain::base::limits::{END_DEADLINE_MS, PULSE_EVERY_MS, SIGNAL_AGAIN_MS};
 
 /// The reason for a request to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub enum AtOnce {
     Again,
     /// The graceful end took too long.
     TooLong,
+    /// The tasks of the node stand still.
+    Stands,
 }
 
 /// Actions on the signals' own thread; none of it may wait for the node or its log.
@@ -116,6 +118,11 @@ pub trait Ends: Send + 'static {
     /// A first signal asks for the end; returns at once. Actuators can be made safe while the node
     /// winds down.
     fn asked(&mut self, asked: Asked);
+
+    /// A second has passed; whether the process is to end at once because what it hosts stands still.
+    fn each_second(&mut self) -> bool {
+        false
+    }
 
     /// How much longer than [`END_DEADLINE_MS`] the orderly end may take.
     fn patience(&self) -> Duration {
@@ -242,6 +249,8 @@ impl Ears {
 
     async fn follow(mut self, tell: &watch::Sender<Option<Asked>>, mut ends: impl Ends) {
         let mut turns = Turns::default();
+        let mut second = tokio::time::interval(Duration::from_millis(PULSE_EVERY_MS));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let asked = tokio::select! {
                 heard = self.next() => match heard {
@@ -252,6 +261,10 @@ impl Ears {
                     }
                 },
                 () = passed(turns.end_by) => None,
+                _ = second.tick() => match ends.each_second() {
+                    true => return ends.at_once(AtOnce::Stands).await,
+                    false => continue,
+                },
             };
             match turns.take(asked, Instant::now(), ends.patience()) {
                 Turn::First(asked) => {

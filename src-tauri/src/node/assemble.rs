@@ -40,6 +40,7 @@ use super::planning::Drafts;
 use super::policy_book::PolicyBook;
 use super::proposals::Executor;
 use super::protocol::Protocol;
+use super::pulse::Pulse;
 use super::refused;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
@@ -438,6 +439,7 @@ async fn assemble(
         reach,
         sites: super::sites::SiteBook::default(),
         nearby: Arc::default(),
+        pulse: Pulse::default(),
         sensors: Sensors::default(),
         credentials: kept,
     });

@@ -8,6 +8,7 @@ pub mod privacy;
 pub mod questions;
 mod reading;
 pub mod redundant;
+mod retention;
 mod role;
 mod rules;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub use self::peer::{StaticPeer, is_local};
+pub use self::retention::{Keep, RawStore};
 pub use self::role::Role;
 pub use self::rules::RawRule;
 use crate::adapters::devices::{Configured, Switches};
@@ -135,16 +137,6 @@ pub struct RawConfig {
     pub fixed: Fixed,
 }
 
-/// `[store]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawStore {
-    /// The largest size of the database, in bytes.
-    pub max_bytes: Option<u64>,
-    /// How many of the newest frames are kept.
-    pub keep_frames: Option<u64>,
-}
-
 impl RawConfig {
     /// Flags override the file; lists are joined.
     #[must_use]
@@ -253,7 +245,7 @@ impl RawConfig {
             redundant: redundant::resolve(self.redundant)?,
             demo: self.demo.unwrap_or(false),
             store_max_bytes: self.store.max_bytes,
-            keep_frames: self.store.keep_frames.unwrap_or(2_000_000),
+            keep: retention::resolve(&self.store)?,
             rules,
             questions: questions::resolve(self.question)?,
             stand_by: self.stand_by.unwrap_or(true),
@@ -299,8 +291,8 @@ pub struct Config {
     pub demo: bool,
     /// The largest size of the database, in bytes.
     pub store_max_bytes: Option<u64>,
-    /// How many of the newest frames are kept.
-    pub keep_frames: u64,
+    /// What is kept of the frame log.
+    pub keep: Keep,
     /// Rules of the embedded planner.
     pub rules: Vec<Rule>,
     /// What the planner's model is asked without a person.

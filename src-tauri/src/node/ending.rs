@@ -2,30 +2,42 @@
 //! It runs on the signals' thread, so it works while the store, the log and the network stand still.
 
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::assemble::Opened;
 use super::guards::Cut;
 use super::handles::Handles;
-use crate::adapters::log;
+use super::pulse::{Look, Watch};
 use crate::adapters::signals::{Asked, AtOnce, Ends};
+use crate::adapters::{log, service_manager};
 use crate::domain::base::limits::SAFE_AT_END_MS;
 
 /// The exit code after a second signal.
 const AGAIN: i32 = 130;
 /// The exit code where the node did not end in time.
 const TOO_LONG: i32 = 1;
+/// The exit code where the node's tasks stood still.
+const STANDS: i32 = 1;
 
 /// Whose actuators are made safe when the process ends. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Ending(Arc<Mutex<Option<Handles>>>);
+pub struct Ending(Arc<Mutex<Option<Concerned>>>);
+
+#[derive(Debug)]
+struct Concerned {
+    node: Handles,
+    watch: Watch,
+}
 
 impl Ending {
     /// A node runs from now on, or none does.
     pub fn concerns(&self, opened: Option<&Opened>) {
-        let node = opened.map(|opened| opened.handles.clone());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = node;
+        let concerned = opened.map(|opened| Concerned {
+            watch: Watch::new(opened.handles.pulse.clone()),
+            node: opened.handles.clone(),
+        });
+        *self.locked() = concerned;
     }
 
     /// How much longer than usual the end may take, for actuators that need their time.
@@ -35,19 +47,36 @@ impl Ending {
     }
 
     fn node(&self) -> Option<Handles> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.locked()
+            .as_ref()
+            .map(|concerned| concerned.node.clone())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Concerned>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ends for Ending {
+    fn each_second(&mut self) -> bool {
+        let look = self
+            .locked()
+            .as_mut()
+            .map(|concerned| concerned.watch.look());
+        match look {
+            Some(Look::Beats) => service_manager::alive(),
+            Some(Look::Stands) => return true,
+            Some(Look::Quiet) | None => {}
+        }
+        false
+    }
+
     fn patience(&self) -> Duration {
         Ending::patience(self)
     }
 
     fn asked(&mut self, _: Asked) {
+        service_manager::stopping("actuators go to their safe state");
         if let Some(node) = self.node() {
             // The guards act on threads of their own; the orderly end need not come that far.
             node.guards.secure_each(&Cut::Shutdown);
@@ -67,6 +96,7 @@ impl Ends for Ending {
         let (what, code) = match why {
             AtOnce::Again => ("a second signal came before everything had ended", AGAIN),
             AtOnce::TooLong => ("the node did not end in time", TOO_LONG),
+            AtOnce::Stands => ("no task of the node has run for some time", STANDS),
         };
         tracing::error!("stopped at once: {what}");
         log::flush();

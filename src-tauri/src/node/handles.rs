@@ -16,6 +16,7 @@ use super::peers::Peers;
 use super::planner::Planner;
 use super::planning::Drafts;
 use super::proposals::Executor;
+use super::pulse::Pulse;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::sites::SiteBook;
@@ -48,6 +49,8 @@ pub struct Inner {
     pub credentials: Kept,
     /// The models that devices use of each other.
     pub mesh_models: MeshModels,
+    /// Whether its tasks run.
+    pub pulse: Pulse,
     /// Whether the planner rests.
     pub planner: Arc<PlannerState>,
     /// Which planner does what.

@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::context::alarms::AlarmKind;
 use super::context::timekeeping::{self, Settling};
-use super::context::{Context, Event, Severity, budgets};
+use super::context::{Context, budgets};
 use super::continuity::{self, Footing};
 use super::peers::Peers;
+use super::retention::Retention;
 use super::{alike, frame_log, sessions};
-use crate::adapters::store::{Class, commands, frames, shares, usage};
+use crate::adapters::store::{Class, commands, shares, usage};
 use crate::adapters::transport::Doorway;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{ADDRESS_KEPT_MS, COMMANDS_KEPT_MS};
@@ -62,6 +61,7 @@ async fn clock_alarm(context: &Context, now: TimeMs) {
 pub(super) async fn run(footing: Footing, peers: Arc<Peers>, doorway: Arc<Doorway>) {
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     let mut settling = settling(&footing).await;
+    let mut retention = Retention::default();
     loop {
         tokio::select! {
             biased;
@@ -80,7 +80,7 @@ pub(super) async fn run(footing: Footing, peers: Arc<Peers>, doorway: Arc<Doorwa
             .metrics
             .sockets_evicted
             .set(gauge(numbers.evicted_total));
-        let (at, keep) = (footing.moment(), footing.config.keep_frames);
+        let at = footing.moment();
         let most = frame_log::most(&footing);
         let settled = settling.admits(at.wall, tokio::time::Instant::now());
         clock_alarm(&footing, at.wall).await;
@@ -94,34 +94,16 @@ pub(super) async fn run(footing: Footing, peers: Arc<Peers>, doorway: Arc<Doorwa
                 let kept = |at: TimeMs| TimeMs(at.0.saturating_sub(ADDRESS_KEPT_MS));
                 usage::lapse(c, kept(at.steady), kept(at.wall))?;
                 let crowd = shares::make_room_for_others(c, most)?;
-                let pruned = frames::prune(c, keep)?;
-                Ok((pruned, frames::horizon(c)?, crowd, shares::all(c)?))
+                Ok((crowd, shares::all(c)?))
             })
             .await;
-        let done = match done {
-            Ok((pruned, horizon, crowd, kept)) => {
+        match done {
+            Ok((crowd, kept)) => {
                 frame_log::gave_way(&footing, &crowd).await;
                 footing.budgets.crowded(&kept, None);
-                Ok((pruned, horizon))
-            }
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok((0, _)) => {}
-            Ok((pruned, horizon)) => {
-                footing.held.pruned(horizon.map_or(TimeMs(0), |h| h.time));
-                let message = format!("{pruned} old frames pruned; the newest {keep} are kept");
-                footing
-                    .journal
-                    .record(
-                        Event::StorePruned,
-                        Severity::Info,
-                        &message,
-                        json!({"pruned": pruned}),
-                    )
-                    .await;
             }
             Err(error) => tracing::error!(%error, "housekeeping failed"),
         }
+        retention.keep(&footing).await;
     }
 }

@@ -37,8 +37,10 @@ pub mod presence;
 mod privacy;
 pub mod proposals;
 mod protocol;
+pub mod pulse;
 pub mod reconcile;
 pub mod refused;
+pub mod retention;
 pub mod routing;
 pub mod sensing;
 mod sessions;
@@ -203,6 +205,8 @@ impl Node {
             let health = health::run(handles.footing.clone());
             handles.tasks.essential("health", health);
         }
+        let pulse = handles.pulse.clone().run(handles.tasks.clone());
+        handles.tasks.essential("pulse", pulse);
         let housekeeping =
             housekeeping::run(handles.footing.clone(), handles.peers.clone(), doorway);
         handles.tasks.essential("housekeeping", housekeeping);

@@ -1,19 +1,23 @@
 //! One metric over time, for a chart: the samples of the frame log, thinned to the smallest and the
-//! largest of each stretch, with gaps where readings are missing.
+//! largest of each stretch, with gaps where readings are missing; before them, what is kept by the hour.
+
+mod points;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::points::{interval, old_readings, thinned};
 use super::{Answer, Door};
+use crate::adapters::store::history::{self, Hour};
 use crate::adapters::store::series::{self, Sample, SeriesFilter};
-use crate::domain::base::limits::{SERIES_POINTS_MAX, SERIES_SAMPLES_MAX, SERIES_SPAN_DEFAULT_MS};
+use crate::domain::base::limits::{
+    HISTORY_HOURS_MAX, SERIES_POINTS_MAX, SERIES_SAMPLES_MAX, SERIES_SPAN_DEFAULT_MS,
+};
 use crate::domain::base::{Code, DeviceId, Refusal, SignatureState, TierName, TimeMs};
 
 /// Points of a series where nobody asks for more.
 const POINTS_DEFAULT: usize = 500;
-/// A silence of so many usual intervals is a gap.
-const GAP_INTERVALS: u64 = 3;
 
 /// Which series.
 #[derive(Debug, Clone, Default)]
@@ -66,8 +70,10 @@ pub struct SeriesLine {
     pub unit: Option<String>,
     /// The usual time between samples, in milliseconds; absent for fewer than three.
     pub interval_ms: Option<u64>,
-    /// How many samples there are before thinning.
+    /// How many samples there are before thinning, apart from those that are kept by the hour.
     pub samples: u64,
+    /// How many readings the points stand for that are means of hours.
+    pub in_hours: u64,
     /// The points, oldest first.
     pub points: Vec<SeriesPoint>,
 }
@@ -89,15 +95,24 @@ pub struct SeriesThreshold {
     pub rule: String,
 }
 
-/// A point of a series: a sample, or a gap.
+/// A point of a series: a sample, a gap, or the mean of old readings that are kept by the hour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesPoint {
     /// When, in milliseconds since 1970.
     pub time: u64,
-    /// How much; absent in a gap.
+    /// How much, or the mean; absent in a gap.
     pub value: Option<f64>,
+    /// The smallest of the readings that this point is the mean of; only old readings have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// The largest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// How many they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// The tier this node vouches for; absent in a gap.
     pub tier: Option<TierName>,
     /// What is known of the signature; absent in a gap.
@@ -144,22 +159,29 @@ impl Door {
             to,
             limit: SERIES_SAMPLES_MAX,
         };
-        let samples = self
-            .read("series", move |c| series::samples(c, &filter))
+        let (samples, hours) = self
+            .read("series", move |c| {
+                Ok((series::samples(c, &filter)?, history::hours(c, &filter)?))
+            })
             .await?;
-        let truncated = samples.len() >= SERIES_SAMPLES_MAX;
-        let mut lines: BTreeMap<(String, Option<String>), Vec<Sample>> = BTreeMap::new();
+        let truncated = samples.len() >= SERIES_SAMPLES_MAX || hours.len() >= HISTORY_HOURS_MAX;
+        let mut lines: BTreeMap<(String, Option<String>), (Vec<Hour>, Vec<Sample>)> =
+            BTreeMap::new();
+        for hour in hours {
+            let of = (hour.origin.clone(), hour.zone.clone());
+            lines.entry(of).or_default().0.push(hour);
+        }
         for sample in samples {
-            lines
-                .entry((sample.origin.clone(), sample.zone.clone()))
-                .or_default()
-                .push(sample);
+            let of = (sample.origin.clone(), sample.zone.clone());
+            lines.entry(of).or_default().1.push(sample);
         }
         let names = self.names();
         let name = |id: &str| names.get(&id.parse::<DeviceId>().ok()?).cloned();
         let lines = lines
             .into_iter()
-            .map(|((origin, zone), samples)| line(name(&origin), origin, zone, &samples, points))
+            .map(|((origin, zone), (hours, samples))| {
+                line(name(&origin), origin, zone, hours, &samples, points)
+            })
             .collect();
         Ok(SeriesView {
             thresholds: self.thresholds(&asked.metric),
@@ -214,151 +236,34 @@ fn line(
     origin_name: Option<String>,
     origin: String,
     zone: Option<String>,
+    hours: Vec<Hour>,
     samples: &[Sample],
     points: usize,
 ) -> SeriesLine {
     let interval_ms = interval(samples);
+    let unit = samples.last().map(|s| &s.unit);
+    let unit = unit.or_else(|| hours.last().map(|h| &h.unit)).cloned();
+    let in_hours = hours.iter().map(|hour| hour.count).sum();
+    // Old readings have half of the points where there are new ones too.
+    let room = match (hours.is_empty(), samples.is_empty()) {
+        (true, _) => 0,
+        (false, true) => points,
+        (false, false) => points / 2,
+    };
+    let mut line = old_readings(hours, room, samples.first().map(|s| s.time));
+    line.extend(thinned(
+        samples,
+        interval_ms,
+        points - line.len().min(points),
+    ));
     SeriesLine {
         origin,
         origin_name,
         zone,
-        unit: samples.last().and_then(|s| s.unit.clone()),
+        unit: unit.flatten(),
         interval_ms,
         samples: u64::try_from(samples.len()).unwrap_or(u64::MAX),
-        points: thinned(samples, interval_ms, points),
-    }
-}
-
-/// The median time between samples.
-fn interval(samples: &[Sample]) -> Option<u64> {
-    let mut steps: Vec<u64> = samples
-        .windows(2)
-        .filter_map(|pair| Some(pair.get(1)?.time.since(pair.first()?.time)))
-        .filter(|ms| *ms > 0)
-        .collect();
-    steps.sort_unstable();
-    (steps.len() >= 2).then(|| steps.get(steps.len() / 2).copied())?
-}
-
-/// The samples in stretches without gaps.
-fn stretches(samples: &[Sample], interval_ms: Option<u64>) -> Vec<&[Sample]> {
-    let most = interval_ms.map_or(u64::MAX, |ms| ms.saturating_mul(GAP_INTERVALS));
-    samples
-        .chunk_by(|a, b| b.time.since(a.time) <= most)
-        .collect()
-}
-
-/// At most `points` points: of each bucket the smallest and the largest, in the order they came, and
-/// one empty point in each gap.
-fn thinned(samples: &[Sample], interval_ms: Option<u64>, points: usize) -> Vec<SeriesPoint> {
-    let mut parts = stretches(samples, interval_ms);
-    // More gaps than can be drawn: then none is.
-    if parts.len() * 3 > points {
-        parts = vec![samples];
-    }
-    let room = points.saturating_sub(parts.len()).max(2);
-    let per_bucket = samples
-        .len()
-        .div_ceil((room / 2).saturating_sub(parts.len()).max(1))
-        .max(1);
-    let mut out: Vec<SeriesPoint> = Vec::new();
-    let mut last: Option<&Sample> = None;
-    for part in parts {
-        if let (Some(before), Some(next)) = (last, part.first()) {
-            out.push(SeriesPoint {
-                time: before.time.0 + next.time.since(before.time) / 2,
-                value: None,
-                tier: None,
-                signature: None,
-                tainted: false,
-            });
-        }
-        if samples.len() <= room {
-            out.extend(part.iter().map(point));
-        } else {
-            part.chunks(per_bucket).for_each(|c| bucket(c, &mut out));
-        }
-        last = part.last();
-    }
-    out
-}
-
-fn bucket(samples: &[Sample], out: &mut Vec<SeriesPoint>) {
-    let by_value = |a: &&Sample, b: &&Sample| a.value.total_cmp(&b.value);
-    let (Some(low), Some(high)) = (
-        samples.iter().min_by(by_value),
-        samples.iter().max_by(by_value),
-    ) else {
-        return;
-    };
-    let (first, second) = if high.time < low.time {
-        (high, low)
-    } else {
-        (low, high)
-    };
-    out.push(point(first));
-    if second.time != first.time {
-        out.push(point(second));
-    }
-}
-
-fn point(s: &Sample) -> SeriesPoint {
-    SeriesPoint {
-        time: s.time.0,
-        value: s.value.is_finite().then_some(s.value),
-        tier: Some(s.tier.into()),
-        signature: Some(s.signature),
-        tainted: s.tainted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-    use crate::domain::base::Tier;
-    use crate::domain::world::SignatureState;
-
-    fn sample(time: u64, value: f64) -> Sample {
-        Sample {
-            time: TimeMs(time),
-            value,
-            tier: Tier::T2,
-            signature: SignatureState::Verified,
-            tainted: false,
-            origin: String::new(),
-            zone: None,
-            unit: None,
-        }
-    }
-
-    #[test]
-    fn thinning_keeps_the_peaks_and_the_number() {
-        let mut samples: Vec<Sample> = (0..10_000).map(|n| sample(n * 1_000, 5.0)).collect();
-        samples[4_321].value = 99.0;
-        samples[7_777].value = -3.0;
-        for points in [2, 10, 100, 2_000] {
-            let thin = thinned(&samples, interval(&samples), points);
-            assert!(thin.len() <= points, "{points}: {}", thin.len());
-            let values: Vec<f64> = thin.iter().filter_map(|p| p.value).collect();
-            assert!(values.contains(&99.0) && values.contains(&-3.0), "{points}");
-            assert!(thin.is_sorted_by_key(|p| p.time));
-        }
-        assert_eq!(thinned(&samples[..50], Some(1_000), 500).len(), 50);
-        assert!(thinned(&[], None, 10).is_empty());
-    }
-
-    #[test]
-    fn a_silence_is_a_gap_and_not_a_line() {
-        let times = [0, 1_000, 2_000, 3_000, 60_000, 61_000, 62_000];
-        let samples: Vec<Sample> = times.iter().map(|t| sample(*t, 1.0)).collect();
-        assert_eq!(interval(&samples), Some(1_000));
-        let points = thinned(&samples, interval(&samples), 100);
-        let gaps: Vec<u64> = points
-            .iter()
-            .filter(|p| p.value.is_none())
-            .map(|p| p.time)
-            .collect();
-        assert_eq!((points.len(), gaps), (8, vec![31_500]));
+        in_hours,
+        points: line,
     }
 }

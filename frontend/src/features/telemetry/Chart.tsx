@@ -5,7 +5,7 @@ import { value } from "@/lib/format";
 import { clockTime, dayAndTime, t } from "@/lib/i18n";
 import { line, tame } from "@/lib/words";
 import type { Series } from "@/node/client";
-import { type Action, align, span } from "./model";
+import { type Action, align, extremes, ranges, span } from "./model";
 
 const COLORS = ["--accent", "--human", "--warn", "--info", "--ok", "--danger"];
 const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -85,7 +85,7 @@ function options(
       y: {
         range: (u) =>
           span(
-            u.data.slice(1) as (number | null)[][],
+            [...(u.data.slice(1) as (number | null)[][]), ...extremes(latest.current.series)],
             (latest.current.series.thresholds ?? []).map((x) => x.value),
             unit === "%",
           ),
@@ -107,7 +107,7 @@ function options(
       })),
     ],
     hooks: {
-      drawClear: [(u) => bands(u, latest.current)],
+      drawClear: [(u) => bands(u, latest.current), (u) => spread(u, latest.current)],
       draw: [(u) => limits(u, latest.current, unit)],
       setSelect: [
         (u) => {
@@ -147,6 +147,28 @@ function bands(u: uPlot, { actions, from, to }: Drawn) {
     ctx.fillText(text, x0 + 4 * px, top + 3 * px);
     free = x0 + ctx.measureText(text).width + 8 * px;
   }
+  ctx.restore();
+}
+
+/** Old readings are means: from the smallest to the largest that each stands for is tinted in the line's colour. */
+function spread(u: uPlot, { series }: Drawn) {
+  const { ctx } = u;
+  const { left, top, width, height } = u.bbox;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.globalAlpha = 0.2;
+  series.lines.forEach((l, i) => {
+    ctx.fillStyle = color(COLORS[i % COLORS.length] ?? "--accent");
+    for (const run of ranges(l.points)) {
+      const x = (time: number) => u.valToPos(time / 1000, "x", true);
+      ctx.beginPath();
+      for (const p of run) ctx.lineTo(x(p.time), u.valToPos(p.high, "y", true));
+      for (const p of [...run].reverse()) ctx.lineTo(x(p.time), u.valToPos(p.low, "y", true));
+      ctx.fill();
+    }
+  });
   ctx.restore();
 }
 

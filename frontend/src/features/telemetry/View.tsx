@@ -226,7 +226,20 @@ function StatusLine() {
 }
 
 const rows = (s: Series) => [
-  ["metric", "origin", "zone", "unit", "time", "value", "tier", "signature", "tainted"],
+  [
+    "metric",
+    "origin",
+    "zone",
+    "unit",
+    "time",
+    "value",
+    "low",
+    "high",
+    "count",
+    "tier",
+    "signature",
+    "tainted",
+  ],
   ...s.lines.flatMap((l) =>
     l.points.map((p) => [
       s.metric,
@@ -235,6 +248,9 @@ const rows = (s: Series) => [
       l.unit,
       new Date(p.time).toISOString(),
       p.value,
+      p.low,
+      p.high,
+      p.count,
       p.tier,
       p.signature,
       p.tainted,
@@ -328,6 +344,9 @@ function One({
           ))}
         </div>
         {q.data?.truncated ? <p className="px-3 text-warn">◐ {t("truncatedSeries")}</p> : null}
+        {q.data?.lines.some((l) => l.inHours) ? (
+          <p className="px-3 text-[12px] text-t2">{t("meansOfHours")}</p>
+        ) : null}
         {q.data && q.error ? (
           <p className="px-3 text-warn">◐ {t("failedRead", { text: tame(q.error.message, 200) })}</p>
         ) : null}
@@ -343,7 +362,7 @@ function One({
                   onZoom={onZoom}
                   label={t("chartOf", {
                     metric: tame(metric, 80),
-                    count: s.lines.reduce((n, l) => n + l.samples, 0),
+                    count: s.lines.reduce((n, l) => n + l.samples + l.inHours, 0),
                     newest: facts[0] ? value(facts[0].value, facts[0].unit) : "–",
                   })}
                 />

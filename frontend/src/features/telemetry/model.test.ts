@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Proposal, Series } from "@/node/client";
-import { actuations, align, begin, firstOf, span, tree } from "./model";
+import { actuations, align, begin, extremes, firstOf, ranges, span, tree } from "./model";
 
 it("keeps gaps as gaps and tells them from times of other lines", () => {
   const point = (time: number, value: number | null) => ({ time, value, tainted: false });
@@ -17,6 +17,14 @@ it("keeps gaps as gaps and tells them from times of other lines", () => {
     [5, undefined, null, 7],
     [undefined, 0, undefined, undefined],
   ]);
+});
+
+it("draws means of old readings with what they stand for, and no band over a gap or over samples", () => {
+  const mean = (time: number, low: number, high: number) => ({ time, value: (low + high) / 2, low, high });
+  const points = [mean(1, 2, 9), mean(2, 3, 4), { time: 3 }, mean(5, 1, 1), { time: 6, value: 7 }];
+  expect(ranges(points as never).map((run) => run.map((p) => p.time))).toEqual([[1, 2], [5]]);
+  expect(extremes({ lines: [{ points }] } as never)).toEqual([[2, 9, 3, 4, 1, 1]]);
+  expect(ranges([])).toEqual([]);
 });
 
 it("draws what moved within the span, and what still runs", () => {

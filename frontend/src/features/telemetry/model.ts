@@ -31,7 +31,28 @@ export const RANGES: Record<string, number> = {
   "6h": 21_600_000,
   "24h": 86_400_000,
   "7d": 604_800_000,
+  "30d": 2_592_000_000,
+  "365d": 31_536_000_000,
 };
+
+interface Range {
+  time: number;
+  low: number;
+  high: number;
+}
+
+/** The stretches of a line whose points are means of old readings, without the gaps between them. */
+export function ranges(points: Series["lines"][number]["points"]): Range[][] {
+  const runs: Range[][] = [[]];
+  for (const { time, low, high } of points)
+    if (typeof low === "number" && typeof high === "number") runs.at(-1)?.push({ time, low, high });
+    else if (runs.at(-1)?.length) runs.push([]);
+  return runs.filter((run) => run.length);
+}
+
+/** The smallest and the largest readings that the points of each line stand for: the value axis has room for them. */
+export const extremes = (series: Series): number[][] =>
+  series.lines.map((l) => ranges(l.points).flatMap((run) => run.flatMap((p) => [p.low, p.high])));
 
 /** A young store: the axis begins where the readings do, as long as they fill only a part of the range. */
 const SHORTEST_AXIS_MS = 60_000;

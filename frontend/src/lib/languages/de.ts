@@ -213,6 +213,8 @@ export const de = table({
   noSeries: "Keine Messwerte in diesem Zeitraum.",
   exportCsv: "CSV",
   exportJson: "JSON",
+  meansOfHours:
+    "Ältere Messwerte werden stundenweise aufbewahrt: Die Linie ist ihr Mittel, die Tönung reicht vom kleinsten bis zum größten.",
   truncatedSeries:
     "Ältere Messwerte wurden nicht gelesen: Der Zeitraum enthält mehr, als der Knoten auf einmal liefert.",
   chartOf: "Diagramm von {metric}: {count} Messwerte, der neueste {newest}",

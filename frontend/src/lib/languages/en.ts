@@ -200,6 +200,8 @@ export const en = {
   noSeries: "No readings in this range.",
   exportCsv: "CSV",
   exportJson: "JSON",
+  meansOfHours:
+    "Older readings are kept by the hour: the line is their mean, the tint reaches from the smallest to the largest.",
   truncatedSeries:
     "Older readings than these were not read: the range holds more than the node gives at once.",
   chartOf: "Chart of {metric}: {count} readings, newest {newest}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 pub use super::frame_insert::{Displaced, Inserted, conflict_count, insert};
-pub use super::horizon::{Horizon, horizon, prune, prune_before};
+pub use super::horizon::{Cutoff, Horizon, aged, horizon, prune, prune_before};
 use super::packed::{self, Columns};
 use super::{StoreError, named, private, row, shares};
 use crate::domain::base::limits::{FRAMES_PAGE_BYTES, QUERY_DEFAULT};

@@ -20,6 +20,7 @@ mod frame_insert;
 pub mod frame_sync;
 pub mod frames;
 mod gathering;
+pub mod history;
 mod horizon;
 pub mod issuers;
 pub mod kv;

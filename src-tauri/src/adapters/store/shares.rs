@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::room::{self, For};
-use super::{StoreError, frame_sync, named, row};
+use super::{StoreError, frame_sync, history, named, row};
 use crate::domain::base::ids::AT_ADDRESS;
 use crate::domain::base::limits::{
     ADDRESS_KEPT_BYTES, ADDRESS_KEPT_FRAMES, FRAME_ROW_BYTES, SHARE_PRUNED_AT_ONCE,
@@ -335,6 +335,7 @@ fn prune(
     if seqs.is_empty() {
         return Ok(None);
     }
+    history::absorb(conn, &seqs)?;
     let mut delete = conn.prepare_cached("DELETE FROM frames WHERE seq = ?1")?;
     for seq in seqs {
         delete.execute([seq])?;

@@ -6,6 +6,7 @@ mod decisions;
 mod engine;
 mod families;
 mod gathering;
+mod history;
 mod migrations;
 mod named;
 mod packed;

@@ -271,7 +271,35 @@ pub const STORE_READS_WAITING_MAX: usize = 256;
 /// How long the store waits for another process that holds the database, in milliseconds.
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Old frames removed by one pruning, so that no write waits long behind it.
-pub const FRAMES_PRUNED_MAX: u64 = 50_000;
+pub const FRAMES_PRUNED_MAX: u64 = 2_000;
+/// Frames that the log may have beyond what is kept, so that old ones go many at a time.
+pub const PRUNE_EASE_FRAMES: u64 = 4_096;
+/// Steps of [`FRAMES_PRUNED_MAX`] frames that one look at the log prunes.
+pub const PRUNE_STEPS_MAX: u64 = 200;
+/// How often the ages of frames and old readings are looked at, in milliseconds.
+pub const PRUNE_EVERY_MS: u64 = 3_600_000;
+/// How many frames are kept where nothing else is configured.
+pub const KEEP_FRAMES: u64 = 2_000_000;
+/// The fewest frames that may be kept.
+pub const KEEP_FRAMES_MIN: u64 = 1_000;
+/// For how many days readings are kept one by one, where nothing else is configured.
+pub const READINGS_KEPT_DAYS: u64 = 90;
+/// The same of events, answers and what people and models said.
+pub const OTHER_KEPT_DAYS: u64 = 400;
+/// The same of old readings by the hour.
+pub const HISTORY_KEPT_DAYS: u64 = 1_830;
+/// The fewest days that may be configured for any of these.
+pub const DAYS_KEPT_MIN: u64 = 1;
+/// The most.
+pub const DAYS_KEPT_MAX: u64 = 36_500;
+/// How much age one look at the ages of frames and old readings goes beyond the oldest, in milliseconds.
+pub const AGED_AT_ONCE_MS: u64 = 24 * 3_600_000;
+/// Series of old readings that one device may have here.
+pub const HISTORY_SERIES_PER_DEVICE: u64 = 1_000;
+/// Hours of old readings that one device may have here, over all its series; one takes some 50 bytes.
+pub const HISTORY_HOURS_PER_DEVICE: u64 = 500_000;
+/// Hours of old readings that are looked at for one answer.
+pub const HISTORY_HOURS_MAX: usize = 200_000;
 /// Conflicting frames of one device that are kept for one frame id.
 pub const FRAME_CONFLICTS_PER_ID_MAX: u64 = 8;
 /// Largest message of a reconciliation before its encoding, in bytes.
@@ -570,6 +598,10 @@ pub const STORE_CLOSE_MS: u64 = 5_000;
 pub const SIGNAL_AGAIN_MS: u64 = 1_000;
 /// How long a graceful end may take after a signal before the process ends without it, in milliseconds.
 pub const END_DEADLINE_MS: u64 = 3 * SHUTDOWN_DEADLINE_MS;
+/// How often a task of the node beats and the signals' thread looks whether it did, in milliseconds.
+pub const PULSE_EVERY_MS: u64 = 1_000;
+/// Looks without a beat after which the node's tasks are taken to stand still.
+pub const PULSE_MISSED_MAX: u32 = 15;
 /// How long an end at once waits for actuators to be made safe, in milliseconds.
 pub const SAFE_AT_END_MS: u64 = 10_000;
 /// Largest key file, in bytes.

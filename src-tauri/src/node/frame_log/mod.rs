@@ -201,7 +201,7 @@ struct Stored {
 
 /// How much of the frame log one other device may have here.
 pub fn most(context: &Context) -> Most {
-    let keep = context.config.keep_frames;
+    let keep = context.config.keep.frames;
     Most {
         frames: BUDGET_KEPT_FRAMES.min(keep - keep / 4),
         bytes: context.store.bytes_of_one_device(),

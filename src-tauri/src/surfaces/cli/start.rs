@@ -17,6 +17,7 @@ use super::{MakeApp, format, offline, out};
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
+use crate::adapters::service_manager;
 use crate::adapters::signals::Signals;
 use crate::node::config::ConfigError;
 use crate::node::ending::Ending;
@@ -183,6 +184,7 @@ async fn once(
             format::who(Some(&name), id.as_str())
         ));
     }
+    service_manager::ready(&format!("listens on {address}"));
     let fell = wait_for_end(&node, signals, args.end_with_stdin).await;
     let again = node.restart_reason().filter(|_| fell);
     run_file.withdraw(&node).await;

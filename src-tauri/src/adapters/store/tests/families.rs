@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::store::facts::{FactRow, NewFact};
-use crate::adapters::store::frames::{FrameFilter, Horizon, Inserted};
+use crate::adapters::store::frames::{Cutoff, FrameFilter, Horizon, Inserted};
 use crate::adapters::store::{events, facts, frame_sync, frames, named, series};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::Hlc;
@@ -307,12 +307,16 @@ fn pruning_takes_the_old_end_counts_right_and_remembers_how_far() {
             time: TimeMs(4)
         })
     );
+    let before = |at: u64| Cutoff {
+        readings: TimeMs(at),
+        others: TimeMs(at),
+    };
     assert_eq!(
-        frames::prune_before(&c, TimeMs(7)).unwrap(),
+        frames::prune_before(&c, before(7)).unwrap(),
         1,
         "frame 5 came at 6, frame 6 at 7"
     );
-    assert_eq!(frames::prune_before(&c, TimeMs(999)).unwrap(), 5);
+    assert_eq!(frames::prune_before(&c, before(999)).unwrap(), 5);
     assert_eq!(
         (frames::count(&c).unwrap(), frames::max_seq(&c).unwrap()),
         (0, 10)

@@ -72,6 +72,7 @@ impl Ends for Leaving {
         let what = match why {
             AtOnce::Again => "a second signal came before both nodes had ended",
             AtOnce::TooLong => "the nodes did not end in time",
+            AtOnce::Stands => "no task of the program has run for some time",
         };
         // Their stdin closes with this process, so both still end by themselves.
         out::error(&format!("stopped at once: {what}"));
