@@ -345,6 +345,7 @@ fn gates(c: &mut Criterion) {
         taint: &taint,
         sources: &sources,
         by_gen1: false,
+        replaces: None,
         expires_at: now.plus(1_000),
     };
     c.bench_function("gate: the executor's ruling", |b| {

@@ -49,14 +49,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "one state directory, half of it tests",
     ),
     (
-        "src-tauri/src/domain/proposal/once.rs",
-        "one model of a proposal's life, searched in two ways",
-    ),
-    (
-        "src-tauri/src/domain/proposal/uses.rs",
-        "one model: the papers, the world, its deeds and what never is",
-    ),
-    (
         "src-tauri/src/adapters/store/proposals.rs",
         "one table's statements",
     ),

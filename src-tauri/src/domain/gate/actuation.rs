@@ -46,6 +46,8 @@ pub struct ExecutionRequest<'a> {
     pub sources: &'a BTreeSet<EvidenceSource>,
     /// Whether a gen-1 node would act on it: never without a person.
     pub by_gen1: bool,
+    /// The setting in force, against which the policy judged it, where it takes the place of one.
+    pub replaces: Option<&'a ProposalId>,
     /// When the proposal expires.
     pub expires_at: TimeMs,
 }
@@ -70,6 +72,7 @@ pub struct Permit {
     safe_state: String,
     kind: Kind,
     kept_from: Entitled,
+    replaces: Option<ProposalId>,
     run_ms: u64,
     valid_until: TimeMs,
     by: Box<By>,
@@ -112,6 +115,11 @@ impl Permit {
     /// From where a held action may be kept.
     pub fn kept_from(&self) -> &Entitled {
         &self.kept_from
+    }
+
+    /// The setting that it takes the place of; without one it begins from the safe state alone.
+    pub fn replaces(&self) -> Option<&ProposalId> {
+        self.replaces.as_ref()
     }
 
     /// How long the action may last, in milliseconds.
@@ -244,6 +252,7 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
         taint: &BTreeSet::new(),
         sources: &BTreeSet::from([EvidenceSource::Sensor]),
         by_gen1: false,
+        replaces: None,
         expires_at: TimeMs(1_000),
     };
     let terms = Terms {
@@ -264,6 +273,25 @@ pub(crate) fn act_of(action: Action, proposal: &str) -> Act {
     match rule(&request, &terms, &[], true, TimeMs(5)) {
         ActuationRuling::Allow(permit) => permit.consume(TimeMs(5), 0).unwrap(),
         other => panic!("it is automatic: {other:?}"),
+    }
+}
+
+/// Whether an action may begin that takes the place of a setting, or of none, while another one, or none, is in force: the
+/// policy judged the step from that very setting, and from no other.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub fn takes_place(
+    replaces: Option<&ProposalId>,
+    in_force: Option<&ProposalId>,
+) -> Result<(), String> {
+    match (replaces, in_force) {
+        (Some(before), now) if now != Some(before) => Err(format!(
+            "it was to take the place of the setting of proposal {}, which is not in force; it was not told",
+            before.short()
+        )),
+        (None, Some(_)) => Err("it was to begin from the safe state; it was not told".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -383,6 +411,7 @@ pub fn rule(
         safe_state: terms.safe_state.clone(),
         kind: terms.kind.clone(),
         kept_from: Entitled::of(terms.class, marked, request.asked_by),
+        replaces: request.replaces.cloned(),
         run_ms: terms
             .run_ms
             .min(request.run_ms)

@@ -160,6 +160,7 @@ mod tests {
             taint: &BTreeSet::new(),
             sources: &BTreeSet::from([EvidenceSource::Sensor]),
             by_gen1,
+            replaces: None,
             expires_at: TimeMs(1_000),
         };
         let terms = Terms {

@@ -70,6 +70,15 @@ impl Kind {
         }
     }
 
+    /// Whether an action of this kind may begin by a standing approval; every other one a person approves each time. A kind
+    /// that comes later is looked at before it begins without a person.
+    pub fn may_stand(&self) -> bool {
+        match self {
+            Kind::Timed | Kind::Pulse => true,
+            Kind::Held { .. } | Kind::Set { .. } | Kind::Sequence { .. } => false,
+        }
+    }
+
     /// Its form in a record: none for the kind that there was before others.
     pub fn recorded(&self) -> Option<Self> {
         (*self != Kind::Timed).then(|| self.clone())
@@ -402,11 +411,10 @@ mod tests {
         )
         .unwrap();
         let own = DeviceId::of_public_key(&[1; 32]);
-        let ask = |percent: f64, now_set: Option<f64>, ago: u64| {
+        let params = |n: f64| Params::from([("percent".to_owned(), n.into())]);
+        let ask_from = |percent: f64, now_set: Option<Params>, ago: u64| {
             let target: Capability = "actuator:mock:pump-1".parse().unwrap();
-            let params = |n: f64| Params::from([("percent".to_owned(), n.into())]);
             let action = Action::new(target.clone(), "start", params(percent)).unwrap();
-            let now_set = now_set.map(params);
             let request = Request {
                 action: &action,
                 requester: Requester::Person,
@@ -431,6 +439,9 @@ mod tests {
                 Ruling::Deny(denial) => Err(denial.message),
             }
         };
+        let ask = |percent: f64, now_set: Option<f64>, ago: u64| {
+            ask_from(percent, now_set.map(params), ago)
+        };
         assert_eq!(
             ask(90.0, None, 60_000),
             Ok(604_800_000),
@@ -448,6 +459,10 @@ mod tests {
                 .contains("percent is 30")
         );
         assert!(ask(101.0, Some(99.0), 60_000).is_err());
+        // One that does not name the parameter is no ground for a step of any length.
+        let none = Params::from([("other".to_owned(), 1.into())]);
+        let why = ask_from(30.0, Some(none), 60_000).unwrap_err();
+        assert!(why.contains("does not name it"), "{why}");
         assert!(
             ask(30.0, Some(30.0), 59_999)
                 .unwrap_err()

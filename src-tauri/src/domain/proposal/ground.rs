@@ -20,6 +20,8 @@ pub struct Ground {
     pub in_place: Result<(), Refusal>,
     /// The proposal that acts on the target now.
     pub busy: Option<ProposalId>,
+    /// The setting of the target in force, which it would replace and against which `ruling` has judged it.
+    pub replaces: Option<ProposalId>,
     /// Whether a gen-1 node acts on the target.
     pub by_gen1: bool,
     /// Whether the gen-1 node that would act can be told what the record says; as it is where none acts.
@@ -150,6 +152,7 @@ pub fn rule(
         taint: &record.taint,
         sources: &record.sources(),
         by_gen1: ground.by_gen1 || record.gen1.is_some(),
+        replaces: ground.replaces.as_ref(),
         expires_at: record.expires_at,
     };
     Ok(actuation::rule(

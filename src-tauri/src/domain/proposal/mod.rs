@@ -11,7 +11,11 @@ pub mod decide;
 pub mod end;
 pub mod equal;
 pub mod ground;
+#[cfg(test)]
+mod kinds;
 pub mod mint;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod once;
 #[cfg(test)]

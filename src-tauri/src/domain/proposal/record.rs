@@ -278,12 +278,13 @@ impl ProposalRecord {
     }
 
     /// Whether it may take the place of another one that acts, without the safe state between them: both are settings
-    /// by one rule, of one actuator, and end alike.
+    /// by one rule, of one actuator, by one operation, and end alike.
     pub fn may_replace(&self, acts: &ProposalRecord) -> bool {
         let is_set = |record: &ProposalRecord| matches!(record.kind, Some(Kind::Set { .. }));
         let place = |record: &ProposalRecord| {
             (
                 record.target.clone(),
+                record.operation.clone(),
                 record.rule.clone(),
                 record.safe_state.clone(),
             )
@@ -454,5 +455,62 @@ mod tests {
             assert_ne!(id, other);
         }
         assert_eq!(id.as_str().len(), 36, "an id as every other: {id}");
+    }
+
+    #[test]
+    fn a_setting_takes_the_place_of_one_of_its_rule_and_operation_alone() {
+        let set = || {
+            let kind = Kind::Set {
+                max_step: Default::default(),
+                min_interval_ms: 0,
+            };
+            let key = DeviceKey::from_seed(&[1; 32]);
+            let (own, mesh) = (key.id().clone(), MeshId::of_name("m"));
+            ProposalRecord {
+                version: 1,
+                proposal_id: ProposalRecord::id_for(&mesh, &own, "n"),
+                mesh_id: mesh,
+                executor: own.clone(),
+                nonce: "n".into(),
+                draft_id: "draft".parse().unwrap(),
+                requested_by: RequestedBy {
+                    device_id: own,
+                    kind: Requester::Person,
+                    name: "ana".into(),
+                },
+                target: "actuator:heater:hall".parse().unwrap(),
+                operation: "set".into(),
+                params: Default::default(),
+                reason: "cold".into(),
+                level: Level::L2,
+                quorum: 1,
+                rule: "heat".into(),
+                taint: Default::default(),
+                policy_digest: Digest([0; 32]),
+                evidence_digest: evidence_digest(&[]),
+                evidence: Vec::new(),
+                run_ms: 1_000,
+                safe_state: "off".into(),
+                gen1: None,
+                slot: None,
+                led_by: None,
+                kind: Some(kind),
+                created_at: TimeMs(0),
+                expires_at: TimeMs(1),
+            }
+        };
+        assert!(set().may_replace(&set()));
+        let changes: [fn(&mut ProposalRecord); 5] = [
+            |r| r.operation = "boost".into(),
+            |r| r.rule = "other".into(),
+            |r| r.safe_state = "idle".into(),
+            |r| r.target = "actuator:heater:shed".parse().unwrap(),
+            |r| r.kind = None,
+        ];
+        for change in changes {
+            let mut other = set();
+            change(&mut other);
+            assert!(!set().may_replace(&other) && !other.may_replace(&set()));
+        }
     }
 }

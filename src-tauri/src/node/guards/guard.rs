@@ -23,13 +23,14 @@ use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::crash;
 use crate::adapters::devices::{DriverError, SharedActuator};
-use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
     DEADLINE_LOOK_MS, POSITION_WAIT_MS, SAFE_ALARM_AFTER_MS, SAFE_PAUSE_FIRST_MS,
     SAFE_PAUSE_MAX_MS, SAFE_TRIES_OUTCOME,
 };
+use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Act;
+use crate::domain::gate::actuation::takes_place;
 use crate::domain::policy::Kind;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
@@ -101,7 +102,7 @@ impl Guard {
 
     /// Moves, waits, makes safe; and the same with each setting that takes the place of the one before it.
     async fn take(&mut self, handed: Handed) {
-        let mut next = self.accepted(handed, false).await;
+        let mut next = self.accepted(handed, None).await;
         let mut replaces = false;
         while let Some(Next {
             act,
@@ -120,13 +121,14 @@ impl Guard {
         }
     }
 
-    /// A run that may begin now; its permit is used. One that may not is told so, and nothing has moved for it.
-    async fn accepted(&mut self, handed: Handed, replaces: bool) -> Option<Next> {
+    /// A run that may begin now; its permit is used. One that may not is told so, and nothing has moved for it. `in_force`
+    /// is the setting whose place it takes.
+    async fn accepted(&mut self, handed: Handed, in_force: Option<&ProposalId>) -> Option<Next> {
         let Handed { run, seen, done } = handed;
         let started_at = self.clock.now();
         let job = Job::of(&run, self.driver.safe_limit());
         let place = run.place.clone();
-        match self.begin(run, seen, replaces) {
+        match self.begin(run, seen, in_force) {
             Ok(act) => {
                 self.place = place;
                 Some(Next {
@@ -138,9 +140,9 @@ impl Guard {
                 })
             }
             Err(why) => {
-                let position = match replaces {
-                    true => None,
-                    false => self.position().await,
+                let position = match in_force {
+                    Some(_) => None,
+                    None => self.position().await,
                 };
                 let ended = self.ended(Status::Failed, why, started_at, position);
                 // As in `take`.
@@ -278,7 +280,7 @@ impl Guard {
     }
 
     /// Uses the permit of a run, or says why it may not begin; nothing has moved then.
-    fn begin(&self, run: Run, seen: u64, replaces: bool) -> Result<Act, String> {
+    fn begin(&self, run: Run, seen: u64, in_force: Option<&ProposalId>) -> Result<Act, String> {
         let wanted = self.wanted.borrow();
         if wanted.count > seen {
             return Err(format!("{} came before the actuator was told", wanted.why));
@@ -286,8 +288,9 @@ impl Guard {
         if self.stop.is_cancelled() {
             return Err(format!("{} before the actuator was told", Cut::Shutdown));
         }
+        takes_place(run.permit.replaces(), in_force)?;
         // A setting takes the place of one that is away from the safe state.
-        if !replaces && !self.view.borrow().safe {
+        if in_force.is_none() && !self.view.borrow().safe {
             return Err("the actuator is not in its safe state yet; it was not told".to_owned());
         }
         let waited = self.clock.steady_ms().saturating_sub(run.at_steady_ms);
@@ -360,7 +363,7 @@ impl Guard {
             let permit = &handed.run.permit;
             let is_set = matches!(permit.kind(), Kind::Set { .. });
             if is_set && permit.safe_state() == job.safe_state && !permit.ends_safe() {
-                if let Some(next) = self.accepted(handed, true).await {
+                if let Some(next) = self.accepted(handed, Some(&job.id)).await {
                     return End::Replaced(Box::new(next));
                 }
                 // It may not begin, and the one that stands has its own leave.

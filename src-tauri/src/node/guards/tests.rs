@@ -133,6 +133,8 @@ impl Clock for Virtual {
 
 struct Bench {
     kind: Kind,
+    replaces: Option<ProposalId>,
+    id: &'static str,
     asker: DeviceId,
     class: Class,
     guards: Guards,
@@ -154,6 +156,8 @@ impl Bench {
         let (guards, _) = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
         Self {
             kind: Kind::Timed,
+            replaces: None,
+            id: "0123456789abcdef0123456789abcdef",
             asker: DeviceKey::from_seed(&[8; 32]).id().clone(),
             class: Class::OwnRules,
             guards,
@@ -180,7 +184,7 @@ impl Bench {
         let digest = crate::domain::base::Digest::of(&[b"record"]);
         let now = self.clock.now();
         let request = ExecutionRequest {
-            proposal_id: &"0123456789abcdef0123456789abcdef".parse().unwrap(),
+            proposal_id: &self.id.parse().unwrap(),
             digest: &digest,
             executor: own,
             own,
@@ -192,6 +196,7 @@ impl Bench {
             taint: &BTreeSet::new(),
             sources: &BTreeSet::new(),
             by_gen1: false,
+            replaces: self.replaces.as_ref(),
             expires_at: now.plus(60_000),
         };
         let terms = Terms {

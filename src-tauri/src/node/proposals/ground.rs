@@ -40,6 +40,7 @@ pub(super) fn load(
     Ok(Ground {
         own: executor.own_id().clone(),
         busy: busy(conn, record, &actuators)?,
+        replaces: replaced_by(conn, record)?,
         by_gen1: by_gen1(executor, &record.action()),
         told: said(can_be_told(executor, record))?,
         safe: safe.collect(),
@@ -53,6 +54,16 @@ pub(super) fn load(
             .map(|latch| estop::refusal(executor, &latch)),
         in_place: said(health::check_in_place(executor))?,
     })
+}
+
+/// The setting in force whose place it would take.
+fn replaced_by(
+    conn: &Connection,
+    record: &ProposalRecord,
+) -> Result<Option<ProposalId>, StoreError> {
+    let acts = under_way(conn, &record.target)?;
+    let acts = acts.filter(|acts| record.may_replace(acts));
+    Ok(acts.map(|acts| acts.proposal_id))
 }
 
 /// The proposal that acts on one of these actuators now, and does not give way.

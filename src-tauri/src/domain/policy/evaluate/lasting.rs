@@ -55,7 +55,7 @@ pub(super) fn within(sheet: &mut Sheet, most: u64, lasts: Option<u64>) -> u64 {
     lasts
 }
 
-/// How far a setting goes from the one in force.
+/// How far a setting goes from the one in force. From one that does not say where it is no step is small.
 pub(super) fn steps(
     sheet: &mut Sheet,
     max_step: &BTreeMap<String, f64>,
@@ -63,9 +63,15 @@ pub(super) fn steps(
     now_set: Option<&Params>,
 ) {
     let number = |params: &Params, name: &str| params.get(name).and_then(|v| v.as_f64());
+    let Some(set) = now_set else { return };
     for (name, by) in max_step {
-        let was = now_set.and_then(|set| number(set, name));
-        let (Some(was), Some(wanted)) = (was, number(params, name)) else {
+        let step = format!("step of {name}");
+        let (Some(was), Some(wanted)) = (number(set, name), number(params, name)) else {
+            let why = format!(
+                "{name} may change by at most {by} at once, and this setting or the one in force does not name it; bring \
+                 the actuator to its safe state first"
+            );
+            sheet.check(&step, Code::PolicyDenied, Err(why));
             continue;
         };
         let far = (wanted - was).abs();
@@ -75,7 +81,7 @@ pub(super) fn steps(
         // Decimal fractions are not exact here.
         let fine = far <= by + f64::EPSILON * 8.0 * was.abs().max(wanted.abs());
         let result = if fine { Ok(text) } else { Err(text) };
-        sheet.check(&format!("step of {name}"), Code::PolicyDenied, result);
+        sheet.check(&step, Code::PolicyDenied, result);
     }
 }
 

@@ -49,6 +49,7 @@ async fn a_setting_takes_the_place_of_another_and_one_that_fails_ends_in_the_saf
     bench.safe().await;
     let first = bench.begin(bench.run(600_000));
     bench.pump.heard("start", 1).await;
+    bench.replaces = Some(run_id());
     let second = bench.begin(bench.run(5_000));
     let first = first.await.unwrap();
     assert_eq!(first.status, Status::Completed, "{first:?}");
@@ -72,8 +73,10 @@ async fn a_setting_takes_the_place_of_another_and_one_that_fails_ends_in_the_saf
     assert_eq!(bench.pump.said(), ["stop", "start", "start", "stop"]);
 
     // One whose leave has lapsed, and an action of another kind, change nothing.
+    bench.replaces = None;
     let first = bench.begin(bench.run(600_000));
     bench.pump.heard("start", 3).await;
+    bench.replaces = Some(run_id());
     let late = bench.run(600_000);
     tokio::time::sleep(Duration::from_millis(5_500)).await;
     let late = bench.begin(late).await.unwrap();
@@ -96,8 +99,10 @@ async fn a_setting_takes_the_place_of_another_and_one_that_fails_ends_in_the_saf
     bench.pump.hangs.store(0, Ordering::Relaxed);
 
     // A stop ends whichever is set, and one that comes after it does not begin.
+    bench.replaces = None;
     let first = bench.begin(bench.run(600_000));
     bench.pump.heard("start", 5).await;
+    bench.replaces = Some(run_id());
     let run = bench.run(600_000);
     let by = "ada".to_owned();
     bench.guards.secure(&bench.target(), Cut::Stopped { by });
@@ -105,6 +110,48 @@ async fn a_setting_takes_the_place_of_another_and_one_that_fails_ends_in_the_saf
     assert!(first.await.unwrap().detail.contains("ada stopped it"));
     assert_eq!(second.await.unwrap().status, Status::Failed);
     assert_eq!(bench.pump.said()[7..], ["start", "stop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_takes_no_place_but_of_the_one_that_its_step_was_measured_from() {
+    let mut bench = Bench::new(paused(), false);
+    bench.kind = set();
+    bench.safe().await;
+    let set = |bench: &mut Bench, id, replaces: Option<&str>| {
+        (bench.id, bench.replaces) = (id, replaces.map(|id| id.parse().unwrap()));
+        bench.begin(bench.run(600_000))
+    };
+    // The second lapses behind a slow driver; the third, a step further, was judged as if it were in force.
+    bench.pump.takes_ms.store(6_000, Ordering::Relaxed);
+    let first = set(&mut bench, "first", None);
+    bench.pump.heard("start", 1).await;
+    let second = set(&mut bench, "second", Some("first"));
+    tokio::time::sleep(Duration::from_millis(3_000)).await;
+    let third = set(&mut bench, "third", Some("second"));
+    let second = second.await.unwrap();
+    assert!(second.detail.contains("lapsed"), "{second:?}");
+    let third = third.await.unwrap();
+    assert_eq!(third.status, Status::Failed);
+    assert!(
+        third
+            .detail
+            .contains("proposal second, which is not in force"),
+        "{third:?}"
+    );
+    let fourth = set(&mut bench, "fourth", None).await.unwrap();
+    assert!(fourth.detail.contains("from the safe state"), "{fourth:?}");
+    assert_eq!(bench.pump.said(), ["stop", "start"]);
+    // From the safe state none begins that was to take a place.
+    let by = "ada".to_owned();
+    bench.guards.secure(&bench.target(), Cut::Stopped { by });
+    assert!(first.await.unwrap().detail.contains("ada stopped it"));
+    let late = set(&mut bench, "late", Some("first")).await.unwrap();
+    assert!(
+        late.detail
+            .contains("proposal first, which is not in force"),
+        "{late:?}"
+    );
+    assert_eq!(bench.pump.said(), ["stop", "start", "stop"]);
 }
 
 #[tokio::test(start_paused = true)]
