@@ -92,7 +92,7 @@ pub fn ending(shared: &Handles, of: &StandingApproval, key: &OperatorKey) -> Sta
 }
 
 pub async fn one(node: &TestNode) -> ApprovalView {
-    let mut all = list(node.shared()).await.unwrap();
+    let mut all = list(node.shared()).await.unwrap().list;
     assert_eq!(all.len(), 1);
     all.remove(0)
 }
@@ -276,7 +276,7 @@ async fn of_a_quorum_a_standing_approval_is_one_person_and_its_giver_is_no_secon
     let standing = proposals::decide(node.shared(), giver).await.unwrap();
     assert_eq!(standing.status, Status::Executing, "{standing:?}");
     assert!(standing.detail.contains("use 1 of 2"), "{standing:?}");
-    let used = list(node.shared()).await.unwrap();
+    let used = list(node.shared()).await.unwrap().list;
     let used: u32 = used.iter().map(|view| view.used).sum();
     assert_eq!(used, 1, "one of them");
     node.stop().await;

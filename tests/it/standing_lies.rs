@@ -54,13 +54,13 @@ async fn what_is_forged_stale_for_another_executor_or_too_much_is_not_taken() {
     let mut altered = fresh().sign(&operator());
     altered.approval.uses_max = 3;
     assert_eq!(given(&node, altered).await, Err(Code::ApprovalInvalid));
-    assert_eq!(list(shared).await.unwrap(), []);
+    assert_eq!(list(shared).await.unwrap().list, []);
     // The same one again is the same one; too many are refused.
     let first = fresh().sign(&operator());
     for _ in 0..2 {
         given(&node, first.clone()).await.unwrap();
     }
-    assert_eq!(list(shared).await.unwrap().len(), 1);
+    assert_eq!(list(shared).await.unwrap().list.len(), 1);
     for n in 1..u8::try_from(STANDING_PER_PERSON_MAX).unwrap() {
         let more = approval(shared, &operator(), n).sign(&operator());
         given(&node, more).await.unwrap();
@@ -157,7 +157,7 @@ async fn a_device_brings_a_persons_word_with_the_grant_human_and_can_invent_none
     changed["standing"]["approval"]["usesMax"] = 100.into();
     let refused = with.ask("approvals.give", changed).await;
     assert_eq!(refused["error"]["code"], "APPROVAL_INVALID", "{refused}");
-    assert_eq!(list(shared).await.unwrap(), []);
+    assert_eq!(list(shared).await.unwrap().list, []);
 
     let taken = with.ask("approvals.give", signed.clone()).await;
     assert_eq!(taken["ok"], true, "{taken}");

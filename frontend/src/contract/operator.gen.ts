@@ -4543,7 +4543,7 @@ export interface components {
              * @description How often it was used.
              */
             used: number;
-            /** @description What began by it. */
+            /** @description What began by it: the last uses. */
             uses: components["schemas"]["StandingUsed"][];
             /**
              * Format: int32
@@ -4569,6 +4569,11 @@ export interface components {
             allowed: components["schemas"]["StandingOffer"][];
             /** @description The executors that answered, this node first. */
             answered: string[];
+            /**
+             * Format: int64
+             * @description How many others were given to them that are not in the list.
+             */
+            leftOut?: number;
             /** @description What was given to this executor and to those that are linked now. */
             list: components["schemas"]["ApprovalView"][];
             /** @description The mesh, which a standing approval names. */

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) use self::handle::Protocol;
 use super::authority;
-use super::context::{Context, DURABLE, internal, store_refusal};
+use super::context::{Context, DURABLE, store_refusal};
 use super::frame_log::tree::{PRUNE, is_in};
 use super::gen1::{self, conversation};
 use super::gossip::tree;
@@ -127,7 +127,9 @@ pub(super) async fn answer(
             .await
             .map(Reply::Ok),
         checks::CHECKS => match need(protocol, link, Grant::Read) {
-            Ok(()) => look(protocol, params).await.map(Reply::Ok),
+            Ok(()) => checks::asked(protocol, &link.info, params)
+                .await
+                .map(Reply::Ok),
             Err(refusal) => Err(refusal),
         },
         hold::HOLD if link.info.speaks(Feature::Hold) => need(protocol, link, Grant::Plan)
@@ -326,11 +328,6 @@ async fn draft(
     }
     let minted = proposals::mint(protocol, draft, &link.info.device).await?;
     Ok(minted.to_wire())
-}
-
-async fn look(protocol: &Protocol, mut params: Map<String, Value>) -> Result<Value, Refusal> {
-    let seen = checks::own(protocol, parse(&mut params, "proposalId")?).await?;
-    serde_json::to_value(seen).map_err(|e| internal(&e.to_string()))
 }
 
 async fn stop(

@@ -18,7 +18,7 @@ use crate::domain::policy::Requester;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
 use crate::node::proposals::standing_approvals::{
-    self as node, ApprovalView, END, GIVE, LIST, StandingOffer,
+    self as node, ApprovalView, END, GIVE, LIST, Listed, StandingOffer,
 };
 
 /// A standing approval that a person gives from a browser or the window. Never shown: it holds a passphrase.
@@ -90,6 +90,9 @@ pub struct ApprovalsView {
     pub allowed: Vec<StandingOffer>,
     /// The executors that answered, this node first.
     pub answered: Vec<String>,
+    /// How many others were given to them that are not in the list.
+    #[serde(default)]
+    pub left_out: u64,
     /// Executors that were asked and did not answer, or are of an earlier version.
     pub unknown: Vec<String>,
 }
@@ -164,10 +167,12 @@ impl Door {
             .collect();
         let others = links.iter().map(|link| self.listed(link));
         let (own, others) = tokio::join!(node::list(&self.handles), join_all(others));
+        let own = own?;
         let mut view = ApprovalsView {
             mesh_id: self.handles.mesh.as_str().to_owned(),
             own: self.handles.own_id().as_str().to_owned(),
-            list: own?,
+            list: own.list,
+            left_out: own.left_out,
             allowed: node::offers(&self.handles),
             answered: vec![self.handles.own_id().as_str().to_owned()],
             unknown: Vec::new(),
@@ -175,8 +180,9 @@ impl Door {
         for (link, listed) in links.iter().zip(others) {
             let executor = link.info.device.as_str().to_owned();
             match listed {
-                Ok((list, allowed)) => {
-                    view.list.extend(list);
+                Ok((listed, allowed)) => {
+                    view.list.extend(listed.list);
+                    view.left_out = view.left_out.saturating_add(listed.left_out);
                     view.allowed.extend(allowed);
                     view.answered.push(executor);
                 }
@@ -194,8 +200,10 @@ impl Door {
         Ok(view)
     }
 
-    async fn listed(&self, link: &LinkHandle) -> Answer<(Vec<ApprovalView>, Vec<StandingOffer>)> {
+    async fn listed(&self, link: &LinkHandle) -> Answer<(Listed, Vec<StandingOffer>)> {
         let answer = link.request(LIST, &json!({})).await?;
+        // An earlier version leaves nothing out.
+        let left_out = answer.get("leftOut").and_then(Value::as_u64);
         let list = answer.get("standing").cloned().unwrap_or_default();
         let mut list: Vec<ApprovalView> = read(list)?;
         // One that does not say for what it takes any is asked for none from here.
@@ -208,7 +216,11 @@ impl Door {
         for one in &mut allowed {
             one.executor = link.info.device.as_str().to_owned();
         }
-        Ok((list, allowed))
+        let listed = Listed {
+            list,
+            left_out: left_out.unwrap_or_default(),
+        };
+        Ok((listed, allowed))
     }
 
     async fn at_executor(&self, executor: &DeviceId, method: &str, params: Value) -> Answer<Value> {

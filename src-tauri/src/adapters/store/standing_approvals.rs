@@ -4,7 +4,6 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, kv, row};
-use crate::domain::base::limits::QUERY_MAX;
 use crate::domain::base::{Code, Digest, OperatorId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::standing_approval::short;
 use crate::domain::gate::{SignedStanding, SignedStandingEnd, StandingUse};
@@ -103,17 +102,26 @@ pub fn live(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest ones, ended ones too.
+/// Those that have ended last, the latest first.
 ///
 /// # Errors
 /// Any SQLite error.
-pub fn newest(conn: &Connection) -> Result<Vec<StandingRow>, StoreError> {
+pub fn ended(conn: &Connection, most: usize) -> Result<Vec<StandingRow>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM standing_approvals s WHERE json IS NOT NULL
-         ORDER BY ended_at IS NOT NULL, received_at DESC, id LIMIT {QUERY_MAX}"
+        "SELECT {COLUMNS} FROM standing_approvals s WHERE json IS NOT NULL AND ended_at IS NOT NULL
+         ORDER BY ended_at DESC, id LIMIT ?1"
     );
     let mut query = conn.prepare_cached(&sql)?;
-    row::readable(query.query_map([], read)?)
+    row::readable(query.query_map([row::limit(most)], read)?)
+}
+
+/// How many were given here, ended ones too.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn count(conn: &Connection) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM standing_approvals WHERE json IS NOT NULL";
+    Ok(conn.query_row(sql, [], |found| row::count(found, 0))?)
 }
 
 /// Ends one; `by` is the signed word of a person, where one said so. Whether it had not ended yet.
@@ -258,16 +266,21 @@ pub fn used_by(
     Ok(found.optional()?)
 }
 
-/// The proposals that began by one, in the order of its uses.
+/// The proposals that began by one, its last uses, in their order.
 ///
 /// # Errors
 /// Any SQLite error.
-pub fn uses(conn: &Connection, id: &Digest) -> Result<Vec<(ProposalId, TimeMs)>, StoreError> {
-    let sql =
-        "SELECT proposal_id, used_at FROM standing_uses WHERE approval_id = ?1 ORDER BY number";
+pub fn uses(
+    conn: &Connection,
+    id: &Digest,
+    most: usize,
+) -> Result<Vec<(ProposalId, TimeMs)>, StoreError> {
+    let sql = "SELECT proposal_id, used_at FROM standing_uses WHERE approval_id = ?1 ORDER BY number DESC LIMIT ?2";
     let mut query = conn.prepare_cached(sql)?;
-    let rows = query.query_map([id.0], |found| {
+    let rows = query.query_map(params![id.0, row::limit(most)], |found| {
         Ok((row::parsed(found, 0)?, row::time(found, 1)?))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut uses: Vec<_> = rows.collect::<Result<_, _>>()?;
+    uses.reverse();
+    Ok(uses)
 }

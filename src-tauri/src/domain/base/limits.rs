@@ -52,6 +52,14 @@ pub const STANDING_USES_MAX: u32 = 100;
 pub const STANDING_PER_EXECUTOR_MAX: u64 = 128;
 /// As [`STANDING_PER_EXECUTOR_MAX`], of one person.
 pub const STANDING_PER_PERSON_MAX: u64 = 32;
+/// Ended standing approvals that a list has, beside those that count.
+pub const STANDING_ENDED_SHOWN: usize = 50;
+/// Uses of a standing approval that are shown with it, the last ones.
+pub const STANDING_USES_SHOWN: usize = 10;
+/// A list of standing approvals, in bytes: with [`STANDING_OFFERS_MAX_BYTES`] it fits in one message.
+pub const STANDING_LIST_MAX_BYTES: usize = MESSAGE_MAX_BYTES / 2;
+/// The list of what may be approved ahead of time, in bytes.
+pub const STANDING_OFFERS_MAX_BYTES: usize = MESSAGE_MAX_BYTES / 4;
 /// How far our clock may lie behind the newest time we have persisted before we stop operating.
 pub const CLOCK_BEHIND_MAX_MS: u64 = 60_000;
 /// A clock that is further ahead of what was expected than this has jumped.
@@ -169,8 +177,12 @@ pub const PULSE_MAX_MS: u64 = 60_000;
 pub const LEASE_HELD_MIN_MS: u64 = 2_000;
 /// The longest lease of a held action, in milliseconds.
 pub const LEASE_HELD_MAX_MS: u64 = 60_000;
-/// Renewals of held actions that a device may send at once; in a second as many come free again.
+/// Renewals of held actions that a device may send in a second.
 pub const HOLDS_PER_SECOND: u64 = 50;
+/// As [`HOLDS_PER_SECOND`], of a program or session at this node, also where they go on to another executor.
+pub const HOLDS_AT_DOOR_PER_SECOND: u64 = 25;
+/// Devices, programs and sessions of which renewals are counted at a time.
+pub const RENEWERS_MAX: usize = 4 * PEERS_MAX;
 /// Longest token by which keepers of one source are told apart, in bytes.
 pub const HOLDER_MAX_BYTES: usize = 64;
 /// How often the rules planner renews what it keeps, in milliseconds; less than half of the shortest lease.
@@ -705,6 +717,12 @@ pub const INTERLOCK_BLIND_MAX_MS: u64 = 3_000;
 /// Stops of one device in an hour that are each recorded where one is recorded already; every one of them
 /// stops.
 pub const BUDGET_STOPS_PER_HOUR: u64 = 12;
+/// Standing approvals that one device may bring in an hour, and as many ends of them.
+pub const BUDGET_STANDING_PER_HOUR: u64 = 120;
+/// Lists of standing approvals that one device may ask for in a minute.
+pub const BUDGET_LISTS_PER_MINUTE: u64 = 60;
+/// Proposals of which one device may have the checks made in a minute.
+pub const BUDGET_CHECKS_PER_MINUTE: u64 = 600;
 /// Records of operators of one issuer in an hour that take the place of earlier ones.
 pub const BUDGET_ENROLMENTS_PER_HOUR: u64 = 200;
 /// Proposals of one page of a list together, in bytes of their records.

@@ -406,12 +406,9 @@ fn standing(
     if request.by_gen1 {
         return Err("a gen-1 node acts".to_owned());
     }
-    // A kind that came later is looked at before it begins without a person.
-    match &rule.kind {
-        Kind::Timed | Kind::Pulse => {}
-        kind @ (Kind::Held { .. } | Kind::Set { .. } | Kind::Sequence { .. }) => {
-            return Err(format!("it is {kind}, which a person approves each time"));
-        }
+    if !rule.kind.may_stand() {
+        let kind = &rule.kind;
+        return Err(format!("it is {kind}, which a person approves each time"));
     }
     let conditions = rule.conditions.iter();
     let mut seen = conditions.map(|c| holds(c, facts, now, own, true));

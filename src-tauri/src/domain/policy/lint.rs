@@ -66,6 +66,9 @@ impl Policy {
             if let Some(message) = beyond_gen1(rule, offered) {
                 say(true, message);
             }
+            if let Some(message) = never_standing(rule, offered) {
+                say(true, message);
+            }
             if let Some(message) = never_automatic(rule, offered) {
                 say(false, message);
             }
@@ -199,6 +202,16 @@ fn beyond_gen1(rule: &Rule, offered: &[Offered]) -> Option<String> {
     Some(format!(
         "a gen-1 node acts on {}, which can do no {} action, so it is refused there; write timed or pulse for it",
         first.capability, rule.kind
+    ))
+}
+
+/// Standing approvals that never count.
+fn never_standing(rule: &Rule, offered: &[Offered]) -> Option<String> {
+    let far = covered(rule, offered).find(|o| o.by_gen1);
+    let first = far.filter(|_| rule.standing_approvals)?;
+    Some(format!(
+        "a gen-1 node acts on {}, so no standing approval counts there; leave standing_approvals out for it",
+        first.capability
     ))
 }
 

@@ -261,7 +261,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
         }
     }
     let conditions = conditions(&at, "condition", raw.condition)?;
-    without_a_person(&at, level, &conditions, raw.standing_approvals)?;
+    without_a_person(&at, level, &conditions, raw.standing_approvals, &kind)?;
     Ok(Rule {
         name: at.name("name", raw.name.get_ref())?,
         line,
@@ -333,6 +333,7 @@ fn without_a_person(
     level: Level,
     conditions: &[Condition],
     standing_approvals: bool,
+    kind: &Kind,
 ) -> Result<(), PolicyError> {
     let named = !conditions.is_empty() && conditions.iter().all(|c| c.origin.is_some());
     if level == Level::L1 && !named {
@@ -344,6 +345,11 @@ fn without_a_person(
         return Err(at.bad(
             "standing_approvals goes with L2: L1 needs no person, and L3 needs each person's word about the very action",
         ));
+    }
+    if standing_approvals && !kind.may_stand() {
+        return Err(at.bad(format!(
+            "standing_approvals goes with kind = \"timed\" or \"pulse\"; this is {kind}, which a person approves each time"
+        )));
     }
     Ok(())
 }

@@ -545,6 +545,30 @@ fn standing_approvals_go_with_l2_alone() {
     }
 }
 
+#[test]
+fn standing_approvals_stand_on_no_rule_for_which_none_can_count() {
+    let text = STANDING.replace("PEER", peer().as_str());
+    for kind in ["kind = \"held\"\nlease_sec = 5", "kind = \"set\""] {
+        let text = text.replace("safe_state", &format!("{kind}\nsafe_state"));
+        let why = load(&text).unwrap_err().to_string();
+        assert!(why.contains("a person approves each time"), "{why}");
+    }
+    let offered = |by_gen1| {
+        [Offered {
+            capability: "actuator:mock:valve-1".parse().unwrap(),
+            operations: vec!["open".into(), "close".into()],
+            by_gen1,
+        }]
+    };
+    let policy = load(&text).unwrap();
+    assert_eq!(policy.faults(&offered(false)), [""; 0]);
+    let faults = policy.faults(&offered(true));
+    assert!(
+        faults[0].contains("no standing approval counts there"),
+        "{faults:?}"
+    );
+}
+
 proptest! {
     #[test]
     fn nothing_outside_the_bounds_is_ever_allowed(seconds in prop_oneof![any::<i64>(), -5i64..40]) {

@@ -10,8 +10,9 @@ use crate::adapters::store::shares::{self, Kept};
 use crate::adapters::store::usage;
 use crate::domain::admission::budget::{Bucket, Cause, Share};
 use crate::domain::base::limits::{
-    AUDIT_UNPROVEN_PER_HOUR, BUDGET_COMMANDS_PER_HOUR, BUDGET_ENROLMENTS_PER_HOUR,
-    BUDGET_EVENTS_PER_MINUTE, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, FLOOD_MS, NO_ROOM_TOLD_MS,
+    AUDIT_UNPROVEN_PER_HOUR, BUDGET_CHECKS_PER_MINUTE, BUDGET_COMMANDS_PER_HOUR,
+    BUDGET_ENROLMENTS_PER_HOUR, BUDGET_EVENTS_PER_MINUTE, BUDGET_LISTS_PER_MINUTE,
+    BUDGET_STANDING_PER_HOUR, BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS, FLOOD_MS, NO_ROOM_TOLD_MS,
     PEERS_MAX, REFUSAL_REPEAT_MAX_MS, REFUSAL_REPEAT_MS,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
@@ -62,6 +63,19 @@ impl Told {
     }
 }
 
+/// A request of a device that has a share of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A standing approval is brought.
+    Give,
+    /// The end of one is brought.
+    End,
+    /// They are listed.
+    List,
+    /// The checks of a proposal are made.
+    Checks,
+}
+
 /// Who fills the store.
 #[derive(Debug, Default)]
 struct Crowd {
@@ -77,6 +91,7 @@ struct Used {
     enrolments: Bucket,
     commands: Bucket,
     stops: Bucket,
+    asked: [Bucket; 4],
     refused: BTreeMap<Share, u64>,
     refused_at: TimeMs,
 }
@@ -100,6 +115,7 @@ impl Budgets {
             enrolments: Bucket::new(now),
             commands: Bucket::new(now),
             stops: Bucket::new(now),
+            asked: [0; 4].map(|_| Bucket::new(now)),
             refused: BTreeMap::new(),
             refused_at: now,
         };
@@ -160,6 +176,54 @@ impl Budgets {
             used.commands
                 .take(1, BUDGET_COMMANDS_PER_HOUR, 3_600_000, now)
         })
+    }
+
+    /// Takes one request of a device out of its share. Each sort has a number of its own: who brings too many standing
+    /// approvals still may end them.
+    ///
+    /// # Errors
+    /// `OVER_BUDGET`.
+    pub fn asked(&self, device: &DeviceId, what: Asked, now: TimeMs) -> Result<(), Refusal> {
+        let (place, most, window, shown) = match what {
+            Asked::Give => (
+                0,
+                BUDGET_STANDING_PER_HOUR,
+                BUDGET_WINDOW_MS,
+                "standing approvals brought in an hour",
+            ),
+            Asked::End => (
+                1,
+                BUDGET_STANDING_PER_HOUR,
+                BUDGET_WINDOW_MS,
+                "ends of standing approvals in an hour",
+            ),
+            Asked::List => (
+                2,
+                BUDGET_LISTS_PER_MINUTE,
+                60_000,
+                "lists of standing approvals in a minute",
+            ),
+            Asked::Checks => (
+                3,
+                BUDGET_CHECKS_PER_MINUTE,
+                60_000,
+                "looks at the checks of proposals in a minute",
+            ),
+        };
+        let taken = |used: &mut Used| {
+            let bucket = used.asked.get_mut(place);
+            bucket.is_some_and(|bucket| bucket.take(1, most, window, now))
+        };
+        match self.with(device, now, taken) {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                Code::OverBudget,
+                format!(
+                    "device {} has used up its share of {shown}: {most}; more is taken as time passes",
+                    device.short()
+                ),
+            )),
+        }
     }
 
     /// Whether one more stop is recorded now; else it is counted among the events left out. It stops in

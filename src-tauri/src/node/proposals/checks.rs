@@ -3,16 +3,18 @@
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::ground::{self, cited};
 use super::open;
 use crate::adapters::store::{StoreError, proposals};
+use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, ProposalId, Refusal, TimeMs};
 use crate::domain::policy::Check;
 use crate::domain::proposal::{ProposalRecord, ground as rules};
+use crate::node::context::budgets::Asked;
 use crate::node::context::store_refusal;
-use crate::node::links::LinkHandle;
+use crate::node::links::{LinkHandle, PeerInfo};
 use crate::node::proposals::Executor;
 
 /// The request that asks an executor.
@@ -32,6 +34,32 @@ pub struct ChecksView {
     /// When they were made, by the executor's clock, in milliseconds since 1970.
     #[cfg_attr(test, schema(value_type = u64))]
     pub at: TimeMs,
+}
+
+/// A request for the checks of a proposal as it comes over a link.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OverLink {
+    proposal_id: ProposalId,
+}
+
+/// Answers a device that asks for the checks of one of our own proposals, within its share.
+///
+/// # Errors
+/// `INVALID_PARAMS`, `OVER_BUDGET`, or as [`own`].
+pub async fn asked(
+    executor: &Executor,
+    link: &PeerInfo,
+    params: Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let (device, now) = (&link.device, executor.now());
+    executor.budgets.asked(device, Asked::Checks, now)?;
+    let read = serde_json::from_value::<OverLink>(Value::Object(params));
+    let said = read.map_err(|e| {
+        let why = type_in_words(&e.to_string());
+        Refusal::new(Code::InvalidParams, why)
+    })?;
+    Ok(json!(own(executor, said.proposal_id).await?))
 }
 
 /// The checks of one of our own proposals, made now.

@@ -15,12 +15,14 @@ use self::using::over;
 pub(super) use self::using::{start, votes_on};
 use self::view::view;
 pub use self::view::{ApprovalView, StandingState, StandingUsed};
+use super::ground::by_gen1;
 use super::{Executor, refused, votes};
 use crate::adapters::store::standing_approvals::{self as store, Held, StandingRow};
 use crate::adapters::store::{StoreError, operators};
 use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
-    DECISIONS_USED_MAX, STANDING_PER_EXECUTOR_MAX, STANDING_PER_PERSON_MAX,
+    DECISIONS_USED_MAX, STANDING_ENDED_SHOWN, STANDING_LIST_MAX_BYTES, STANDING_PER_EXECUTOR_MAX,
+    STANDING_PER_PERSON_MAX,
 };
 use crate::domain::base::{AuditKind, Code, Digest, OperatorId, Refusal, TimeMs};
 use crate::domain::capability::Action;
@@ -46,7 +48,16 @@ fn at<'a>(executor: &'a Context, conn: &Connection) -> Result<gate::Executor<'a>
     })
 }
 
-/// Takes a standing approval that a person has signed. The same one again changes nothing.
+/// What was given here, and how many more were that are not shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listed {
+    /// Those that have not ended, and those that have ended last.
+    pub list: Vec<ApprovalView>,
+    /// How many others there are.
+    pub left_out: u64,
+}
+
+/// Takes a standing approval that a person has signed. The same one again changes nothing, and nothing is written for it.
 ///
 /// # Errors
 /// One code per fault; nothing is stored then.
@@ -55,9 +66,12 @@ pub async fn give(
     cause: Cause,
     signed: SignedStanding,
 ) -> Result<ApprovalView, Refusal> {
-    let (s, copy) = (executor.clone(), signed);
-    let work = move |conn: &Connection| give_in(&s, conn, &copy);
-    let (view, new) = taken(executor, cause, work).await?;
+    let (s, copy) = (executor.clone(), signed.clone());
+    let known =
+        move |conn: &Connection| Ok(given_before(&s, conn, &copy)?.map(|view| (view, false)));
+    let s = executor.clone();
+    let work = move |conn: &Connection| give_in(&s, conn, &signed);
+    let (view, new) = taken(executor, cause, known, work).await?;
     if new {
         let message = format!(
             "{} gave standing approval {}: {}, up to {} times, for {} s each, for the next {} min",
@@ -84,9 +98,12 @@ pub async fn end(
     cause: Cause,
     signed: SignedStandingEnd,
 ) -> Result<ApprovalView, Refusal> {
-    let (s, copy) = (executor.clone(), signed);
-    let work = move |conn: &Connection| end_in(&s, conn, &copy);
-    let (view, new) = taken(executor, cause, work).await?;
+    let (s, copy) = (executor.clone(), signed.clone());
+    let known =
+        move |conn: &Connection| Ok(ended_before(&s, conn, &copy)?.map(|view| (view, false)));
+    let s = executor.clone();
+    let work = move |conn: &Connection| end_in(&s, conn, &signed);
+    let (view, new) = taken(executor, cause, known, work).await?;
     let Some(view) = view else {
         return Err(Refusal::new(
             Code::NotFound,
@@ -110,35 +127,59 @@ pub async fn void(executor: &Executor, id: Digest, why: String) -> Result<Approv
         let new = end_for(&s, conn, &row.id, &why, None)?;
         Ok((view(&s, conn, &given(conn, &id)?)?, new))
     };
-    let (view, new) = taken(executor, Cause::Own, work).await?;
+    let (view, new) = taken(executor, Cause::Own, |_| Ok(None), work).await?;
     if new {
         ended(executor, &view).await;
     }
     Ok(view)
 }
 
-/// What was given here, the newest first, those that have ended last.
+/// What was given here, the newest first, and behind it what has ended, the latest first; as much as fits in one message.
 ///
 /// # Errors
 /// Whatever the store says.
-pub async fn list(executor: &Executor) -> Result<Vec<ApprovalView>, Refusal> {
+pub async fn list(executor: &Executor) -> Result<Listed, Refusal> {
     let s = executor.clone();
     let read = move |conn: &Connection| {
-        let rows = store::newest(conn)?;
-        rows.iter().map(|row| view(&s, conn, row)).collect()
+        let mut rows = store::live(conn)?;
+        rows.reverse();
+        rows.extend(store::ended(conn, STANDING_ENDED_SHOWN)?);
+        let (mut list, mut bytes) = (Vec::new(), 0_usize);
+        for row in &rows {
+            let view = view(&s, conn, row)?;
+            bytes = bytes.saturating_add(json!(view).to_string().len());
+            if bytes > STANDING_LIST_MAX_BYTES {
+                break;
+            }
+            list.push(view);
+        }
+        let shown = u64::try_from(list.len()).unwrap_or(u64::MAX);
+        let left_out = store::count(conn)?.saturating_sub(shown);
+        Ok(Listed { list, left_out })
     };
     let listed = executor.store.read("standing approvals", read).await;
     listed.map_err(|e| store_refusal(&e))
 }
 
-/// Writes, and records what was refused.
+/// Writes, and records what was refused. What `known` finds is so already, and nothing is written for it.
 async fn taken<T: Send + 'static>(
     executor: &Executor,
     cause: Cause,
+    known: impl FnOnce(&Connection) -> Result<Option<T>, StoreError> + Send + 'static,
     work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let written = match health::check_store(executor) {
+    let found = match health::check_store(executor) {
         Ok(()) => {
+            executor
+                .store
+                .read_committed("standing approval", known)
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    let written = match found {
+        Ok(Some(done)) => return Ok(done),
+        Ok(None) => {
             let written = executor.store.write(DURABLE, "standing approval", work);
             written.await
         }
@@ -188,26 +229,48 @@ fn given(conn: &Connection, id: &Digest) -> Result<StandingRow, StoreError> {
     }
 }
 
+/// The giver of one that is good and, if it was given before, how it stands.
+///
+/// # Errors
+/// What is wrong with it; `CONFLICT` for one that has ended.
+fn admitted(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedStanding,
+) -> Result<(votes::Key, Option<ApprovalView>), StoreError> {
+    let (approval, now) = (&signed.approval, executor.now());
+    let key = votes::key(executor, conn, &approval.operator_id, now)?;
+    gate::admit(signed, &at(executor, conn)?, &key.known(), now).map_err(StoreError::Refused)?;
+    match store::get(conn, &approval.id())? {
+        Held::Nothing => Ok((key, None)),
+        Held::Given(row) if row.ended.is_none() => Ok((key, Some(view(executor, conn, &row)?))),
+        Held::Given(_) | Held::EndedBefore => {
+            let why =
+                "this standing approval has ended, and an end is never taken back; give a new one";
+            Err(refused(Code::Conflict, why))
+        }
+    }
+}
+
+fn given_before(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedStanding,
+) -> Result<Option<ApprovalView>, StoreError> {
+    admitted(executor, conn, signed).map(|(_, before)| before)
+}
+
 fn give_in(
     executor: &Executor,
     conn: &Connection,
     signed: &SignedStanding,
 ) -> Result<(ApprovalView, bool), StoreError> {
     let (approval, now) = (&signed.approval, executor.now());
-    let key = votes::key(executor, conn, &approval.operator_id, now)?;
-    gate::admit(signed, &at(executor, conn)?, &key.known(), now).map_err(StoreError::Refused)?;
-    let id = approval.id();
-    match store::get(conn, &id)? {
-        Held::Nothing => {}
-        Held::Given(row) if row.ended.is_none() => {
-            return Ok((view(executor, conn, &row)?, false));
-        }
-        Held::Given(_) | Held::EndedBefore => {
-            let why =
-                "this standing approval has ended, and an end is never taken back; give a new one";
-            return Err(refused(Code::Conflict, why));
-        }
+    let (key, before) = admitted(executor, conn, signed)?;
+    if let Some(view) = before {
+        return Ok((view, false));
     }
+    let id = approval.id();
     health::check_in_place(executor)?;
     if !clock_trusted(conn, now)? {
         let why = "this node's clock is behind the newest time it has recorded; set it, or stop the node and run `clawmesh-node clock confirm` there if the clock is right";
@@ -238,8 +301,20 @@ fn allowed_here(executor: &Executor, approval: &StandingApproval) -> Result<(), 
         params: Default::default(),
     };
     let policy = executor.policy.current();
+    if by_gen1(executor, &action) {
+        let target = &approval.target;
+        let why = format!("a gen-1 node acts on {target}, and a person approves that each time");
+        return Err(refused(Code::PolicyDenied, why));
+    }
     match policy.rule_for(&action) {
-        Some(rule) if rule.standing_approvals => Ok(()),
+        Some(rule) if rule.standing_approvals && rule.kind.may_stand() => Ok(()),
+        Some(rule) if !rule.kind.may_stand() => Err(refused(
+            Code::PolicyDenied,
+            format!(
+                "actions of rule {:?} of this executor's policy are {}, which a person approves each time",
+                rule.name, rule.kind
+            ),
+        )),
         Some(rule) => Err(refused(
             Code::PolicyDenied,
             format!(
@@ -274,15 +349,43 @@ fn has_room(executor: &Context, conn: &Connection, person: &OperatorId) -> Resul
     Ok(())
 }
 
+/// The key of who ends one.
+///
+/// # Errors
+/// What is wrong with their word.
+fn ender(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedStandingEnd,
+) -> Result<votes::Key, StoreError> {
+    let now = executor.now();
+    let key = votes::key(executor, conn, &signed.end.operator_id, now)?;
+    let at = at(executor, conn)?;
+    gate::admit_end(signed, &at, &key.known(), now).map_err(StoreError::Refused)?;
+    Ok(key)
+}
+
+/// How one stands that has ended already.
+fn ended_before(
+    executor: &Executor,
+    conn: &Connection,
+    signed: &SignedStandingEnd,
+) -> Result<Option<Option<ApprovalView>>, StoreError> {
+    ender(executor, conn, signed)?;
+    Ok(match store::get(conn, &signed.end.approval)? {
+        Held::Given(row) if row.ended.is_some() => Some(Some(view(executor, conn, &row)?)),
+        Held::EndedBefore => Some(None),
+        Held::Given(_) | Held::Nothing => None,
+    })
+}
+
 fn end_in(
     executor: &Executor,
     conn: &Connection,
     signed: &SignedStandingEnd,
 ) -> Result<(Option<ApprovalView>, bool), StoreError> {
     let (end, now) = (&signed.end, executor.now());
-    let key = votes::key(executor, conn, &end.operator_id, now)?;
-    let at = at(executor, conn)?;
-    gate::admit_end(signed, &at, &key.known(), now).map_err(StoreError::Refused)?;
+    let key = ender(executor, conn, signed)?;
     let row = match store::get(conn, &end.approval)? {
         Held::Given(row) => row,
         Held::EndedBefore => return Ok((None, false)),

@@ -51,6 +51,10 @@ async fn list(ctx: &Context, all: bool) -> Done {
             "executor {short} did not answer; what it was given is not listed"
         ));
     }
+    if all && view.left_out > 0 {
+        let left_out = view.left_out;
+        out::aside_line(&format!("{left_out} more were given and are not listed"));
+    }
     if view.list.is_empty() {
         out::line("no standing approval counts here; give one with `approvals give`");
         return Ok(());

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::domain::base::limits::QUERY_MAX;
+use crate::domain::base::limits::{QUERY_MAX, STANDING_OFFERS_MAX_BYTES};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::policy::{Bounds, ParamRule, Rule};
 use crate::node::proposals::Executor;
@@ -94,7 +95,7 @@ pub struct StandingOffer {
     pub params: BTreeMap<String, ParamView>,
 }
 
-/// Every action of this executor for which standing approvals count.
+/// Every action of this executor for which standing approvals count, as many as fit beside the list of them in one message.
 pub fn offers(executor: &Executor) -> Vec<StandingOffer> {
     let policy = executor.policy.current();
     let mut all = Vec::new();
@@ -115,6 +116,11 @@ pub fn offers(executor: &Executor) -> Vec<StandingOffer> {
         }
     }
     all.truncate(QUERY_MAX);
+    let mut bytes = 0_usize;
+    all.retain(|offer| {
+        bytes = bytes.saturating_add(json!(offer).to_string().len());
+        bytes <= STANDING_OFFERS_MAX_BYTES
+    });
     all
 }
 

@@ -8,6 +8,7 @@ use super::{allowed_here, over};
 use crate::adapters::store::standing_approvals::{self as store, StandingRow};
 use crate::adapters::store::{StoreError, operators};
 use crate::domain::base::TimeMs;
+use crate::domain::base::limits::STANDING_USES_SHOWN;
 use crate::domain::gate::StandingApproval;
 use crate::domain::policy::Requester;
 use crate::node::context::timekeeping::clock_trusted;
@@ -86,7 +87,7 @@ pub struct ApprovalView {
     /// Why it does not count.
     #[serde(default)]
     pub why: Option<String>,
-    /// What began by it.
+    /// What began by it: the last uses.
     pub uses: Vec<StandingUsed>,
 }
 
@@ -104,7 +105,7 @@ pub(super) fn view(
             None => state_now(executor, conn, approval, now)?,
         },
     };
-    let uses = store::uses(conn, &row.id)?;
+    let uses = store::uses(conn, &row.id, STANDING_USES_SHOWN)?;
     Ok(ApprovalView {
         id: row.id.to_hex(),
         executor: approval.executor.as_str().to_owned(),
