@@ -219,6 +219,9 @@ pub async fn over<T>(connection: Connection, exchange: impl Future<Output = T>) 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use futures_util::FutureExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
 
     #[test]
@@ -276,5 +279,20 @@ mod tests {
             let why = Address::parse(url).unwrap_err();
             assert!(!why.contains("secret") && why.contains("http"), "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_is_reset_and_nothing_of_it_is_sent_later() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let address = Address::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        let mut wire = dial(&address, None).await.unwrap();
+        let (mut device, _) = server.accept().unwrap();
+        // More than the device has room for: the kernel holds what it has not taken.
+        let chunk = vec![b'x'; 65_536];
+        while let Some(Ok(_)) = wire.write(&chunk).now_or_never() {}
+        drop(wire);
+        let end = std::io::Read::read_to_end(&mut device, &mut Vec::new());
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 }

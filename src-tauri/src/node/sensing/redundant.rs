@@ -184,3 +184,71 @@ fn in_words(values: &[f64]) -> String {
         false => each.join(" and "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::quality::Agreement;
+
+    fn groups() -> Groups {
+        let plan = Redundant {
+            metric: "level".into(),
+            zone: None,
+            readings: ["a", "b", "c"].map(String::from).into(),
+            agreement: Agreement { within: 1.0, of: 2 },
+            within_ms: 10_000,
+        };
+        Groups::new(&[plan], 0)
+    }
+
+    /// The device of a sensor says a value, which is read at once.
+    fn says(groups: &Groups, sensor: &str, value: f64, at_ms: u64) -> Judged {
+        let taken = word(value, at_ms);
+        let mut readings = [Reading::new("x".to_owned(), "", value, String::new())];
+        groups.judge(sensor, Some(&taken), &mut readings, at_ms)
+    }
+
+    fn word(value: f64, at_ms: u64) -> Taken {
+        Taken {
+            raw: value,
+            value,
+            doubt: None,
+            at_ms,
+        }
+    }
+
+    #[test]
+    fn a_quiet_sensor_does_not_freeze_what_the_others_agree_on() {
+        let groups = groups();
+        for sensor in ["a", "b", "c"] {
+            says(&groups, sensor, 20.0, 1_000);
+        }
+        // c is alive and says nothing new; a and b move on, each a little.
+        let mut said = Vec::new();
+        for n in 1..=6_u32 {
+            let at_ms = 1_000 + u64::from(n) * 500;
+            for sensor in ["a", "b"] {
+                let value = 20.0 + 0.1 * f64::from(n);
+                said.extend(says(&groups, sensor, value, at_ms).group.map(|r| r.value));
+            }
+        }
+        assert!(said.last().is_some_and(|last| *last > 20.3), "{said:?}");
+    }
+
+    #[test]
+    fn a_value_votes_for_as_long_as_its_devices_own_word_is_young() {
+        let groups = groups();
+        says(&groups, "a", 20.0, 1_000);
+        says(&groups, "b", 20.0, 1_000);
+        // a died: it is read again and again and has its old value each time.
+        let dead = word(20.0, 1_000);
+        for at_ms in (2_000..=14_000).step_by(1_000) {
+            groups.judge("a", Some(&dead), &mut [], at_ms);
+        }
+        // What b says now agrees with nobody who speaks.
+        let mut readings = [Reading::new("x".to_owned(), "", 20.0, String::new())];
+        groups.judge("b", Some(&word(20.0, 14_000)), &mut readings, 14_000);
+        assert!(readings[0].doubt.is_some(), "a dead one's old value voted");
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -172,10 +172,20 @@ fn write(path: &Path, text: &str) -> Result<(), DriverError> {
     if !file.metadata().map_err(maybe)?.is_file() {
         return Err(not(io::Error::other("it is no regular file")));
     }
-    match file.write(text.as_bytes()).map_err(maybe)? {
-        all if all == text.len() => Ok(()),
-        _ => Err(maybe(io::Error::other("it took a part of the text"))),
-    }
+    put(&mut file, text, path)
+}
+
+/// Writes the text at once. Whatever goes wrong from here on leaves open what the device took for an order.
+fn put(file: &mut impl io::Write, text: &str, path: &Path) -> Result<(), DriverError> {
+    let why = match file.write(text.as_bytes()) {
+        Ok(all) if all == text.len() => return Ok(()),
+        Ok(_) => "it took a part of the text".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(DriverError::Unanswered(format!(
+        "{}: {why}",
+        path.display()
+    )))
 }
 
 /// Whether a file is one that is written.
@@ -469,6 +479,17 @@ mod tests {
             ("safe = \"close\"", "safe = \"close\"\nstate = { path = 3 }"),
         ] {
             assert_eq!(found(&good.replacen(before, after, 1)), 0, "{after}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_which_a_part_was_written_may_have_been_obeyed() {
+        for (room, whole) in [(3, true), (1, false), (0, false)] {
+            let mut room = vec![0_u8; room];
+            match put(&mut &mut room[..], "255", Path::new("/sys/x")) {
+                Ok(()) => assert!(whole),
+                Err(why) => assert!(!whole && matches!(why, DriverError::Unanswered(_)), "{why}"),
+            }
         }
     }
 }

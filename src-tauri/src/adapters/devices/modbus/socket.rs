@@ -184,3 +184,30 @@ fn not_sent(begun: bool, why: String) -> Fault {
         false => Fault::Unsent(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_given_up_is_reset() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = server.local_addr().unwrap();
+        let limit = Duration::from_secs(5);
+        let socket = Socket::connect("plc", &[place], limit).unwrap();
+        let (mut device, _) = server.accept().unwrap();
+        drop(socket);
+        let end = device.read(&mut [0; 8]);
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_request_of_which_a_part_was_sent_may_have_been_done() {
+        let (part, none) = (
+            not_sent(true, String::new()),
+            not_sent(false, String::new()),
+        );
+        assert!(matches!(part, Fault::Unanswered(_)) && matches!(none, Fault::Unsent(_)));
+    }
+}

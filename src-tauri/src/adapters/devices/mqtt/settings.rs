@@ -175,11 +175,13 @@ impl Access {
             ca,
             user: text("user"),
             password: text("password"),
-            // It was so when it was moved, or it was not moved.
-            plain: true,
+            plain: table.get("plain").and_then(Value::as_bool) == Some(true),
             timeout_sec: timeout_sec.and_then(|sec| sec.try_into().ok()),
         };
-        if access.check_login().is_err() {
+        // Without a login it may still be made safe; one in plain text may be read by others.
+        let broker = Broker::read(&access.broker, access.ca.clone());
+        let open = broker.is_ok_and(|broker| broker.is_plain_and_far()) && !access.plain;
+        if open || access.check_login().is_err() {
             (access.user, access.password) = (None, None);
         }
         Ok(access)
@@ -455,4 +457,29 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
         }],
         safe,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_way_to_the_safe_state_tells_no_login_in_plain_text_unless_that_is_said() {
+        for (scheme, host, more, tells) in [
+            ("mqtt", "hub.example.org", "", false),
+            ("mqtt", "8.8.8.8", "plain = false", false),
+            ("mqtt", "8.8.8.8", "plain = 1", false),
+            ("mqtt", "hub.example.org", "plain = true", true),
+            ("mqtts", "hub.example.org", "", true),
+            ("mqtt", "192.168.1.4", "", true),
+            ("mqtt", "127.0.0.1", "", true),
+        ] {
+            let text = format!(
+                "broker = \"{scheme}://{host}\"\nuser = \"field\"\npassword = \"device/shed\"\n{more}"
+            );
+            let access = Access::rescued(&text.parse().unwrap()).unwrap();
+            assert_eq!(access.password.is_some(), tells, "{text}");
+        }
+    }
 }
