@@ -3,7 +3,7 @@
 //! nothing; neither does a planner that is paused.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,8 +11,8 @@ use serde_json::json;
 use super::Drafts;
 use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::adapters::store::{StoreError, facts};
-use crate::domain::base::DeviceId;
-use crate::domain::base::limits::{HOLD_RULES_EVERY_MS, QUERY_MAX};
+use crate::domain::base::limits::{HOLD_RULES_EVERY_MS, LEASE_HELD_MIN_MS, QUERY_MAX};
+use crate::domain::base::{DeviceId, ProposalId, TimeMs};
 use crate::domain::plan::rules::Rule;
 use crate::domain::policy::{Kind, Requester};
 use crate::domain::proposal::{ProposalRecord, Status};
@@ -21,38 +21,83 @@ use crate::domain::world::Facts;
 use crate::node::proposals::hold::{self, HoldRequest};
 use crate::node::routing;
 
-/// Renews what is to be kept until the node ends.
+/// The number of the next renewal. It comes from the clock, so that those of a node that was started again count as well,
+/// and from nothing that another device says.
+#[derive(Debug, Default)]
+struct Counter(u64);
+
+impl Counter {
+    fn next(&mut self, now: TimeMs) -> u64 {
+        self.0 = self.0.saturating_add(1).max(now.0);
+        self.0
+    }
+}
+
+/// The renewals that have been sent and not answered yet: one for each action.
+#[derive(Debug, Clone, Default)]
+struct Sent(Arc<Mutex<BTreeSet<ProposalId>>>);
+
+impl Sent {
+    /// Notes one, until the returned value is dropped; `None` while another is on its way.
+    fn begin(&self, id: &ProposalId) -> Option<OneSent> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = all.insert(id.clone());
+        new.then(|| OneSent(self.clone(), id.clone()))
+    }
+}
+
+struct OneSent(Sent, ProposalId);
+
+impl Drop for OneSent {
+    fn drop(&mut self) {
+        let Self(sent, id) = self;
+        let mut all = sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(id);
+    }
+}
+
+/// Renews what is to be kept until the node ends, in rounds: however often proposals change, each action is renewed once a
+/// round at most.
 pub(super) async fn keep(drafts: Drafts) {
     let mut changes = drafts.proposals_head.subscribe();
     let mut tick = tokio::time::interval(Duration::from_millis(HOLD_RULES_EVERY_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut under_way = Vec::new();
-    let counter = AtomicU64::new(0);
+    let mut counter = Counter::default();
+    let sent = Sent::default();
+    let mut changed = true;
     loop {
         tokio::select! {
             biased;
             () = drafts.tasks.stop().cancelled() => return,
-            changed = changes.changed() => {
-                if changed.is_err() {
+            new = changes.changed(), if !changed => {
+                if new.is_err() {
                     return;
                 }
-                match held(&drafts).await {
-                    Ok(held) => under_way = held,
-                    Err(error) => tracing::error!(%error, "what rules hold cannot be read"),
-                }
+                // Looked at in the next round.
+                changed = true;
+                continue;
             }
-            _ = tick.tick(), if !under_way.is_empty() => {}
+            _ = tick.tick(), if changed || !under_way.is_empty() => {}
+        }
+        if changed {
+            match held(&drafts).await {
+                Ok(held) => (under_way, changed) = (held, false),
+                Err(error) => tracing::error!(%error, "what rules hold cannot be read"),
+            }
         }
         if drafts.planner.pause().is_some() {
             continue;
         }
         for record in wanted(&drafts, &under_way).await {
-            renew(&drafts, record, &counter);
+            let counter = counter.next(drafts.now());
+            renew(&drafts, record, counter, &sent);
         }
     }
 }
 
-/// The held actions under way that rules of this node asked for.
+/// The held actions under way that rules of this node asked for: of an actuator the newest, since one runs at a time whatever
+/// its executor says.
 async fn held(drafts: &Drafts) -> Result<Vec<ProposalRecord>, StoreError> {
     let own = drafts.own_id().clone();
     let read = move |c: &rusqlite::Connection| {
@@ -68,7 +113,9 @@ async fn held(drafts: &Drafts) -> Result<Vec<ProposalRecord>, StoreError> {
                 && by.device_id == own
                 && record.taint.is_empty()
         };
-        Ok(records.filter(ours).collect())
+        let mut seen = BTreeSet::new();
+        let new = |r: &ProposalRecord| seen.insert((r.executor.clone(), r.target.clone()));
+        Ok(records.filter(ours).filter(new).collect())
     };
     drafts.store.read("held by rules", read).await
 }
@@ -122,15 +169,8 @@ fn holds(drafts: &Drafts, record: &ProposalRecord, rule: &Rule, facts: &dyn Fact
     beyond.any(|fact| fact.taint.is_empty() && about(&fact.origin))
 }
 
-/// Says that it goes on. One that is not heard is said again in the next round. The counter grows with the clock, over
-/// restarts too, and with nothing that another device says.
-fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &AtomicU64) {
-    let now = drafts.now().0;
-    let next = |last: u64| last.saturating_add(1).max(now);
-    let counted = counters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-        Some(next(last))
-    });
-    let counter = counted.map_or(now, next);
+/// Says that it goes on. One that is not heard is said again in a later round; one that is still on its way is waited for.
+fn renew(drafts: &Drafts, record: &ProposalRecord, counter: u64, sent: &Sent) {
     let (id, rule) = (record.proposal_id.clone(), record.requested_by.name.clone());
     if record.executor == *drafts.own_id() {
         if let Err(refusal) = hold::by_rule(&drafts.executor, &id, &rule, counter) {
@@ -138,6 +178,7 @@ fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &AtomicU64) {
         }
         return;
     }
+    let Some(one) = sent.begin(&id) else { return };
     let (sending, executor) = (drafts.clone(), record.executor.clone());
     drafts.tasks.passing("renewal", async move {
         let link = sending.reach.reach(&executor).await;
@@ -151,8 +192,40 @@ fn renew(drafts: &Drafts, record: &ProposalRecord, counters: &AtomicU64) {
             release: false,
         };
         let params = json!({"proposalId": id, "asked": asked});
-        if let Err(error) = link.request(hold::HOLD, &params).await {
-            tracing::debug!(proposal = %id, "not kept: {error}");
+        // An answer that is late holds up no later renewal.
+        let within = Duration::from_millis(LEASE_HELD_MIN_MS / 2);
+        match tokio::time::timeout(within, link.request(hold::HOLD, &params)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(proposal = %id, "not kept: {error}"),
+            Err(_) => tracing::debug!(proposal = %id, "no answer to a renewal yet"),
         }
+        drop(one);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_node_that_was_started_again_counts_on_from_the_clock() {
+        let mut before = Counter::default();
+        let last = (0..10).map(|_| before.next(TimeMs(1_000))).last().unwrap();
+        assert_eq!(last, 1_009, "each is larger than the one before");
+        // A round takes longer than a millisecond, and so does a start.
+        assert!(Counter::default().next(TimeMs(2_000)) > last);
+    }
+
+    #[test]
+    fn one_renewal_of_an_action_is_on_its_way_at_a_time() {
+        let (sent, id) = (Sent::default(), |id: &str| id.parse().unwrap());
+        let first = sent.begin(&id("a")).unwrap();
+        assert!(sent.begin(&id("a")).is_none());
+        let other = sent.begin(&id("b")).unwrap();
+        drop(first);
+        drop(sent.begin(&id("a")).unwrap());
+        drop(other);
+        assert!(sent.0.lock().unwrap().is_empty());
+    }
 }
