@@ -12,12 +12,13 @@ use crate::node::proposals::hold::{self, HeldView, HoldRequest, HoldView};
 
 impl Door {
     /// Renews or releases a held action. What runs here is found in memory; one at another executor is kept over the link to
-    /// it, which that executor takes from the device that asked for it.
+    /// it, which that executor takes from the device that asked for it. `seat` tells programs and sessions at this door apart.
     ///
     /// # Errors
     /// `CONFLICT` if it does not run, `ACTUATOR_BUSY` while somebody else holds it, `NOT_AUTHORIZED` if it is not this node's to keep,
-    /// `EXECUTOR_UNREACHABLE`.
-    pub async fn hold(&self, wanted: &str, asked: HoldRequest) -> Answer<HoldView> {
+    /// `RATE_EXCEEDED`, `EXECUTOR_UNREACHABLE`.
+    pub async fn hold(&self, seat: &str, wanted: &str, asked: HoldRequest) -> Answer<HoldView> {
+        hold::within(&self.handles, seat, &asked)?;
         if let Some((id, _)) = self.handles.running.find(wanted) {
             return hold::by_session(&self.handles, &id, &asked);
         }

@@ -121,6 +121,23 @@ pub struct Known<'a> {
     pub revoked: bool,
 }
 
+impl Known<'_> {
+    /// Whether the key counts now: it was not revoked, and its record holds.
+    ///
+    /// # Errors
+    /// `OPERATOR_REVOKED`, or why the record does not hold.
+    pub fn holds(&self, now: TimeMs) -> Result<(), Refusal> {
+        if self.revoked {
+            let name = &self.operator.record.name;
+            return Err(Refusal::new(
+                Code::OperatorRevoked,
+                format!("the key of operator {name} has been revoked"),
+            ));
+        }
+        self.operator.check(self.issuer_key, now)
+    }
+}
+
 /// A decision that has been checked against everything; only [`verify`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedApproval {
@@ -206,13 +223,7 @@ pub(super) fn check_key(
     now: TimeMs,
 ) -> Result<(), Refusal> {
     let record = &known.operator.record;
-    if known.revoked {
-        return Err(Refusal::new(
-            Code::OperatorRevoked,
-            format!("the key of operator {} has been revoked", record.name),
-        ));
-    }
-    known.operator.check(known.issuer_key, now)?;
+    known.holds(now)?;
     if record.operator_id != *named || !proven {
         return Err(Refusal::new(
             Code::ApprovalInvalid,

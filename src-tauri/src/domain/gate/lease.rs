@@ -47,8 +47,8 @@ impl Keeper {
 /// From where a run may be kept, fixed with its permit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entitled {
-    /// The device that asked for it.
-    device: Option<DeviceId>,
+    /// The device that asked for it, and as what.
+    device: Option<(DeviceId, Class)>,
     /// Whether it is a wish of this node's own rules.
     own_rules: bool,
 }
@@ -58,15 +58,26 @@ impl Entitled {
     pub fn of(class: Class, marked: bool, asked_by: &DeviceId) -> Self {
         let peer = matches!(class, Class::NamedRules | Class::PeerPerson);
         Self {
-            device: (peer && !marked).then(|| asked_by.clone()),
+            device: (peer && !marked).then(|| (asked_by.clone(), class)),
             own_rules: class == Class::OwnRules && !marked,
         }
+    }
+
+    /// The device that asked for it, and as what; none where a model had a part in it, or a rule of an unnamed device asked.
+    pub fn asker(&self) -> Option<&(DeviceId, Class)> {
+        self.device.as_ref()
+    }
+
+    /// As what a device may keep it, as long as it is that.
+    fn class_of(&self, device: &DeviceId) -> Option<Class> {
+        let asker = self.device.as_ref().filter(|(asker, _)| asker == device);
+        asker.map(|(_, class)| *class)
     }
 
     fn check(&self, keeper: &Keeper) -> Result<(), Refusal> {
         let may = match &keeper.source {
             Source::Session => true,
-            Source::Device(device) => self.device.as_ref() == Some(device),
+            Source::Device(device) => self.class_of(device).is_some(),
             Source::OwnRules => self.own_rules,
         };
         match may {
@@ -184,6 +195,11 @@ impl Lease {
     /// Whether it is that of a proposal.
     pub fn is_of(&self, proposal: &ProposalId) -> bool {
         self.proposal == *proposal
+    }
+
+    /// As what a device may keep it; `None` where it may not. Whether it is still that is for the executor to say.
+    pub fn class_of(&self, device: &DeviceId) -> Option<Class> {
+        self.entitled.class_of(device)
     }
 
     /// When it lapses unless it is renewed, by the boot clock.

@@ -19,6 +19,11 @@ pub enum Cut {
         /// Which one, in a sentence.
         what: String,
     },
+    /// Who approved or asked for it may not any more.
+    Withdrawn {
+        /// Who, and why, in a sentence.
+        why: String,
+    },
     /// The device was lost.
     Lost {
         /// How, in a sentence.
@@ -49,6 +54,7 @@ impl fmt::Display for Cut {
             Cut::Stopped { by } => write!(f, "{by} stopped it"),
             Cut::EmergencyStop => f.write_str("the emergency stop"),
             Cut::Interlock { what } => write!(f, "an interlock opened: {what}"),
+            Cut::Withdrawn { why } => write!(f, "what it stood on was withdrawn: {why}"),
             Cut::Lost { what } => f.write_str(what),
             Cut::Sequence { what } => write!(f, "its sequence ended: {what}"),
             Cut::MayNotOperate { why } => write!(f, "the node may not operate: {why}"),

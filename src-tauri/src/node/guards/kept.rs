@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use super::Guards;
 use crate::adapters::clock::SharedClock;
 use crate::domain::base::limits::DEADLINE_LOOK_MS;
-use crate::domain::base::{ProposalId, Refusal};
+use crate::domain::base::{DeviceId, ProposalId, Refusal};
 use crate::domain::capability::Capability;
 use crate::domain::gate::lease::{Entitled, Keeper, Kept, Lease, Over, Shown, Wish, ended};
-use crate::domain::policy::Kind;
+use crate::domain::policy::{Class, Kind};
 
 /// The lease of the run that is on, if that is held.
 #[derive(Debug, Default)]
@@ -94,6 +94,17 @@ impl Guards {
             return kept;
         }
         Err(ended(id))
+    }
+
+    /// As what a device may keep the held run of a proposal; `None` where it may not, or none is on.
+    pub fn kept_as(&self, id: &ProposalId, device: &DeviceId) -> Option<Class> {
+        self.0.each.values().find_map(|handle| {
+            let lease = handle.lease.lock();
+            lease
+                .as_ref()
+                .filter(|lease| lease.is_of(id))?
+                .class_of(device)
+        })
     }
 
     /// How the held run on an actuator stands; `None` where none is on.

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::running::Acting;
+use super::withdrawn::{self, Behind};
 use super::{OUTCOME, interlocks, sequence, write};
 use crate::adapters::store::{StoreError, cases, proposals, steps as store_steps};
 use crate::domain::admission::budget::Cause;
@@ -56,7 +57,7 @@ pub(super) async fn write_and_start<T: Send + 'static>(
                     // Before the mark is written, which may take a while: a stop finds it from here on.
                     let permit = &run.permit;
                     let acting = Acting::of(permit);
-                    let entered = s.running.enter(permit.proposal_id(), &acting);
+                    let entered = s.running.enter(permit, &acting);
                     let marked = continuity::ahead(&s).await;
                     start(&s, run, acting, entered, marked);
                 }
@@ -74,8 +75,8 @@ pub(super) async fn write_and_start<T: Send + 'static>(
 /// not marked outside could be carried out again by a restored copy, so it is not begun.
 fn start(executor: &Executor, run: Run, acting: Acting, entered: bool, marked: Result<(), String>) {
     executor.metrics.actions_started.inc();
-    let id = run.permit.proposal_id().clone();
     let action = run.permit.action().clone();
+    let behind = Behind::of(&run.permit);
     // An emergency stop, or that the node may not operate, is seen here, or its order to the guard is newer than those
     // that were seen before the ruling.
     let handed = match (marked, entered, health::check(executor)) {
@@ -93,7 +94,7 @@ fn start(executor: &Executor, run: Run, acting: Acting, entered: bool, marked: R
     };
     executor
         .tasks
-        .passing("action", act(executor.clone(), id, action, handed));
+        .passing("action", act(executor.clone(), behind, action, handed));
 }
 
 /// An action that may begin.
@@ -104,8 +105,9 @@ enum Handed {
     Steps(Box<Run>, Arc<Ladder>),
 }
 
-#[tracing::instrument(name = "proposal", skip_all, fields(id = %id.short()))]
-async fn act(executor: Executor, id: ProposalId, action: Action, handed: Result<Handed, String>) {
+#[tracing::instrument(name = "proposal", skip_all, fields(id = %behind.id.short()))]
+async fn act(executor: Executor, behind: Behind, action: Action, handed: Result<Handed, String>) {
+    let id = behind.id.clone();
     let not_begun = |detail: String| {
         let now = executor.now();
         Ended {
@@ -120,9 +122,9 @@ async fn act(executor: Executor, id: ProposalId, action: Action, handed: Result<
     // Where there is none the guard is gone with the node: the next start makes safe and reports it as unknown.
     let ended = match handed {
         Err(why) => Some(not_begun(why)),
-        Ok(Handed::Run(coming)) => one(&executor, &action, coming).await,
+        Ok(Handed::Run(coming)) => one(&executor, &action, &behind, coming).await,
         Ok(Handed::Steps(run, ladder)) => {
-            let over = sequence::run(&executor, *run, ladder).await;
+            let over = sequence::run(&executor, *run, ladder, &behind).await;
             over.map(|over| {
                 steps = over.steps;
                 over.ended
@@ -141,10 +143,11 @@ async fn act(executor: Executor, id: ProposalId, action: Action, handed: Result<
     finish(&executor, id, action.target, outcome, steps).await;
 }
 
-/// Waits for the end of a run, and ends it when an interlock opens.
+/// Waits for the end of a run, and ends it when an interlock opens or who stands behind it may not any more.
 async fn one(
     executor: &Executor,
     action: &Action,
+    behind: &Behind,
     mut coming: oneshot::Receiver<Ended>,
 ) -> Option<Ended> {
     tokio::select! {
@@ -153,6 +156,9 @@ async fn one(
         what = interlocks::watch(executor, &executor.policy, || vec![action.clone()]) => {
             // Ordered once: the guard pursues it.
             executor.guards.secure(&action.target, Cut::Interlock { what });
+        }
+        why = withdrawn::watch(executor, behind) => {
+            executor.guards.secure(&action.target, Cut::Withdrawn { why });
         }
     }
     coming.await.ok()

@@ -1,5 +1,6 @@
-//! Held actions at their executor: who keeps one says so again and again, and it ends when nobody does. Nothing here
-//! touches the disk. `domain/gate/lease.rs` has the rule, the guard of the actuator the lease.
+//! Held actions at their executor: who keeps one says so again and again, and it ends when nobody does. Whether who keeps
+//! one is still entitled to is asked with each renewal. Nothing here touches the disk. `domain/gate/lease.rs` has the rule,
+//! the guard of the actuator the lease.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Executor;
-use crate::domain::base::limits::{HOLDER_MAX_BYTES, HOLDS_PER_SECOND};
+use super::{Executor, entitled};
+use crate::domain::base::limits::{
+    HOLDER_MAX_BYTES, HOLDS_AT_DOOR_PER_SECOND, HOLDS_PER_SECOND, RENEWERS_MAX,
+};
 use crate::domain::base::text::type_in_words;
 use crate::domain::base::{Code, DeviceId, ProposalId, Refusal};
 use crate::domain::gate::lease::{self, Keeper, Kept, Source, Wish};
@@ -98,21 +101,43 @@ pub struct HeldView {
     pub ends_in_ms: u64,
 }
 
-/// What each device has used of its renewals: as many come free again each second, by the boot clock.
+/// Whose renewals share one number a second.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Renewer {
+    /// A device, over its link.
+    Device(DeviceId),
+    /// A program or a browser session at this node's own door.
+    Door(String),
+}
+
+/// What each has used of its renewals: as many come free again each second, by the boot clock. Who was not heard for a
+/// second is forgotten.
 #[derive(Debug, Default)]
-pub(super) struct Renewals(Mutex<BTreeMap<DeviceId, (u64, u64)>>);
+pub(super) struct Renewals(Mutex<BTreeMap<Renewer, (u64, u64)>>);
 
 impl Renewals {
-    /// Whether a device has one left, which is then used. Only trusted devices come this far, so the map stays small.
-    fn take(&self, device: &DeviceId, now: u64) -> bool {
+    /// Takes one renewal.
+    ///
+    /// # Errors
+    /// `RATE_EXCEEDED` where none is left.
+    fn take(&self, renewer: Renewer, now: u64) -> Result<(), Refusal> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, used) = all.entry(device.clone()).or_insert((now, 0));
-        if now.saturating_sub(*since) >= 1_000 {
-            (*since, *used) = (now, 0);
+        all.retain(|_, (since, _)| now.saturating_sub(*since) < 1_000);
+        if all.len() >= RENEWERS_MAX && !all.contains_key(&renewer) {
+            let why = format!("{RENEWERS_MAX} devices and programs renew here at once already");
+            return Err(Refusal::new(Code::RateExceeded, why));
         }
-        let left = *used < HOLDS_PER_SECOND;
-        *used += u64::from(left);
-        left
+        let (who, most) = match renewer {
+            Renewer::Device(_) => ("device", HOLDS_PER_SECOND),
+            Renewer::Door(_) => ("program or session", HOLDS_AT_DOOR_PER_SECOND),
+        };
+        let (_, used) = all.entry(renewer).or_insert((now, 0));
+        if *used >= most {
+            let why = format!("a {who} may renew {most} times a second");
+            return Err(Refusal::new(Code::RateExceeded, why));
+        }
+        *used += 1;
+        Ok(())
     }
 }
 
@@ -153,12 +178,15 @@ pub fn by_device(
     asked: &HoldRequest,
 ) -> Result<HoldView, Refusal> {
     asked.check()?;
-    let now = executor.guards.steady_ms();
-    if !executor.renewals.take(&link.device, now) && !asked.release {
-        return Err(Refusal::new(
-            Code::RateExceeded,
-            format!("a device may renew {HOLDS_PER_SECOND} times a second"),
-        ));
+    if !asked.release {
+        let renewer = Renewer::Device(link.device.clone());
+        executor
+            .renewals
+            .take(renewer, executor.guards.steady_ms())?;
+        let class = executor.guards.kept_as(id, &link.device);
+        if let (Some(class), Some(action)) = (class, executor.running.action(id)) {
+            entitled::still(executor, &action, class, &link.device)?;
+        }
     }
     let at = link.shown();
     let shown = match asked.by.is_empty() {
@@ -195,7 +223,22 @@ pub fn told(executor: &Executor, mut params: Map<String, Value>) -> Result<Value
     Ok(json!(look(executor, &id)?))
 }
 
-/// A person's session at this node's door keeps or releases it.
+/// Takes one renewal of a program or session at this node's door, which `seat` tells apart from others. Those that go on to
+/// another executor use up what that one takes from this whole node.
+///
+/// # Errors
+/// `INVALID_PARAMS`, or `RATE_EXCEEDED`. Letting go is never one too many.
+pub fn within(executor: &Executor, seat: &str, asked: &HoldRequest) -> Result<(), Refusal> {
+    asked.check()?;
+    if asked.release {
+        return Ok(());
+    }
+    let renewer = Renewer::Door(seat.to_owned());
+    executor.renewals.take(renewer, executor.guards.steady_ms())
+}
+
+/// A person's session at this node's door keeps or releases it, after [`within`]. Whoever asks was looked at when the request
+/// came, so a session that has ended does not come this far.
 ///
 /// # Errors
 /// As [`Guards::keep`](crate::node::guards::Guards::keep).
@@ -233,14 +276,16 @@ pub fn by_rule(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_device_renews_so_often_in_a_second_and_costs_no_other() {
-        let (renewals, device) = (Renewals::default(), |n| DeviceId::of_public_key(&[n; 32]));
+        let renewals = Renewals::default();
+        let device = |n| Renewer::Device(DeviceId::of_public_key(&[n; 32]));
         let taken = |n: u8, now| {
             (0..10_000)
-                .filter(|_| renewals.take(&device(n), now))
+                .filter(|_| renewals.take(device(n), now).is_ok())
                 .count()
         };
         let most = usize::try_from(HOLDS_PER_SECOND).unwrap_or_default();
@@ -249,5 +294,14 @@ mod tests {
             (most, most, 0)
         );
         assert_eq!(taken(1, 6_000), most);
+        // So does what asks at the door, and who was not heard for a second costs nothing.
+        let seat = |n: usize| Renewer::Door(format!("session {n}"));
+        for n in 0..RENEWERS_MAX - 1 {
+            renewals.take(seat(n), 6_500).unwrap();
+        }
+        renewals.take(seat(RENEWERS_MAX), 6_500).unwrap_err();
+        assert_eq!(renewals.0.lock().unwrap().len(), RENEWERS_MAX);
+        assert_eq!(taken(1, 7_500), most);
+        assert_eq!(renewals.0.lock().unwrap().len(), 1);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod checks;
 mod decide;
+mod entitled;
 mod equal;
 pub mod estop;
 mod execute;
@@ -23,6 +24,7 @@ mod sequence;
 pub mod standing_approvals;
 mod unrecorded;
 mod votes;
+mod withdrawn;
 
 pub use decide::{decide, decide_of, withdraw};
 pub use execute::{Stopped, stop, stop_of};

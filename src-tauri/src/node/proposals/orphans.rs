@@ -62,7 +62,7 @@ pub async fn drop_unentitled(executor: &Executor, device: &DeviceId) {
 
 /// Withdraws the waiting proposals that a device asked for, refuses the drafts that wait for it, and
 /// removes what it made this node keep.
-/// What is running goes on: a person has approved it, and every action has its own end.
+/// What a person approved and runs goes on, and has its own end; what nobody approved ends (`withdrawn`).
 pub async fn drop_of(executor: &Executor, device: &DeviceId) {
     for (row, _) in waiting_of(executor, device).await {
         let why = format!("device {}, which asked for it, was revoked", device.short());

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::estop::Latch;
 use crate::domain::base::ProposalId;
-use crate::domain::capability::Capability;
+use crate::domain::capability::{Action, Capability};
 use crate::domain::gate::Permit;
 use crate::domain::policy::Kind;
 use crate::node::guards::ladder::Ladder;
@@ -71,6 +71,8 @@ impl Acting {
 #[derive(Debug, Default)]
 struct State {
     actions: BTreeMap<ProposalId, Acting>,
+    /// What each of them does.
+    asked: BTreeMap<ProposalId, Action>,
     /// Those of them that were told to stop.
     stopped: BTreeSet<ProposalId>,
     latch: Option<Latch>,
@@ -100,15 +102,18 @@ impl Running {
     }
 
     /// Counts an action in; `false` while the emergency stop is latched: then it must not begin.
-    pub(super) fn enter(&self, id: &ProposalId, acting: &Acting) -> bool {
+    pub(super) fn enter(&self, permit: &Permit, acting: &Acting) -> bool {
         let mut state = self.lock();
+        let (id, action) = (permit.proposal_id(), permit.action());
         state.actions.insert(id.clone(), acting.clone());
+        state.asked.insert(id.clone(), action.clone());
         state.latch.is_none()
     }
 
     pub(super) fn leave(&self, id: &ProposalId) {
         let mut state = self.lock();
         state.actions.remove(id);
+        state.asked.remove(id);
         state.stopped.remove(id);
     }
 
@@ -125,6 +130,11 @@ impl Running {
         let mut fit = state.actions.iter().filter(|(known, _)| named(known));
         let found = fit.next().map(|(id, acting)| (id.clone(), acting.clone()));
         found.filter(|_| fit.next().is_none())
+    }
+
+    /// What a proposal does that runs.
+    pub(super) fn action(&self, id: &ProposalId) -> Option<Action> {
+        self.lock().asked.get(id).cloned()
     }
 
     /// The latched emergency stop.

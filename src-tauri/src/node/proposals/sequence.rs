@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
 use super::interlocks;
+use super::withdrawn::{self, Behind};
 use crate::adapters::store::steps;
 use crate::domain::base::limits::{DEADLINE_LOOK_MS, INTERLOCK_EVERY_MS, SEQUENCE_AHEAD_MAX_MS};
 use crate::domain::base::{AuditKind, ProposalId, TimeMs};
@@ -39,7 +40,12 @@ pub(super) struct Over {
 type Events<'a> = FuturesUnordered<BoxFuture<'a, Option<Happened>>>;
 
 /// Carries a sequence out. `None` if a guard is gone with the node: the next start makes safe and reports it as unknown.
-pub(super) async fn run(executor: &Executor, run: Run, ladder: Arc<Ladder>) -> Option<Over> {
+pub(super) async fn run(
+    executor: &Executor,
+    run: Run,
+    ladder: Arc<Ladder>,
+    behind: &Behind,
+) -> Option<Over> {
     let (whole, began, seen) = (run.permit.action().clone(), run.at_steady_ms, run.seen);
     let (started_at, id) = (executor.now(), run.permit.proposal_id().clone());
     let waited = executor.guards.steady_ms().saturating_sub(began);
@@ -65,7 +71,7 @@ pub(super) async fn run(executor: &Executor, run: Run, ladder: Arc<Ladder>) -> O
         ends: Vec::new(),
         positions: Vec::new(),
     };
-    let watched = watch(executor, (&whole, &all), &ladder, &seen);
+    let watched = watch(executor, (&whole, &all), &ladder, &seen, behind);
     tokio::pin!(watched);
     let mut watching = true;
     loop {
@@ -266,6 +272,7 @@ async fn watch(
     (whole, all): (&Action, &[Step]),
     ladder: &Ladder,
     seen: &Orders,
+    behind: &Behind,
 ) -> Cut {
     let actions = || {
         let away = ladder.under_way().into_iter();
@@ -286,6 +293,7 @@ async fn watch(
         () = executor.tasks.stop().cancelled() => Cut::Shutdown,
         why = ordered => why,
         what = interlocks::watch(executor, &executor.policy, actions) => Cut::Interlock { what },
+        why = withdrawn::watch(executor, behind) => Cut::Withdrawn { why },
     }
 }
 

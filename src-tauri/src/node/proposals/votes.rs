@@ -5,10 +5,10 @@ use rusqlite::Connection;
 
 use super::refused;
 use crate::adapters::store::operators::OperatorRow;
-use crate::adapters::store::{StoreError, issuers, operators, records};
+use crate::adapters::store::{StoreError, approvals, issuers, operators, records};
 use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
-use crate::domain::base::{Code, OperatorId, TimeMs};
-use crate::domain::gate::approval::{Known, Subject, verify};
+use crate::domain::base::{Code, OperatorId, ProposalId, TimeMs};
+use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
 use crate::domain::gate::{OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::identity::PublicKey;
 use crate::domain::proposal::SignedProposal;
@@ -125,6 +125,28 @@ pub(super) fn check(
         expires_at: record.expires_at,
     };
     verify(signed, &subject, &key.known(), now).map_err(StoreError::Refused)
+}
+
+/// Whether everybody who approved what is held still may: their keys hold, and those who vouch for them are believed. What
+/// was approved is not looked at again.
+///
+/// # Errors
+/// The first who may not, as a refusal; whatever the store says.
+pub(super) fn still_stand(
+    context: &Context,
+    conn: &Connection,
+    id: &ProposalId,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let stored = approvals::of(conn, id)?;
+    let approved = stored.iter().map(|signed| &signed.decision);
+    let approved = approved.filter(|decision| decision.verdict == Verdict::Approve);
+    for decision in approved {
+        let key = key(context, conn, &decision.operator_id, now)?;
+        let held = key.known().holds(now);
+        held.map_err(StoreError::Refused)?;
+    }
+    Ok(())
 }
 
 fn not_accepted(record: &OperatorRecord) -> StoreError {

@@ -107,6 +107,16 @@ impl Caller {
             Caller::Window | Caller::Owner => Scope::Admin,
         }
     }
+
+    /// A text that tells it from every other caller; no secret, and shown to nobody.
+    pub(super) fn seat(&self) -> String {
+        match self {
+            Caller::Token(scope) => format!("token {scope}"),
+            Caller::Session(session) => format!("session {:?}", session.id),
+            Caller::Window => "window".to_owned(),
+            Caller::Owner => "owner".to_owned(),
+        }
+    }
 }
 
 fn forbidden(message: &str) -> Response {

@@ -286,6 +286,17 @@ async fn a_session_ends_by_hand_and_takes_its_stream_along() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_ended_keeps_no_action() {
+    let b = browser("operate").await;
+    let renewal = json!({"holder": "page"}).to_string();
+    let (_, body) = b.change("/proposals/none/hold", &renewal).await;
+    assert_eq!(code(&body), "PROPOSAL_NOT_FOUND", "{body}");
+    b.change("/session/end", "").await;
+    let (_, body) = b.change("/proposals/none/hold", &renewal).await;
+    assert_eq!(code(&body), "UNAUTHENTICATED");
+}
+
+#[tokio::test]
 async fn the_shell_is_served_to_this_machine_only_and_never_in_place_of_an_error() {
     let house = house().await;
     let app = app(

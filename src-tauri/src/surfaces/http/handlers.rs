@@ -267,8 +267,13 @@ pub(super) async fn stop(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.stop(&id).await?))
 }
 
-pub(super) async fn hold(State(api): Door, Id(id): Id, sent: Sent) -> Answered {
-    Ok(ok(&api.door.hold(&id, body(sent)?).await?))
+pub(super) async fn hold(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    sent: Sent,
+) -> Answered {
+    Ok(ok(&api.door.hold(&caller.seat(), &id, body(sent)?).await?))
 }
 
 pub(super) async fn drafts(State(api): Door) -> Answered {
