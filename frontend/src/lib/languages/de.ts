@@ -254,7 +254,7 @@ export const de = table({
   afterwards: "Es endet mit „{safe}“ nach {span}, was auch geschieht.",
   kindPulse: "Ein Impuls von {span}, wie die Richtlinie ihn vorgibt; danach „{safe}“.",
   kindHeld:
-    "Gehalten: Es läuft, solange jemand es hält, endet mit „{safe}“ {lease} nachdem zuletzt von ihm zu hören war, und nach {span} in jedem Fall.",
+    "Gehalten: Es läuft, solange jemand es hält, endet mit „{safe}“ {lease}, nachdem zuletzt von ihm zu hören war, und nach {span} in jedem Fall.",
   kindSet:
     "Eine Einstellung: Sie gilt, bis eine andere an ihre Stelle tritt, höchstens {span}, danach „{safe}“.",
   kindSequence:
@@ -1119,6 +1119,7 @@ export const de = table({
   kd_pulse: "Impuls",
   kd_held: "gehalten",
   kd_set: "Einstellung",
+  kd_sequence: "Abfolge",
   kd_sequence: "Ablauf",
   heldBy: "Gehalten von {name}",
   heldLeft: "Es endet in {lapses}, wenn es nicht gehalten wird, und in {ends} in jedem Fall.",
@@ -1126,7 +1127,7 @@ export const de = table({
   heldOther: "Nur einer hält es; wer es beenden will, hält es an.",
   holdSleep:
     "Geschlossen, verdeckt oder auf einem Gerät im Ruhezustand hält diese Seite es nicht mehr: Es endet binnen {lease}.",
-  standing: "Vorab erteilt",
+  standing: "Vorab",
   standingNone: "Hier und bei den erreichbaren Ausführern wurde keine Vorab-Freigabe erteilt.",
   standingWhat:
     "Eine Vorab-Freigabe ist Ihre Unterschrift im Voraus: Was Regeln in ihren Grenzen verlangen, beginnt dann ohne Sie.",
