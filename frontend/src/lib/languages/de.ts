@@ -1119,7 +1119,6 @@ export const de = table({
   kd_pulse: "Impuls",
   kd_held: "gehalten",
   kd_set: "Einstellung",
-  kd_sequence: "Abfolge",
   kd_sequence: "Ablauf",
   heldBy: "Gehalten von {name}",
   heldLeft: "Es endet in {lapses}, wenn es nicht gehalten wird, und in {ends} in jedem Fall.",
