@@ -189,6 +189,12 @@ impl Course {
         }
     }
 
+    /// The last step that has begun.
+    pub fn reached(&self) -> Option<usize> {
+        let begun = |stage: &Stage| !matches!(stage, Stage::Ahead | Stage::Noting);
+        self.stages.iter().rposition(begun)
+    }
+
     /// How it ended, and how in words.
     pub fn outcome(&self) -> (Status, String) {
         let count = self.stages.len();
@@ -200,10 +206,7 @@ impl Course {
             true => Status::Unknown,
             false => Status::Failed,
         };
-        let begun = self
-            .stages
-            .iter()
-            .rposition(|s| !matches!(s, Stage::Ahead | Stage::Noting));
+        let begun = self.reached();
         let not_begun = match begun.map_or(0, |n| n + 1) {
             0 => "; no step had begun".to_owned(),
             n if n == count => String::new(),

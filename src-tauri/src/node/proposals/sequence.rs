@@ -98,9 +98,10 @@ pub(super) async fn run(
             cut = &mut watched, if watching => {
                 // Once is enough: what has begun ends, and nothing further begins.
                 watching = false;
-                let why = match &cut {
-                    Cut::Sequence { what } => what.clone(),
-                    other => other.to_string(),
+                let why = match (&cut, course.reached()) {
+                    (Cut::Sequence { what }, _) => what.clone(),
+                    (other, Some(n)) => format!("{other}, in step {} of {}", n + 1, all.len()),
+                    (other, None) => other.to_string(),
                 };
                 ladder.cut(cut);
                 Event::Cut(why)
