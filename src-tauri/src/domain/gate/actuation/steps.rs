@@ -54,6 +54,7 @@ impl Steps {
                 false => Kind::Timed,
             },
             kept_from: Entitled::default(),
+            replaces: None,
             run_ms: step.run_ms,
             valid_until: now.plus(PERMIT_TTL_MS),
             by: Box::new(By {
@@ -112,6 +113,7 @@ mod tests {
             taint: &BTreeSet::new(),
             sources: &BTreeSet::new(),
             by_gen1: false,
+            replaces: None,
             expires_at: TimeMs(9_000),
         };
         let terms = Terms {
