@@ -241,3 +241,58 @@ fn redundant_readings_are_those_of_the_node_under_names_of_their_own() {
         assert!(said.err.contains(words), "{said:?}");
     }
 }
+
+#[test]
+fn a_doubt_of_a_reading_itself_is_told_while_its_group_has_just_begun() {
+    let place = Place::new();
+    let (a, b) = (place.beside("a"), place.beside("b"));
+    // Out of its range; the other one is not there yet, so that nothing is known of the group.
+    fs::write(&a, "9150").unwrap();
+    let group = "[[redundant]]\nmetric = \"t\"\nzone = \"boiler\"\nreadings = [\"shed t a\", \"shed t b\"]\n\
+                 agree_within = 1\nwithin_sec = 3600\n";
+    place.write(
+        "config.toml",
+        &(board("shed", &[("a", &a), ("b", &b)]) + group),
+    );
+    let node = place.start(&["--role", "field"]);
+    eventually("the alarm stands", || {
+        let status = place.json(&["status"]);
+        let alarms = status["alarms"].as_array().unwrap();
+        let doubted = alarms
+            .iter()
+            .find(|alarm| alarm["kind"] == "reading.doubted")?;
+        doubted["message"]
+            .as_str()?
+            .contains("outside its range")
+            .then_some(())
+    });
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_command_that_hangs_in_a_reading_ends_with_a_killed_node() {
+    let place = Place::new();
+    let (script, note) = (place.beside("hangs"), place.beside("pid"));
+    fs::write(
+        &script,
+        format!("echo $$ > {}\nexec sleep 600\n", note.display()),
+    )
+    .unwrap();
+    let text = format!(
+        "[[device]]\nkind = \"exec\"\n[[device.reading]]\nmetric = \"t\"\nargv = [\"/bin/sh\", \"{}\"]\n",
+        script.display()
+    );
+    place.write("config.toml", &text);
+    let node = place.start(&["--role", "field"]);
+    let pid: u32 = eventually("the command runs", || {
+        fs::read_to_string(&note).ok()?.trim().parse().ok()
+    });
+    let runs = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    assert!(runs());
+    node.kill();
+    eventually("it has ended", || (!runs()).then_some(()));
+}

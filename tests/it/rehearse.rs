@@ -93,3 +93,54 @@ fn what_cannot_be_rehearsed_is_said() {
     let why = valve["cases"][0]["notRehearsed"].as_str().unwrap();
     assert!(why.contains("no rule of the policy covers it"), "{why}");
 }
+
+/// Whether a process runs; one that has ended and was not waited for does not.
+fn runs(pid: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
+    state == Some(false)
+}
+
+#[test]
+fn a_rehearsal_that_is_cut_off_leaves_no_node_behind() {
+    let place = Place::new();
+    place.write("config.toml", "mock_actuator = true\n");
+    place.write(
+        "policy.toml",
+        POLICY.split("[[rule.interlock]]").next().unwrap(),
+    );
+    for (signal, code) in [("INT", Some(1)), ("KILL", None)] {
+        let folder = place.beside(signal);
+        std::fs::create_dir(&folder).unwrap();
+        let mut command = place.command();
+        command
+            .arg("rehearse")
+            .arg("--state-dir")
+            .arg(place.state())
+            .env("TMPDIR", &folder);
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        let nodes = || -> Vec<u64> {
+            let homes = std::fs::read_dir(&folder).unwrap().flatten();
+            let run = homes.filter_map(|home| {
+                std::fs::read_to_string(home.path().join("state/run.json")).ok()
+            });
+            let run = run.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+            run.filter_map(|run| run["pid"].as_u64()).collect()
+        };
+        let pids = eventually("its nodes run", || {
+            Some(nodes()).filter(|pids| !pids.is_empty())
+        });
+        assert!(pids.iter().all(|pid| runs(*pid)));
+        signal_to(child.id(), signal);
+        assert_eq!(child.wait().unwrap().code(), code);
+        eventually("no node is left", || {
+            pids.iter().all(|pid| !runs(*pid)).then_some(())
+        });
+        if code.is_some() {
+            let left = std::fs::read_dir(&folder).unwrap().count();
+            assert_eq!(left, 0, "nor a directory");
+        }
+    }
+}

@@ -4,14 +4,16 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -164,12 +166,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 /// A connection, which moves only while it is driven.
 pub type Connection = http1::Connection<TokioIo<Box<dyn Wire>>, Full<Bytes>>;
 
-/// Connects. An address that says it is of this machine leads to this machine alone, whatever a name resolves to: what
-/// may be sent there depends on it. A server over TLS is proven by the authorities of the system, or by those of a file.
+/// A server that was found: what a connection needs besides the network.
+#[derive(Clone)]
+pub struct Found {
+    places: Vec<SocketAddr>,
+    /// How the server proves itself, over TLS.
+    proven: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+}
+
+/// Finds a server: its addresses, and the authorities that prove it. An address that says it is of this machine leads to
+/// this machine alone, whatever a name resolves to: what may be sent there depends on it. A server over TLS is proven by the
+/// authorities of the system, or by those of a file.
 ///
 /// # Errors
-/// The OS or TLS error.
-pub async fn dial(address: &Address, ca: Option<&Path>) -> io::Result<Box<dyn Wire>> {
+/// The OS error, or what is wrong with the file.
+pub async fn find(address: &Address, ca: Option<&Path>) -> io::Result<Found> {
     let found = lookup_host((address.host.as_str(), address.port)).await?;
     let here = address.reach() == Reach::Loopback;
     let found: Vec<_> = found.filter(|a| !here || a.ip().is_loopback()).collect();
@@ -178,22 +189,49 @@ pub async fn dial(address: &Address, ca: Option<&Path>) -> io::Result<Box<dyn Wi
             "the name leads to no address of this machine",
         ));
     }
-    let socket = TcpStream::connect(&found[..]).await?;
-    socket.set_nodelay(true)?;
-    // Dropped, it is reset: the kernel must not go on sending a request that was given up.
-    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     if !address.tls {
-        return Ok(Box::new(socket));
+        return Ok(Found {
+            places: found,
+            proven: None,
+        });
     }
     let name = ServerName::try_from(address.host.clone())
         .map_err(|_| io::Error::other("TLS has no use for such a host name"))?;
-    let config = match ca {
-        Some(file) => authorities::of_file(file)?,
-        None => authorities::of_system()?,
+    let ca = ca.map(Path::to_path_buf);
+    // Both read files.
+    let config = tokio::task::spawn_blocking(move || match ca {
+        Some(file) => authorities::of_file(&file),
+        None => authorities::of_system(),
+    });
+    let config = config.await.map_err(io::Error::other)??;
+    Ok(Found {
+        places: found,
+        proven: Some((name, config)),
+    })
+}
+
+/// Connects to a server that was found.
+///
+/// # Errors
+/// The OS or TLS error.
+pub async fn connect(found: &Found) -> io::Result<Box<dyn Wire>> {
+    let socket = TcpStream::connect(&found.places[..]).await?;
+    socket.set_nodelay(true)?;
+    // Dropped, it is reset: the kernel must not go on sending a request that was given up.
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    let Some((name, config)) = found.proven.clone() else {
+        return Ok(Box::new(socket));
     };
-    Ok(Box::new(
-        TlsConnector::from(config).connect(name, socket).await?,
-    ))
+    let wire = TlsConnector::from(config).connect(name, socket).await?;
+    Ok(Box::new(wire))
+}
+
+/// Finds a server and connects to it.
+///
+/// # Errors
+/// As [`find`] and [`connect`].
+pub async fn dial(address: &Address, ca: Option<&Path>) -> io::Result<Box<dyn Wire>> {
+    connect(&find(address, ca).await?).await
 }
 
 /// Makes a connection ready for requests.

@@ -332,8 +332,7 @@ impl StateDir {
     }
 
     fn held(&self) -> PathError {
-        let holder = files::read_text(&self.lock_file(), SMALL_FILE_MAX_BYTES).unwrap_or_default();
-        let holder = holder.trim();
+        let holder = self.holder();
         PathError::InUse {
             dir: self.root.display().to_string(),
             holder: if holder.is_empty() {
@@ -342,6 +341,30 @@ impl StateDir {
                 format!("pid {holder}")
             },
         }
+    }
+
+    fn holder(&self) -> String {
+        let holder = files::read_text(&self.lock_file(), SMALL_FILE_MAX_BYTES).unwrap_or_default();
+        holder.trim().to_owned()
+    }
+
+    /// As [`StateDir::acquire_lock`], by a command that is no node, which is noted with the lock.
+    ///
+    /// # Errors
+    /// As [`StateDir::acquire_lock`].
+    pub fn acquire_lock_for(&self, command: &str) -> Result<StateLock, PathError> {
+        let lock = self.acquire_lock()?;
+        let path = self.lock_file();
+        if let Some(mut file) = lock._files.first() {
+            write!(file, ", {command}").map_err(failed("write", &path))?;
+        }
+        Ok(lock)
+    }
+
+    /// The process and command that hold the directory, if that is no node.
+    pub fn held_by_command(&self) -> Option<String> {
+        let holder = self.holder();
+        holder.contains(", ").then_some(holder)
     }
 
     /// Whether a process holds the directory; nothing is made or changed.

@@ -47,8 +47,17 @@ pub async fn make_safe(
     }
     let _hold = match dir.hold() {
         Ok(Some(hold)) => hold,
-        // A node runs there, and its guards see to them.
-        Ok(None) => return Vec::new(),
+        Ok(None) => {
+            return match dir.held_by_command() {
+                // A node runs there, and its guards see to them.
+                None => Vec::new(),
+                Some(holder) => told(vec![format!(
+                    "a command holds {} (pid {holder}), so the actuators of an earlier run stay as they are: start the node \
+                     again in a moment, or look at them now",
+                    dir.root().display()
+                )]),
+            };
+        }
         Err(error) => {
             let why = format!(
                 "whether another node holds the directory is not known ({error}), so its actuators stay as they are; look at \

@@ -23,8 +23,8 @@ use super::frame_log::Frames;
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_PAUSE_MAX_MS,
-    SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
+    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_LOOK_EVERY_MS,
+    SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
 };
 use crate::domain::base::{EvidenceSource, Tier, quantity};
 use crate::domain::quality::Doubt;
@@ -141,7 +141,7 @@ async fn follow(desk: &Desk, one: &One) {
     let mut pause_ms = every_ms;
     let mut good = 0_u32;
     let mut doubts = Doubts::default();
-    let mut deaf_until = Instant::now();
+    let (mut deaf_until, mut look_from) = (Instant::now(), Instant::now());
     loop {
         let news = async {
             sleep_until(deaf_until).await;
@@ -151,9 +151,13 @@ async fn follow(desk: &Desk, one: &One) {
                     None => pending().await,
                 }
             };
+            let wanted = async {
+                sleep_until(look_from).await;
+                one.wanted.notified().await;
+            };
             tokio::select! {
                 () = own => {}
-                () = one.wanted.notified() => {}
+                () = wanted => {}
             }
         };
         tokio::select! {
@@ -168,9 +172,7 @@ async fn follow(desk: &Desk, one: &One) {
                 works(desk, name, steady, !readings.is_empty()).await;
                 said(desk, one, &readings);
                 let judged = agreed(desk, one, &mut readings).await;
-                if !judged.early {
-                    doubts.look(desk, name, &readings).await;
-                }
+                doubts.look(desk, name, &readings, judged.early).await;
                 readings.extend(judged.group);
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
                 if !publish(desk, readings).await {
@@ -187,6 +189,7 @@ async fn follow(desk: &Desk, one: &One) {
                 tick.reset_after(Duration::from_millis(pause_ms));
             }
         }
+        look_from = Instant::now() + Duration::from_millis(SENSOR_LOOK_EVERY_MS);
         desk.sensors.looked(name);
     }
 }
@@ -349,13 +352,15 @@ async fn failed(desk: &Desk, name: &str, why: &str) {
 struct Doubts(BTreeMap<String, u32>);
 
 impl Doubts {
-    /// Tells of each reading that begins to be doubted, and of each that no longer is once that is steady.
-    async fn look(&mut self, desk: &Desk, sensor: &str, readings: &[Reading]) {
+    /// Tells of each reading that begins to be doubted, and of each that no longer is once that is steady. Where a group of
+    /// sensors has just begun (`early`), that the others contradict it tells nothing yet.
+    async fn look(&mut self, desk: &Desk, sensor: &str, readings: &[Reading], early: bool) {
         for reading in readings.iter().take(SENSOR_READINGS_MAX) {
             let zone = reading.zone.as_deref().unwrap_or_default();
             let subject = format!("{} {zone}", reading.metric);
             let subject = format!("{} ({sensor})", subject.trim_end());
             match &reading.doubt {
+                Some(Doubt::Contradicted { .. }) if early => {}
                 Some(doubt) => {
                     self.0.insert(subject.clone(), 0);
                     doubted(desk, &subject, reading, doubt).await;

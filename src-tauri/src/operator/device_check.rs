@@ -15,7 +15,7 @@ use crate::adapters::devices::{
     SensorError, make,
 };
 use crate::adapters::paths::StateDir;
-use crate::domain::base::limits::{DEVICE_LOOK_MS, SENSOR_EVERY_MIN_MS};
+use crate::domain::base::limits::{DEVICE_LOOK_MS, SENSOR_ANSWER_MS, SENSOR_EVERY_MIN_MS};
 use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Gen1Command;
@@ -50,6 +50,8 @@ pub struct Bench {
     clock: SharedClock,
     carrier: Arc<dyn Carrier>,
     keeper: Arc<dyn Keeper>,
+    /// How long one reading may take.
+    patience: Duration,
 }
 
 /// A sensor of a device, and how it was when it was looked at.
@@ -68,6 +70,7 @@ impl Bench {
             clock: Arc::new(SystemClock::default()),
             carrier: Arc::new(Nobody),
             keeper: Arc::new(Own::of(dir.clone())),
+            patience: Duration::from_millis(SENSOR_ANSWER_MS),
         }
     }
 
@@ -141,12 +144,21 @@ impl Bench {
                 let read = sensor.read(now);
                 (sensor, read)
             });
-            let (back, read) = match read.await {
+            // Whoever waits for the state directory must not wait for a driver that hangs.
+            let done = match timeout(self.patience, read).await {
+                Ok(Ok(done)) => Ok(done),
+                Ok(Err(_)) => Err("its driver panicked".to_owned()),
+                Err(_) => Err(format!(
+                    "it has not answered within {} s, and is not waited for",
+                    self.patience.as_secs()
+                )),
+            };
+            let (back, read) = match done {
                 Ok(done) => done,
-                Err(_) => {
-                    health.failing = Some((now, "its driver panicked".to_owned()));
+                Err(why) => {
+                    health.failing = Some((now, why.clone()));
                     return Tried {
-                        sensor: Box::new(Gone(health.name.clone())),
+                        sensor: Box::new(Gone(health.name.clone(), why)),
                         health,
                     };
                 }
@@ -205,8 +217,8 @@ impl Bench {
     }
 }
 
-/// What is left of a sensor whose driver panicked.
-struct Gone(String);
+/// What is left of a sensor whose driver panicked or hangs: its name, and why.
+struct Gone(String, String);
 
 impl Sensor for Gone {
     fn name(&self) -> &str {
@@ -214,6 +226,41 @@ impl Sensor for Gone {
     }
 
     fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
-        Err(SensorError("its driver panicked".to_owned()))
+        Err(SensorError(self.1.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Answers when it is let go.
+    struct Hangs(mpsc::Receiver<()>);
+
+    impl Sensor for Hangs {
+        fn name(&self) -> &str {
+            "hangs"
+        }
+
+        fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
+            // An error says that the test is over.
+            let _ = self.0.recv();
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sensor_that_hangs_is_not_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut bench = Bench::of(&StateDir::at(temp.path()));
+        bench.patience = Duration::from_millis(20);
+        let (end, held) = mpsc::channel();
+        let tried = bench.look_at(Box::new(Hangs(held))).await;
+        let (_, why) = tried.health.failing.unwrap();
+        assert!(why.contains("is not waited for"), "{why}");
+        drop(end);
     }
 }

@@ -85,6 +85,11 @@ pub trait Actuator: Send + Sync {
         Ok(None)
     }
 
+    /// The operation that is its safe state; `None` where it does not say.
+    fn safe_operation(&self) -> Option<String> {
+        None
+    }
+
     /// Digest of its way to make safe: another one under the same name is another actuator, and to make that one
     /// safe does nothing to this one. `None` where the name alone tells.
     fn safe_way(&self) -> Option<Digest> {

@@ -59,6 +59,14 @@ impl Configured {
         })
     }
 
+    /// Kind and name, for people.
+    pub(super) fn title(&self) -> String {
+        match self.settings.subject() {
+            "" => self.kind.name.to_owned(),
+            name => format!("{} {name}", self.kind.name),
+        }
+    }
+
     /// As read from there, which its errors name.
     #[must_use]
     pub fn at(self, place: String) -> Self {
@@ -92,6 +100,16 @@ impl Configured {
     /// The commands of its actuators, each with its actuator.
     pub(super) fn told(&self) -> Vec<(String, String)> {
         self.settings.told()
+    }
+
+    /// See [`Settings::alone_at`].
+    pub(super) fn alone_at(&self) -> Option<String> {
+        self.settings.alone_at()
+    }
+
+    /// See [`Settings::tells_and_hears`].
+    pub(super) fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        self.settings.tells_and_hears()
     }
 
     /// Whether it moves, and moves simulated things only.
@@ -158,12 +176,14 @@ pub(super) fn settings<S: Settings + DeserializeOwned + 'static>(
 pub(super) fn offered<'a>(
     capability: &str,
     operations: impl Iterator<Item = &'a String>,
+    safe: &str,
     by_gen1: bool,
 ) -> Vec<Offered> {
     let capability = capability.parse().ok();
     let offered = capability.map(|capability| Offered {
         capability,
         operations: operations.cloned().collect(),
+        safe: Some(safe.to_owned()),
         by_gen1,
     });
     offered.into_iter().collect()

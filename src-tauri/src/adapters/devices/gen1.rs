@@ -75,7 +75,7 @@ impl Settings for Gen1 {
 
     fn offers(&self) -> Vec<Offered> {
         let names = self.operation.iter().map(|o| &o.name);
-        offered(&self.capability, names, true)
+        offered(&self.capability, names, &self.safe, true)
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
@@ -247,6 +247,10 @@ impl Gen1Driver {
 impl Actuator for Gen1Driver {
     fn capability(&self) -> &Capability {
         &self.config.capability
+    }
+
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.config.safe.clone())
     }
 
     fn operations(&self) -> Vec<String> {

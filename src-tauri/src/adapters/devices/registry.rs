@@ -100,6 +100,17 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The place that one table alone may have, where two connections to it would throw each other out.
+    fn alone_at(&self) -> Option<String> {
+        None
+    }
+
+    /// Where its actuators are told, each with the actuator, and where each of them says its state. What this node tells one
+    /// must not be what proves that another is safe.
+    fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        (Vec::new(), Vec::new())
+    }
+
     /// Whether it moves, and moves simulated things only: a node without a policy gets the starter policy then.
     fn is_practice(&self) -> bool {
         false
@@ -167,10 +178,21 @@ pub enum DeviceError {
 pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
     let (mut all, mut seen) = (Made::default(), BTreeSet::new());
     let (mut told, mut measured) = (BTreeMap::new(), BTreeMap::new());
+    let mut places = BTreeMap::new();
+    apart(devices)?;
     for device in devices {
         if !seen.insert(device.kind().name) && device.kind().once {
             let why = "a node has one of this kind, and it is configured twice";
             return Err(device.bad(why));
+        }
+        if let Some(place) = device.alone_at() {
+            let title = device.title();
+            if let Some(first) = places.insert(place.clone(), title) {
+                return Err(device.bad(&format!(
+                    "{place} has a table already, {first}: write its readings and actuators into that one, so that they share \
+                     its connection"
+                )));
+            }
         }
         let made = device.make(around)?;
         all.actuators.extend(made.actuators);
@@ -196,6 +218,25 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
         all.sensors.extend(made.sensors);
     }
     Ok(all)
+}
+
+/// What proves that an actuator is safe must not be what this node tells another.
+fn apart(devices: &[Configured]) -> Result<(), DeviceError> {
+    let mut told = BTreeMap::new();
+    for device in devices {
+        told.extend(device.tells_and_hears().0);
+    }
+    for device in devices {
+        for (place, capability) in device.tells_and_hears().1 {
+            if let Some(other) = told.get(&place).filter(|other| **other != capability) {
+                return Err(device.bad(&format!(
+                    "actuator {capability}: state.topic: {place} is where this node tells {other} what to do, which would \
+                     prove that this one is safe"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// No two drivers may move the same thing: one would undo what the other does. [`make`] has checked its own.

@@ -18,12 +18,15 @@ use crate::domain::gate::Gen1Command;
 use crate::domain::gate::actuation::act_of;
 use crate::domain::gate::command::Behind;
 
-async fn conforms(driver: &dyn Actuator) {
+/// The suite of all drivers, of one that can open and close.
+pub(super) async fn conforms(driver: &dyn Actuator) {
     driver.act(act(driver, "open", "job-1")).await.unwrap();
     let open = driver.state().await.unwrap();
     driver.make_safe("job-1").await.unwrap();
     driver.make_safe("job-1").await.unwrap();
     assert_ne!(driver.state().await.unwrap(), open);
+    let safe = driver.safe_operation().unwrap_or("close".to_owned());
+    assert!(driver.operations().contains(&safe), "{safe}");
     let error = driver
         .act(act(driver, "explode", "job-2"))
         .await
@@ -40,6 +43,14 @@ async fn every_driver_moves_reads_back_and_makes_safe_twice() {
     conforms(&valve(&temp.path().join("sim")).unwrap().0).await;
     conforms(&exec(temp.path(), "exit 0", 5_000)).await;
     conforms(&Recorder::new("actuator:x:y".parse().unwrap())).await;
+    let pin = temp.path().join("pin");
+    std::fs::write(&pin, "0").unwrap();
+    let pin = pin.display();
+    let board = format!(
+        "kind = \"file\"\nname = \"board\"\nactuator = [{{ capability = \"actuator:x:y\", safe = \"close\", operation = [\
+         {{ name = \"open\", path = \"{pin}\", text = \"1\" }}, {{ name = \"close\", path = \"{pin}\", text = \"0\" }}] }}]"
+    );
+    conforms(&*made(&[&board]).unwrap().actuators[0]).await;
 }
 
 #[tokio::test]

@@ -115,7 +115,14 @@ impl Settings for Twins {
     }
 
     fn offers(&self) -> Vec<Offered> {
-        let of = |moved: &Moved| offered(&moved.capability, moved.operations.iter(), false);
+        let of = |moved: &Moved| {
+            offered(
+                &moved.capability,
+                moved.operations.iter(),
+                &moved.safe,
+                false,
+            )
+        };
         self.actuator.iter().flat_map(of).collect()
     }
 
@@ -229,6 +236,10 @@ pub fn journal(folder: &Path) -> Result<Vec<Told>, String> {
 impl Actuator for Twin {
     fn capability(&self) -> &Capability {
         &self.capability
+    }
+
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.moved.safe.clone())
     }
 
     fn operations(&self) -> Vec<String> {

@@ -242,6 +242,8 @@ pub const SAFE_AT_START_MS: u64 = 5_000;
 pub const SAFE_AFTER_TRUST_MAX_MS: u64 = 5_000;
 /// How long a driver may take to say where its actuator stands, in milliseconds.
 pub const POSITION_WAIT_MS: u64 = 1_000;
+/// How often somebody may have a sensor looked at between its own readings, in milliseconds.
+pub const SENSOR_LOOK_EVERY_MS: u64 = 1_000;
 /// Runs that wait for one actuator's guard.
 pub const GUARD_RUNS_MAX: usize = 4;
 /// Reports of all guards that wait to be recorded; later ones are dropped, what they report stays

@@ -29,6 +29,8 @@ pub struct Offered {
     pub capability: Capability,
     /// The operations it knows.
     pub operations: Vec<String>,
+    /// The operation by which its driver brings it to its safe state, where that is known.
+    pub safe: Option<String>,
     /// Whether a gen-1 node acts on it.
     pub by_gen1: bool,
 }
@@ -61,6 +63,9 @@ impl Policy {
                 );
             }
             if let Some(message) = unknown_operation(rule, offered) {
+                say(true, message);
+            }
+            if let Some(message) = another_safe_state(rule, offered) {
                 say(true, message);
             }
             if let Some(message) = beyond_gen1(rule, offered) {
@@ -222,6 +227,24 @@ fn never_automatic(rule: &Rule, offered: &[Offered]) -> Option<String> {
     Some(format!(
         "a gen-1 node acts on {}, so a person must approve there although the rule says L1; write L2 for it",
         first.capability
+    ))
+}
+
+/// A safe state that is not the one the driver brings about: the actuator would not end where the rule says.
+fn another_safe_state(rule: &Rule, offered: &[Offered]) -> Option<String> {
+    let differs = |o: &&Offered| {
+        let Some(safe) = &o.safe else { return false };
+        // A rule for the safe operations of several actuators moves none of them away.
+        let moves = |operation: &String| {
+            operation == ANY_OPERATION || (o.operations.contains(operation) && operation != safe)
+        };
+        *safe != rule.safe_state && rule.operations.iter().any(moves)
+    };
+    let first = covered(rule, offered).find(differs)?;
+    let safe = first.safe.as_deref().unwrap_or_default();
+    Some(format!(
+        "its safe state is {:?}, and {} is brought to {safe:?}, as its device says; make them the same, here or at the device",
+        rule.safe_state, first.capability
     ))
 }
 

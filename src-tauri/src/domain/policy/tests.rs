@@ -444,6 +444,7 @@ fn operations_are_known_to_an_actuator_or_all_of_them() {
     let offered: Vec<Offered> = vec![Offered {
         capability: "actuator:mock:valve-1".parse().unwrap(),
         operations: vec!["open".to_owned(), "close".to_owned()],
+        safe: Some("close".to_owned()),
         by_gen1: false,
     }];
     let found =
@@ -557,6 +558,7 @@ fn standing_approvals_stand_on_no_rule_for_which_none_can_count() {
         [Offered {
             capability: "actuator:mock:valve-1".parse().unwrap(),
             operations: vec!["open".into(), "close".into()],
+            safe: None,
             by_gen1,
         }]
     };
@@ -616,4 +618,26 @@ proptest! {
         let cut: String = STARTER_POLICY.chars().take(at).collect();
         let _ = load(&cut);
     }
+}
+
+#[test]
+fn a_safe_state_that_the_device_does_not_bring_about_is_a_fault() {
+    let valve = |safe: Option<&str>| {
+        vec![Offered {
+            capability: "actuator:mock:valve-1".parse().unwrap(),
+            operations: vec!["open".to_owned(), "close".to_owned(), "half".to_owned()],
+            safe: safe.map(str::to_owned),
+            by_gen1: false,
+        }]
+    };
+    let policy = rules(&[("a", "actuator:mock:*", "\"open\"", "L2")]);
+    assert_eq!(policy.faults(&valve(Some("close"))), [""; 0]);
+    assert_eq!(policy.faults(&valve(None)), [""; 0]);
+    let faults = policy.faults(&valve(Some("half")));
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].contains("its safe state is \"close\"")
+            && faults[0].contains("brought to \"half\""),
+        "{faults:?}"
+    );
 }

@@ -301,6 +301,10 @@ impl RawModel {
             None => format!("provider/{}", model.provider()),
         };
         credential_name(&credential).map_err(|why| bad(format!("key: {why}")))?;
+        if !credential.starts_with("provider/") {
+            let why = "that is the password of a device, which no provider of models is to have: name provider/NAME";
+            return Err(bad(format!("key: {why}")));
+        }
         let money = |name: &str, amount: Option<f64>| match amount {
             None => Ok(None),
             Some(amount) if (0.0..=MONEY_MAX).contains(&amount) => Ok(Some(micros(amount))),

@@ -39,6 +39,7 @@ impl Guards {
         let offered = |(target, actuator): (&Capability, &dyn Actuator)| Offered {
             capability: target.clone(),
             operations: actuator.operations(),
+            safe: actuator.safe_operation(),
             by_gen1: actuator.gen1().is_some(),
         };
         self.actuators().map(offered).collect()

@@ -158,11 +158,13 @@ fn problems(device: &DeviceView) -> usize {
 /// Holds the state directory, so that no node starts on it while its devices are asked from here.
 fn hold(ctx: &Context) -> Result<StateLock, Failure> {
     ctx.dir.prepare().map_err(Failure::state)?;
-    ctx.dir.acquire_lock().map_err(|e| {
-        Failure::state(e).and(
-            "a node that starts or ends has it; the devices are asked from one place at a time",
-        )
-    })
+    ctx.dir
+        .acquire_lock_for("clawmesh-node device")
+        .map_err(|e| {
+            Failure::state(e).and(
+                "a node that starts or ends has it; the devices are asked from one place at a time",
+            )
+        })
 }
 
 /// The devices of this name, each sensor looked at now by the node.

@@ -440,6 +440,10 @@ impl Actuator for ExecDriver {
         &self.config.capability
     }
 
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.config.safe.clone())
+    }
+
     fn operations(&self) -> Vec<String> {
         self.operations.keys().cloned().collect()
     }

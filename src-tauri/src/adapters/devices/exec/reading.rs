@@ -110,23 +110,35 @@ impl Sensor for ExecSensor {
     }
 }
 
+/// Becomes the command, beside a watcher that ends the process group where the pipe on its input ends: so also when this
+/// process is killed.
+const WATCHED: &str = r#"
+exec 3<&0 </dev/null
+(read -r x <&3; kill -s KILL -- "-$$") >/dev/null 2>&1 &
+exec 3<&-
+unset PWD OLDPWD SHLVL
+exec "$@"
+"#;
+
 /// The output of a command, at most [`EXEC_OUTPUT_MAX_BYTES`] of it. Nothing that it began goes on after it.
 async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
-    let (program, arguments) = argv.split_first().ok_or("there is no program")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new("/bin/sh");
     command
-        .args(arguments)
+        .args(["-c", WATCHED, "reading"])
+        .args(argv)
         .env_clear()
         .envs([
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("LANG", "C.UTF-8"),
         ])
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(|e| e.to_string())?;
+    // Held until the group was ended.
+    let _alive = child.stdin.take();
     let (output, mut said) = (child.stdout.take(), Vec::new());
     let mut group = Group::of(child).map_err(|e| e.to_string())?;
     let ended = {

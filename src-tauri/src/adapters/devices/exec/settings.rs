@@ -94,7 +94,7 @@ impl Settings for Exec {
             return Vec::new();
         }
         let names = self.operation.iter().map(|o| &o.name);
-        offered(&self.capability, names, false)
+        offered(&self.capability, names, &self.safe, false)
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {

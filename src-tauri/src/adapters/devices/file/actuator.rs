@@ -39,7 +39,7 @@ pub(super) struct Moved {
     /// Its name, for example `actuator:pump:p1`.
     pub capability: String,
     /// The operation that is its safe state.
-    safe: String,
+    pub safe: String,
     /// Where it says its state; without it the file that the safe operation writes is read back.
     state: Option<State>,
     /// Its operations.
@@ -277,6 +277,10 @@ impl FileDriver {
 impl Actuator for FileDriver {
     fn capability(&self) -> &Capability {
         &self.capability
+    }
+
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.safe.name.clone())
     }
 
     fn operations(&self) -> Vec<String> {

@@ -3,8 +3,6 @@
 
 mod actuator;
 
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,6 +17,7 @@ use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
 use crate::adapters::devices::value::{check_pointer, number};
 use crate::adapters::devices::{DeviceError, Reading, Sensor, SensorError, SharedActuator};
+use crate::adapters::files;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::FILE_READING_MAX_BYTES;
 use crate::domain::policy::Offered;
@@ -72,7 +71,7 @@ impl Settings for Files {
     fn offers(&self) -> Vec<Offered> {
         let each = self.actuator.iter().flat_map(|moved| {
             let names = moved.operation.iter().map(|o| &o.name);
-            offered(&moved.capability, names, false)
+            offered(&moved.capability, names, &moved.safe, false)
         });
         each.collect()
     }
@@ -163,18 +162,13 @@ impl Sensor for FileSensor {
     }
 }
 
-/// A file's content and time of modification; of one that is longer than is read, a byte more than that. A pipe or a device is
-/// not opened: it could block the reader.
+/// A file's content and time of modification; of one that is longer than is read, a byte more than that. A pipe or a device in
+/// its place is an error at once, also one that comes between the look at it and its opening.
 fn content(path: &Path) -> std::io::Result<(Vec<u8>, TimeMs)> {
-    let about = fs::metadata(path)?;
-    if !about.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
-    }
-    let mut text = Vec::new();
+    let file = files::open(path)?;
+    let about = file.metadata()?;
     let most = u64::try_from(FILE_READING_MAX_BYTES).unwrap_or(u64::MAX);
-    File::open(path)?
-        .take(most.saturating_add(1))
-        .read_to_end(&mut text)?;
+    let text = files::read_opened_up_to(file, most.saturating_add(1))?;
     let written = about.modified()?.duration_since(UNIX_EPOCH);
     let written = written.unwrap_or_default().as_millis();
     Ok((text, TimeMs(u64::try_from(written).unwrap_or(u64::MAX))))
@@ -183,6 +177,7 @@ fn content(path: &Path) -> std::io::Result<(Vec<u8>, TimeMs)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
     use std::sync::Arc;
 
     use super::*;
@@ -230,7 +225,7 @@ mod tests {
         assert!(why(&mut sensor).ends_with("bytes, at most 65536 are read"));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(why(&mut sensor).ends_with("it is no regular file"));
+        assert!(why(&mut sensor).ends_with("it is no plain file"));
     }
 
     #[test]

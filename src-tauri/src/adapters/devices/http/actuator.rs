@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::Method;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::client::{Ask, Client, NoAnswer, check_path};
+use super::client::{Ask, Client, NoAnswer, Ready, check_path};
 use crate::adapters::devices::template::filled;
 use crate::adapters::devices::value::word;
 use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
@@ -66,6 +67,8 @@ pub(super) struct Settled {
     /// Request of the safe operation.
     pub safe_command: Command,
     pub feedback: Option<Feedback>,
+    /// It has a state, and where it says that is not known: nothing proves that it is safe.
+    pub unproven: bool,
     pub limit: Duration,
     pub client: Client,
 }
@@ -87,6 +90,9 @@ pub(super) struct HttpDriver {
     open: Mutex<Open>,
     /// The last operation sent.
     last: Mutex<Option<String>>,
+    /// What the way back needs, from when it was reserved until it is safe: neither a name that is no longer found nor a file
+    /// that is gone stands in that way.
+    way: Mutex<Option<Arc<Ready>>>,
 }
 
 impl fmt::Debug for HttpDriver {
@@ -106,6 +112,7 @@ impl HttpDriver {
             settled,
             open: Mutex::new(Open::Asked),
             last: Mutex::default(),
+            way: Mutex::default(),
         }
     }
 
@@ -156,11 +163,28 @@ impl HttpDriver {
         format!("{client} did not answer within {sec} s")
     }
 
+    /// Asks by what was taken for the way back, and where there is nothing of it, or the device is not there any more, by
+    /// what is known now.
+    async fn ask_back(&self, ask: &Ask) -> Result<Bytes, NoAnswer> {
+        let way = lock(&self.way).clone();
+        let client = &self.settled.client;
+        let Some(way) = way else {
+            return client.ask(ask).await;
+        };
+        match client.ask_by(ask, &way).await {
+            Err(NoAnswer::Not(why)) => match client.ready().await {
+                Ok(now) => client.ask_by(ask, &now).await,
+                Err(_) => Err(NoAnswer::Not(why)),
+            },
+            answer => answer,
+        }
+    }
+
     /// The device's reported state; `None` where it is not asked.
     async fn told(&self) -> Option<Result<String, String>> {
         let feedback = self.settled.feedback.as_ref()?;
         let ask = Ask::get(&feedback.path);
-        let answer = self.settled.client.ask(&ask).await.map_err(NoAnswer::why);
+        let answer = self.ask_back(&ask).await.map_err(NoAnswer::why);
         Some(answer.and_then(|bytes| {
             let said = word(&bytes, feedback.json.as_deref());
             said.ok_or_else(|| format!("{} says nothing that is read", feedback.path))
@@ -189,6 +213,7 @@ impl HttpDriver {
             }
         }
         *lock(&self.open) = Open::Nothing;
+        *lock(&self.way) = None;
         self.is_after(&self.settled.safe);
         Ok(())
     }
@@ -196,8 +221,14 @@ impl HttpDriver {
     /// Makes the safe request, and looks whether it had its effect.
     async fn secure_once(&self) -> Result<(), DriverError> {
         let ask = self.settled.safe_command.plain();
-        let told = self.settled.client.ask(&ask).await;
+        let told = self.ask_back(&ask).await;
         told.map_err(|no| DriverError::Failed(no.why()))?;
+        if self.settled.unproven {
+            return Err(DriverError::Failed(format!(
+                "{} was told and has answered; where it says its state does not read, so nothing proves that it is safe",
+                self.settled.client
+            )));
+        }
         let Some(feedback) = &self.settled.feedback else {
             return Ok(());
         };
@@ -259,6 +290,10 @@ impl Actuator for HttpDriver {
         &self.settled.capability
     }
 
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.settled.safe.clone())
+    }
+
     fn operations(&self) -> Vec<String> {
         self.settled.operations.keys().cloned().collect()
     }
@@ -274,9 +309,11 @@ impl Actuator for HttpDriver {
     fn arm<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
         async move {
             let looked = timeout(self.settled.limit, async {
+                let ready = Arc::new(self.settled.client.ready().await?);
+                *lock(&self.way) = Some(ready.clone());
                 match self.told().await {
                     Some(told) => told.map(drop),
-                    None => self.settled.client.reach().await,
+                    None => self.settled.client.reach(&ready).await,
                 }
             });
             let looked = looked.await.unwrap_or_else(|_| Err(self.silent()));

@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode};
 use zeroize::Zeroizing;
 
 use crate::adapters::devices::Keeper;
-use crate::adapters::http_client::{Address, Reach, begin, dial, over};
+use crate::adapters::http_client::{Address, Found, Reach, begin, connect, find, over};
 use crate::domain::base::limits::{HTTP_ANSWER_MAX_BYTES, HTTP_PATH_MAX_BYTES, NAME_MAX_BYTES};
 
 /// Who this node is at a device.
@@ -33,6 +33,14 @@ pub(super) struct Client {
     pub ca: Option<PathBuf>,
     pub login: Option<Login>,
     pub keeper: Arc<dyn Keeper>,
+}
+
+/// All that a request needs besides the network, taken before it is needed: where the device is, who proves it, and what
+/// proves this node.
+#[derive(Clone)]
+pub(super) struct Ready {
+    found: Found,
+    proof: Option<HeaderValue>,
 }
 
 /// A request to a device.
@@ -100,9 +108,26 @@ impl Client {
         self.login.is_some() && !self.address.tls && self.address.reach() == Reach::Public
     }
 
+    /// Takes what a request needs: looks the name up, and reads the authorities and the credential.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) async fn ready(&self) -> Result<Ready, String> {
+        let proof = match &self.login {
+            None => None,
+            Some(login) => {
+                let proof = self.proof(login).await;
+                Some(proof.map_err(|why| format!("{self}: {why}"))?)
+            }
+        };
+        let found = find(&self.address, self.ca.as_deref()).await;
+        let found = found.map_err(|e| format!("{self} cannot be reached: {e}"))?;
+        Ok(Ready { found, proof })
+    }
+
     /// Connects and says nothing.
-    pub(super) async fn reach(&self) -> Result<(), String> {
-        let dialed = dial(&self.address, self.ca.as_deref()).await;
+    pub(super) async fn reach(&self, ready: &Ready) -> Result<(), String> {
+        let dialed = connect(&ready.found).await;
         dialed
             .map(drop)
             .map_err(|e| format!("{self} cannot be reached: {e}"))
@@ -110,10 +135,16 @@ impl Client {
 
     /// Asks once; the body of an answer that says yes. The caller limits the time.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Bytes, NoAnswer> {
+        let ready = self.ready().await.map_err(NoAnswer::Not)?;
+        self.ask_by(ask, &ready).await
+    }
+
+    /// As [`Client::ask`], with what was taken before.
+    pub(super) async fn ask_by(&self, ask: &Ask, ready: &Ready) -> Result<Bytes, NoAnswer> {
         let not = |why: String| NoAnswer::Not(format!("{self} {why}"));
         let maybe = |why: String| NoAnswer::Maybe(format!("{self} {why}"));
-        let request = self.request(ask).await?;
-        let wire = dial(&self.address, self.ca.as_deref()).await;
+        let request = self.request(ask, ready)?;
+        let wire = connect(&ready.found).await;
         let wire = wire.map_err(|e| not(format!("cannot be reached: {e}")))?;
         let ready = begin(wire).await;
         let (mut sender, connection) = ready.map_err(|e| not(e.to_string()))?;
@@ -145,7 +176,7 @@ impl Client {
         over(connection, exchange).await
     }
 
-    async fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, NoAnswer> {
+    fn request(&self, ask: &Ask, ready: &Ready) -> Result<Request<Full<Bytes>>, NoAnswer> {
         let not = |why: String| NoAnswer::Not(format!("{self}: {why}"));
         let mut built = Request::builder()
             .method(ask.method.clone())
@@ -159,8 +190,8 @@ impl Client {
         if !ask.content_type.is_empty() {
             built = built.header(CONTENT_TYPE, ask.content_type);
         }
-        if let Some(login) = &self.login {
-            built = built.header(AUTHORIZATION, self.proof(login).await.map_err(not)?);
+        if let Some(proof) = &ready.proof {
+            built = built.header(AUTHORIZATION, proof);
         }
         let body = Full::new(Bytes::from(ask.body.clone()));
         built

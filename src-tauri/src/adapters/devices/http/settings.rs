@@ -105,6 +105,9 @@ struct Moved {
     safe: String,
     /// Where it says its state.
     state: Option<State>,
+    /// A state that stands there and does not read; of a damaged table alone.
+    #[serde(skip)]
+    unproven: bool,
     /// Its operations.
     operation: Vec<Operation>,
 }
@@ -286,6 +289,7 @@ impl Access {
                 json: state.json.clone(),
                 safe: state.safe.trim().to_owned(),
             }),
+            unproven: moved.unproven,
             limit: Duration::from_millis(timeout_ms(self.timeout_sec)),
             client: self.client(keeper)?,
         })
@@ -357,7 +361,7 @@ impl Settings for Http {
     fn offers(&self) -> Vec<Offered> {
         let each = self.actuator.iter().flat_map(|moved| {
             let names = moved.operation.iter().map(|o| &o.name);
-            offered(&moved.capability, names, false)
+            offered(&moved.capability, names, &moved.safe, false)
         });
         each.collect()
     }
@@ -451,12 +455,15 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
         return Err(format!("there is not one operation {safe:?}"));
     };
     let if_there = |key: &str| operation.contains_key(key).then(|| text(operation, key));
+    let has_state = table.contains_key("state");
     let state = table.get("state").cloned();
     let state: Option<State> = state.and_then(|state| state.try_into().ok());
+    let state = state.filter(|state| state.check().is_ok());
     Ok(Moved {
         capability: text(table, "capability")?,
-        // Without one that is of use the answer has to do.
-        state: state.filter(|state| state.check().is_ok()),
+        // It is told all the same, and its answer does not prove what its state was to prove.
+        unproven: has_state && state.is_none(),
+        state,
         operation: vec![Operation {
             name: safe.clone(),
             method: if_there("method").transpose()?,

@@ -320,6 +320,10 @@ impl Actuator for Mover {
         &self.capability
     }
 
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.safe.0.name.clone())
+    }
+
     fn operations(&self) -> Vec<String> {
         self.operations.iter().map(|o| o.name.clone()).collect()
     }

@@ -145,9 +145,20 @@ impl Settings for Modbus {
 
     fn offers(&self) -> Vec<Offered> {
         let each = self.actuator.iter();
-        let each =
-            each.flat_map(|a| offered(&a.capability, a.operation.iter().map(|o| &o.name), false));
+        let each = each.flat_map(|a| {
+            offered(
+                &a.capability,
+                a.operation.iter().map(|o| &o.name),
+                &a.safe,
+                false,
+            )
+        });
         each.collect()
+    }
+
+    fn alone_at(&self) -> Option<String> {
+        let place = self.place().ok()?;
+        Some(format!("unit {} at {}", place.unit, place.address))
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {

@@ -252,6 +252,10 @@ impl Actuator for MqttDriver {
         &self.settled.capability
     }
 
+    fn safe_operation(&self) -> Option<String> {
+        Some(self.settled.safe.clone())
+    }
+
     fn operations(&self) -> Vec<String> {
         self.settled.operations.keys().cloned().collect()
     }

@@ -351,7 +351,7 @@ impl Settings for Mqtt {
     fn offers(&self) -> Vec<Offered> {
         let each = self.actuator.iter().flat_map(|moved| {
             let names = moved.operation.iter().map(|o| &o.name);
-            offered(&moved.capability, names, false)
+            offered(&moved.capability, names, &moved.safe, false)
         });
         each.collect()
     }
@@ -367,6 +367,22 @@ impl Settings for Mqtt {
             moving.map(move |o| (message(o), moved.capability.clone()))
         });
         each.collect()
+    }
+
+    fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+        let Ok(broker) = self.access().broker() else {
+            return (Vec::new(), Vec::new());
+        };
+        let at = |topic: &String| format!("{topic:?} at {broker}");
+        let tells = self.actuator.iter().flat_map(|moved| {
+            let each = moved.operation.iter();
+            each.map(|o| (at(&o.topic), moved.capability.clone()))
+        });
+        let hears = self.actuator.iter().filter_map(|moved| {
+            let state = moved.state.as_ref()?;
+            Some((at(&state.topic), moved.capability.clone()))
+        });
+        (tells.collect(), hears.collect())
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {

@@ -58,6 +58,7 @@ impl SimDriver {
         let offered = |(part, capability)| Offered {
             capability,
             operations: operations(part),
+            safe: Some(names(part).1.to_owned()),
             by_gen1: false,
         };
         parts().map(offered).collect()
@@ -76,6 +77,10 @@ impl SimDriver {
 impl Actuator for SimDriver {
     fn capability(&self) -> &Capability {
         &self.capability
+    }
+
+    fn safe_operation(&self) -> Option<String> {
+        Some(names(self.part).1.to_owned())
     }
 
     fn operations(&self) -> Vec<String> {

@@ -147,8 +147,9 @@ impl Bench {
             made.map_err(|e| format!("a rehearsal cannot be written: {e}"))
         };
         let mut command = self.command();
-        command.args(["start", "--json", "--state-dir"]);
-        command.arg(self.state());
+        // However the rehearsal ends, its end of the pipe closes with it, and then the node ends.
+        command.args(["start", "--json", "--end-with-stdin", "--state-dir"]);
+        command.arg(self.state()).stdin(Stdio::piped());
         // Files, for nobody reads what it says further on.
         command.stdout(file(&out)?).stderr(file(&log)?);
         #[cfg(unix)]

@@ -21,6 +21,7 @@ use super::fail::{Done, Exit, Failure};
 use super::out;
 use super::start::config;
 use crate::adapters::devices::Configured;
+use crate::adapters::signals;
 use crate::domain::base::quantity::span;
 use crate::domain::policy::{Offered, Policy};
 use crate::node::{RawConfig, policy_book};
@@ -75,13 +76,14 @@ pub(super) async fn run(ctx: &Context, args: &RehearseArgs) -> Done {
             "Nothing of this moves hardware: each case is a node of its own with a twin of the actuator.",
         );
     }
-    let lines = play(
-        &program,
-        planned,
-        &text,
-        args.patience.saturating_mul(1_000),
-    )
-    .await?;
+    let patience_ms = args.patience.saturating_mul(1_000);
+    // Given up, the nodes that are under way are killed and their directories removed.
+    let lines = tokio::select! {
+        lines = play(&program, planned, &text, patience_ms) => lines?,
+        Ok(_) = signals::asked() => {
+            return Err(Failure::failed("interrupted; the nodes of the rehearsal have ended"));
+        }
+    };
     report(ctx, &lines)
 }
 

@@ -105,6 +105,12 @@ fn piece(actuator: &Offered, operation: &str, rule: &Rule) -> Result<Piece, Stri
             rule.safe_state
         ));
     }
+    if let Some(safe) = actuator.safe.as_ref().filter(|s| **s != rule.safe_state) {
+        return Err(format!(
+            "the policy says that {:?} is its safe state, and its device is brought to {safe:?}; make them the same",
+            rule.safe_state
+        ));
+    }
     let fixed: Params = rule
         .params
         .iter()
@@ -298,6 +304,7 @@ expect = "deny"
         vec![Offered {
             capability: "actuator:pump:p".parse().unwrap(),
             operations: ["start", "stop", "prime"].map(str::to_owned).to_vec(),
+            safe: Some("stop".to_owned()),
             by_gen1,
         }]
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::super::exec::tests::act;
 use super::super::super::rescue::{Ground, rescue};
-use super::super::super::tests::Passwords;
+use super::super::super::tests::{Passwords, conforms, made_with};
 use super::super::super::{DriverError, Keeper, SharedActuator};
 use super::server::{Does, Server};
 use super::{PUMP, devices, pump_that_tells};
@@ -57,6 +57,67 @@ async fn a_pump_is_told_once_and_made_safe() {
             "{unknown}"
         );
     }
+}
+
+#[tokio::test]
+async fn it_does_what_every_driver_does() {
+    let server = Server::start({
+        let on = AtomicBool::new(false);
+        move |line| {
+            match line {
+                "POST /relay/0 on" => on.store(true, Ordering::SeqCst),
+                CLOSE => on.store(false, Ordering::SeqCst),
+                _ => {}
+            }
+            Does::Says(200, format!("{{\"on\":{}}}", on.load(Ordering::SeqCst)))
+        }
+    });
+    let body = "body = \"{\\\"on\\\":true,\\\"sec\\\":{durationSec}}\"";
+    let pump = pump_that_tells();
+    assert!(pump.contains(body), "{pump}");
+    conforms(&*driver(&server.url, &pump.replace(body, "body = \"on\""))).await;
+}
+
+/// Knows its password until it is forgotten.
+struct Forgets(Arc<AtomicBool>);
+
+impl Keeper for Forgets {
+    fn device(&self) -> Result<crate::domain::base::DeviceId, String> {
+        Passwords.device()
+    }
+
+    fn password(&self, name: &str) -> Result<zeroize::Zeroizing<String>, String> {
+        match self.0.load(Ordering::SeqCst) {
+            true => Err("the file is gone".to_owned()),
+            false => Passwords.password(name),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_way_back_needs_nothing_that_was_there_when_it_was_reserved() {
+    let (server, on) = relay();
+    let gone = Arc::new(AtomicBool::new(false));
+    let table = format!(
+        "kind = \"http\"\nname = \"shed\"\nurl = \"{}\"\ntoken = \"device/shed\"\n{}",
+        server.url,
+        pump_that_tells()
+    );
+    let made = made_with(Arc::new(Forgets(gone.clone())), &[&table]).unwrap();
+    let pump = &made.actuators[0];
+    pump.make_safe("job").await.unwrap();
+    pump.arm("job").await.unwrap();
+    pump.act(act(&**pump, "open", "job")).await.unwrap();
+    gone.store(true, Ordering::SeqCst);
+    pump.make_safe("job").await.unwrap();
+    assert!(!on.load(Ordering::SeqCst));
+    let last = server.came().pop().unwrap();
+    assert!(
+        last.head.contains("authorization: Bearer green"),
+        "{last:?}"
+    );
+    // What is not reserved is read, and a start without it is refused.
+    assert!(pump.arm("job").await.is_err());
 }
 
 #[tokio::test]
@@ -219,5 +280,15 @@ async fn a_damaged_table_gives_the_way_to_the_safe_state_and_nothing_else() {
     }
     let safe = found(&whole).remove(0);
     safe.make_safe("job").await.unwrap();
+    // It is told, and where its state does not read nothing proves that it is safe.
+    let state = "[device.actuator.state]\npath = \"/relay/0\"\nsafe = 0\n[[device.actuator.operation]]\nname = \"open\"";
+    let damage = whole.replace("[[device.actuator.operation]]\nname = \"open\"", state);
+    let told = server.lines().len();
+    let why = found(&damage).remove(0).make_safe("job").await.unwrap_err();
+    assert!(
+        why.to_string().contains("nothing proves that it is safe"),
+        "{why}"
+    );
+    assert_eq!(server.lines()[told..], [CLOSE]);
     assert!(server.lines().iter().all(|line| line == CLOSE));
 }

@@ -179,6 +179,26 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
+fn one_device_has_one_table() {
+    let table = |name: &str, unit: u8| {
+        format!(
+            "kind = \"modbus\"\nname = \"{name}\"\naddress = \"10.0.0.9\"\nunit = {unit}\n\
+             reading = [{{ metric = \"{name}\", register = \"input:1\", type = \"u16\" }}]"
+        )
+    };
+    let made = |other: &str| {
+        let keeper = std::sync::Arc::new(crate::adapters::devices::tests::Passwords);
+        crate::adapters::devices::tests::made_with(keeper, &[&table("a", 1), other]).err()
+    };
+    let why = made(&table("b", 1).replace("10.0.0.9", "10.0.0.9:502")).unwrap();
+    assert!(
+        why.contains("modbus b: unit 1 at 10.0.0.9:502 has a table already, modbus a"),
+        "{why}"
+    );
+    assert_eq!(made(&table("b", 2)), None);
+}
+
+#[test]
 fn a_mistake_is_named_with_its_key() {
     assert_eq!(problem(GOOD), "fine");
     for (before, after, word) in MISTAKES {

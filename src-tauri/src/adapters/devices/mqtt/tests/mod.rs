@@ -112,6 +112,29 @@ fn a_mistake_is_told_with_its_place_and_key() {
 }
 
 #[test]
+fn what_this_node_tells_one_actuator_does_not_prove_that_another_is_safe() {
+    let table = |pump: &str, state: &str| {
+        format!(
+            "kind = \"mqtt\"\nname = \"{pump}\"\nbroker = \"mqtt://127.0.0.1\"\nactuator = [{{ capability = \
+             \"actuator:pump:{pump}\", safe = \"off\", state = {{ topic = \"{state}\", safe = \"0\" }}, operation = [\
+             {{ name = \"on\", topic = \"{pump}/set\", payload = \"1\" }}, {{ name = \"off\", topic = \"{pump}/set\", \
+             payload = \"0\" }}] }}]"
+        )
+    };
+    let made = |state: &str| {
+        let tables = [table("a", "a/state"), table("b", state)];
+        made_with(Arc::new(Passwords), &[&tables[0], &tables[1]]).err()
+    };
+    assert_eq!(made("b/state"), None);
+    let why = made("a/set").unwrap();
+    assert!(
+        why.contains("actuator actuator:pump:b: state.topic: \"a/set\"")
+            && why.contains("tells actuator:pump:a"),
+        "{why}"
+    );
+}
+
+#[test]
 fn two_actuators_are_not_told_the_same() {
     let head = "kind = \"mqtt\"\nname = \"shed\"\nbroker = \"mqtt://hub\"\n";
     let first = format!("{head}{PUMP}");
