@@ -123,7 +123,7 @@ export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000
 /** The devices of this node's configuration. */
 export const useDevices = () => useQuery(read("devices", "/devices", 3_000));
 /** Standing approvals of this executor and of those that can be asked, and what could be approved ahead of time. */
-export const useStanding = (every = 5_000) => useQuery(read("approvals", "/approvals", every));
+export const useStanding = (every = 10_000) => useQuery(read("approvals", "/approvals", every));
 /** Who holds a held action that runs; an error once it has ended. */
 export const useHeld = (id: string) =>
   useQuery({ ...read("held", "/proposals/{id}/hold", 1_000, { id }), retry: false });

@@ -22,7 +22,7 @@ export interface Used {
 export function useUsed(p: Proposal): Used | undefined {
   const waiting = isWaiting(p);
   const record = useRecord(waiting ? undefined : p.id).data;
-  const known = useStanding(15_000).data;
+  const known = useStanding(30_000).data;
   if (waiting) return undefined;
   const told = useOf(known?.list ?? [], p.id);
   const own = record?.standing;
@@ -53,7 +53,7 @@ export function withUse(steps: Step[], used: Used | undefined): Step[] {
 }
 
 export function AheadOfTime({ p, used }: { p: Proposal; used: Used | undefined }) {
-  const q = useStanding(15_000);
+  const q = useStanding(30_000);
   const may = useSession().data?.scope !== "read";
   const known = q.data;
   const offer = known && offerFor(known.allowed, p);

@@ -115,6 +115,9 @@ export function Standing({ tabs }: { tabs: ReactNode }) {
               ) : (
                 <Empty>{words ? t("noHit") : t("standingNone")}</Empty>
               )}
+              {known.leftOut ? (
+                <p className="p-3 text-t2">{t("standingLeftOut", { n: known.leftOut })}</p>
+              ) : null}
             </>
           )}
         </Loaded>

@@ -1132,6 +1132,7 @@ export const de = table({
     "Eine Vorab-Freigabe ist Ihre Unterschrift im Voraus: Was Regeln in ihren Grenzen verlangen, beginnt dann ohne Sie.",
   noSuchStanding: "Hier ist keine Vorab-Freigabe {id} bekannt, oder ihr Ausführer ist nicht erreichbar.",
   standingUnknown: "Was dort erteilt wurde, fehlt hier, weil keine Antwort kam von: {names}.",
+  standingLeftOut: "Nicht aufgeführt: {n} weitere, die früher endeten.",
   standingGive: "Erteilen …",
   standingGiveTitle: "Vorab freigeben",
   standingGiveText:

@@ -1088,6 +1088,7 @@ export const en = {
     "A standing approval is your signature ahead of time: what rules ask for within its limits then begins without you.",
   noSuchStanding: "No standing approval {id} is known here, or its executor is out of reach.",
   standingUnknown: "What was given there is not listed, because they did not answer: {names}.",
+  standingLeftOut: "Not listed: {n} more that ended earlier.",
   standingGive: "Give…",
   standingGiveTitle: "Approve ahead of time",
   standingGiveText:
