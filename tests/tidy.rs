@@ -68,7 +68,15 @@ const LONG_FILES: &[(&str, &str)] = &[
         "src-tauri/src/domain/base/limits.rs",
         "every limit in one place",
     ),
+    (
+        "src-tauri/src/domain/policy/kind.rs",
+        "every kind of action, with its tests",
+    ),
     ("src-tauri/src/domain/policy/parse.rs", "one file format"),
+    (
+        "src-tauri/src/domain/proposal/record.rs",
+        "one signed form, with what bounds it",
+    ),
     ("src-tauri/src/domain/policy/tests.rs", "tests of one room"),
     ("src-tauri/src/domain/site/format.rs", "one file format"),
     ("src-tauri/src/domain/site/tests.rs", "tests of one room"),
