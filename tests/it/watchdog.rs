@@ -14,7 +14,7 @@ fn a_runtime_that_stands_still_ends_with_the_valve_closed() {
     let node = place
         .start_with(&place.state(), &FIELD, &[("CLAWMESH_STALL", "act.after")])
         .unwrap();
-    let id = place.try_propose(60).unwrap();
+    let id = place.try_propose(20).unwrap();
     // Whether the answer to the approval still comes is open: it ends at the latest with the node.
     place.run(&["approve", &id]);
     assert_eq!(node.ended(), Some(1));
