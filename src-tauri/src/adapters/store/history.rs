@@ -26,7 +26,9 @@ pub const HOUR_MS: u64 = 3_600_000;
 pub struct Hour {
     /// When the hour began.
     pub start: TimeMs,
-    /// When the last of these readings was made.
+    /// When the first of these readings was made.
+    pub since: TimeMs,
+    /// When the last of them was made.
     pub until: TimeMs,
     /// How many readings there were.
     pub count: u64,
@@ -91,6 +93,7 @@ struct Sum {
     low: f64,
     high: f64,
     total: f64,
+    since: i64,
     until: i64,
 }
 
@@ -101,6 +104,7 @@ impl Sum {
             low: value,
             high: value,
             total: value,
+            since: at,
             until: at,
         }
     }
@@ -110,6 +114,7 @@ impl Sum {
         self.low = self.low.min(other.low);
         self.high = self.high.max(other.high);
         self.total += other.total;
+        self.since = self.since.min(other.since);
         self.until = self.until.max(other.until);
     }
 }
@@ -228,7 +233,8 @@ fn series(conn: &Connection, origin: i64, key: &Key) -> Result<Option<i64>, Stor
 
 /// Adds to an hour; whether it is a new one.
 fn add(conn: &Connection, series: i64, hour: i64, mut sum: Sum) -> Result<bool, StoreError> {
-    let sql = "SELECT count, low, high, total, until FROM history WHERE series = ?1 AND hour = ?2";
+    let sql =
+        "SELECT count, low, high, total, since, until FROM history WHERE series = ?1 AND hour = ?2";
     let known = conn
         .prepare_cached(sql)?
         .query_row((series, hour), |r| {
@@ -237,7 +243,8 @@ fn add(conn: &Connection, series: i64, hour: i64, mut sum: Sum) -> Result<bool, 
                 low: r.get(1)?,
                 high: r.get(2)?,
                 total: r.get(3)?,
-                until: r.get(4)?,
+                since: r.get(4)?,
+                until: r.get(5)?,
             })
         })
         .optional()?;
@@ -245,11 +252,12 @@ fn add(conn: &Connection, series: i64, hour: i64, mut sum: Sum) -> Result<bool, 
     if let Some(known) = known {
         sum.add(&known);
     }
-    let sql = "INSERT INTO history (series, hour, count, low, high, total, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    let sql = "INSERT INTO history (series, hour, count, low, high, total, since, until)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (series, hour) DO UPDATE SET count = excluded.count, low = excluded.low, high = excluded.high,
-            total = excluded.total, until = excluded.until";
+            total = excluded.total, since = excluded.since, until = excluded.until";
     conn.prepare_cached(sql)?.execute((
-        series, hour, sum.count, sum.low, sum.high, sum.total, sum.until,
+        series, hour, sum.count, sum.low, sum.high, sum.total, sum.since, sum.until,
     ))?;
     Ok(fresh)
 }
@@ -323,18 +331,18 @@ pub fn prune(conn: &Connection, cutoff: TimeMs) -> Result<u64, StoreError> {
 /// # Errors
 /// Any SQLite error.
 pub fn hours(conn: &Connection, filter: &SeriesFilter) -> Result<Vec<Hour>, StoreError> {
-    let sql = "SELECT h.hour, h.until, h.count, h.low, h.high, h.total, s.tier, s.signature, s.tainted, o.device_id,
+    let sql = "SELECT h.hour, h.since, h.until, h.count, h.low, h.high, h.total, s.tier, s.signature, s.tainted, o.device_id,
             nullif(s.zone, ''), nullif(s.unit, '')
         FROM history_series s JOIN history h ON h.series = s.id JOIN devices o ON o.id = s.origin
-        WHERE s.metric = ?1 AND h.hour BETWEEN ?2 AND ?3 AND (?4 IS NULL OR o.device_id = ?4)
+        WHERE s.metric = ?1 AND h.hour BETWEEN ?2 / 3600000 AND ?3 / 3600000
+            AND h.hour * 3600000 + h.until >= ?2 AND h.hour * 3600000 + h.since <= ?3 AND (?4 IS NULL OR o.device_id = ?4)
             AND (?5 IS NULL OR s.zone = ?5)
         ORDER BY h.hour DESC LIMIT ?6";
     let mut query = conn.prepare_cached(sql)?;
-    let (from, to) = (filter.from.0 / HOUR_MS, filter.to.0 / HOUR_MS);
     let values = (
         &filter.metric,
-        row::number(from),
-        row::number(to),
+        filter.from.to_i64(),
+        filter.to.to_i64(),
         filter.origin.as_ref().map(DeviceId::as_str),
         &filter.zone,
         row::limit(HISTORY_HOURS_MAX),
@@ -343,17 +351,18 @@ pub fn hours(conn: &Connection, filter: &SeriesFilter) -> Result<Vec<Hour>, Stor
         let start = row::count(found, 0)?.saturating_mul(HOUR_MS);
         Ok(Hour {
             start: TimeMs(start),
-            until: TimeMs(start.saturating_add(row::count(found, 1)?)),
-            count: row::count(found, 2)?,
-            low: found.get(3)?,
-            high: found.get(4)?,
-            total: found.get(5)?,
-            tier: Tier::from_rank(found.get(6)?),
-            signature: row::signature(found, 7)?,
-            tainted: found.get(8)?,
-            origin: found.get(9)?,
-            zone: found.get(10)?,
-            unit: found.get(11)?,
+            since: TimeMs(start.saturating_add(row::count(found, 1)?)),
+            until: TimeMs(start.saturating_add(row::count(found, 2)?)),
+            count: row::count(found, 3)?,
+            low: found.get(4)?,
+            high: found.get(5)?,
+            total: found.get(6)?,
+            tier: Tier::from_rank(found.get(7)?),
+            signature: row::signature(found, 8)?,
+            tainted: found.get(9)?,
+            origin: found.get(10)?,
+            zone: found.get(11)?,
+            unit: found.get(12)?,
         })
     })?;
     let mut hours: Vec<Hour> = rows.collect::<Result<_, _>>()?;

@@ -467,6 +467,10 @@ pub const REMOTE_ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 pub const LONG_ANSWERS_MAX: usize = 32;
 /// Most requests worked for at once of one kind of caller; one caller gets half of them.
 pub const REQUESTS_AT_ONCE_MAX: usize = 256;
+/// Answers that take the processor for long that are made at once.
+pub const LARGE_ANSWERS_AT_ONCE: usize = 3;
+/// The same for one kind of caller.
+pub const LARGE_ANSWERS_OF_ONE_KIND: usize = 2;
 /// As many again for stops, decisions and the state of the node alone.
 pub const URGENT_REQUESTS_AT_ONCE_MAX: usize = 64;
 /// Most connections on the local socket that wait for their client.

@@ -35,7 +35,7 @@ pub(super) fn old_readings(
     let mut last: Option<TimeMs> = None;
     for part in parts {
         if let (Some(before), Some(first)) = (last, part.first()) {
-            out.push(gap(before, first.start));
+            out.push(gap(before, first.since));
         }
         out.extend(part.chunks(per_point).filter_map(mean));
         last = part.last().map(|hour| hour.until);
@@ -55,6 +55,7 @@ fn add(hour: &mut Hour, other: &Hour) {
     hour.total += other.total;
     hour.low = hour.low.min(other.low);
     hour.high = hour.high.max(other.high);
+    hour.since = hour.since.min(other.since);
     hour.until = hour.until.max(other.until);
     hour.tier = hour.tier.min(other.tier);
     hour.signature = hour.signature.max(other.signature);
@@ -70,7 +71,7 @@ fn mean(hours: &[Hour]) -> Option<SeriesPoint> {
     // A count of readings; a mean needs no more than 53 bits of it.
     let mean = all.total / all.count.max(1) as f64;
     Some(SeriesPoint {
-        time: all.start.0 + all.until.since(all.start) / 2,
+        time: all.since.0 + all.until.since(all.since) / 2,
         value: mean.is_finite().then_some(mean),
         low: Some(all.low),
         high: Some(all.high),
@@ -218,6 +219,7 @@ mod tests {
     fn hour(start: u64, count: u64, low: f64, high: f64) -> Hour {
         Hour {
             start: TimeMs(start * HOUR_MS),
+            since: TimeMs(start * HOUR_MS),
             until: TimeMs(start * HOUR_MS + HOUR_MS - 1_000),
             count,
             low,

@@ -33,27 +33,46 @@ const CSRF: &str = "x-clawmesh-csrf";
 /// The routes that find a place where other requests have taken all of theirs: stops, renewals, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
 const URGENT: [(Verb, &str); 18] = [
-    urgent(&routes::ESTOP),
-    urgent(&routes::ESTOP_ENGAGE),
-    urgent(&routes::ESTOP_RELEASE),
-    urgent(&routes::PROPOSAL_STOP),
-    urgent(&routes::PROPOSAL_HOLD),
-    urgent(&routes::PROPOSAL_DECIDE),
-    urgent(&routes::PROPOSAL_WITHDRAW),
-    urgent(&routes::CONSOLE_DECIDE),
-    urgent(&routes::STANDING_END),
-    urgent(&routes::STANDING_VOID),
-    urgent(&routes::CONSOLE_STANDING_END),
-    urgent(&routes::PLANNER_PAUSE),
-    urgent(&routes::TRUST_REVOKE),
-    urgent(&routes::OPERATOR_REVOKE),
-    urgent(&routes::PERSON_REVOKE),
-    urgent(&routes::PROPOSAL),
-    urgent(&routes::PROPOSAL_RECORD),
-    urgent(&routes::STATUS),
+    route(&routes::ESTOP),
+    route(&routes::ESTOP_ENGAGE),
+    route(&routes::ESTOP_RELEASE),
+    route(&routes::PROPOSAL_STOP),
+    route(&routes::PROPOSAL_HOLD),
+    route(&routes::PROPOSAL_DECIDE),
+    route(&routes::PROPOSAL_WITHDRAW),
+    route(&routes::CONSOLE_DECIDE),
+    route(&routes::STANDING_END),
+    route(&routes::STANDING_VOID),
+    route(&routes::CONSOLE_STANDING_END),
+    route(&routes::PLANNER_PAUSE),
+    route(&routes::TRUST_REVOKE),
+    route(&routes::OPERATOR_REVOKE),
+    route(&routes::PERSON_REVOKE),
+    route(&routes::PROPOSAL),
+    route(&routes::PROPOSAL_RECORD),
+    route(&routes::STATUS),
 ];
 
-const fn urgent<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
+/// The routes whose answers may be large or take long to make; they wait for a turn, and none of them is urgent.
+const LARGE: [(Verb, &str); 15] = [
+    route(&routes::FRAMES),
+    route(&routes::SERIES),
+    route(&routes::WORLD),
+    route(&routes::NODES),
+    route(&routes::TOPOLOGY),
+    route(&routes::EVENTS),
+    route(&routes::PROPOSALS),
+    route(&routes::PROPOSAL_TRACE),
+    route(&routes::DRAFTS),
+    route(&routes::AUDIT),
+    route(&routes::AUDIT_VERIFY),
+    route(&routes::AUDIT_EXPORT),
+    route(&routes::TWIN),
+    route(&routes::TWIN_PLAN),
+    route(&routes::OPENAPI),
+];
+
+const fn route<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
     (route.verb, route.path)
 }
 
@@ -62,6 +81,8 @@ const fn urgent<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
 pub(super) struct Asked {
     scope: Scope,
     urgent: bool,
+    /// Its answer waits for a turn.
+    large: bool,
     /// It takes a place of its own for as long as it is read.
     events: bool,
 }
@@ -72,6 +93,7 @@ impl Asked {
         Self {
             scope,
             urgent: false,
+            large: false,
             events: false,
         }
     }
@@ -80,7 +102,8 @@ impl Asked {
     pub(super) fn of<B, A>(route: &Route<B, A>) -> Self {
         Self {
             scope: route.scope,
-            urgent: URGENT.contains(&urgent(route)),
+            urgent: URGENT.contains(&self::route(route)),
+            large: LARGE.contains(&self::route(route)),
             events: route.path == routes::STREAM.path,
         }
     }
@@ -299,9 +322,13 @@ pub(super) async fn scoped(
         Ok(place) => place,
         Err(refusal) => return Failed::from(refusal).into_response(),
     };
+    let turn = match asked.large {
+        true => api.room.turns.wait(&caller).await,
+        false => None,
+    };
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
-    drop(place);
+    drop((place, turn));
     if asked.events || response.body().size_hint().exact().is_some() {
         return response;
     }

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::auth::Caller;
 use crate::domain::base::limits::{
-    EVENT_STREAMS_MAX, LONG_ANSWERS_MAX, REQUESTS_AT_ONCE_MAX, URGENT_REQUESTS_AT_ONCE_MAX,
+    EVENT_STREAMS_MAX, LARGE_ANSWERS_AT_ONCE, LARGE_ANSWERS_OF_ONE_KIND, LONG_ANSWERS_MAX,
+    REQUESTS_AT_ONCE_MAX, URGENT_REQUESTS_AT_ONCE_MAX,
 };
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
@@ -38,6 +41,8 @@ pub(super) struct Room {
     pub(super) streams: Places,
     /// Other answers that are still made while they are read.
     pub(super) long: Places,
+    /// Turns at what takes the processor for long.
+    pub(super) turns: Turns,
     requests: Places,
     urgent: Places,
 }
@@ -47,6 +52,7 @@ impl Default for Room {
         Self {
             streams: Places::new("event streams", EVENT_STREAMS_MAX),
             long: Places::new("long answers", LONG_ANSWERS_MAX),
+            turns: Turns::default(),
             requests: Places::new("requests", REQUESTS_AT_ONCE_MAX),
             urgent: Places::new("urgent requests", URGENT_REQUESTS_AT_ONCE_MAX),
         }
@@ -65,6 +71,58 @@ impl Room {
             true => place.or_else(|_| self.urgent.take(caller)),
             false => place,
         }
+    }
+}
+
+/// Turns at answers that take the processor for long, such as a thousand frames: few are made at once, and fewer for
+/// one kind of caller, so that stops, decisions and renewals never wait behind a crowd of readers.
+#[derive(Debug)]
+pub(super) struct Turns {
+    all: Arc<Semaphore>,
+    kinds: Mutex<BTreeMap<Kind, Arc<Semaphore>>>,
+}
+
+/// A turn, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _of_kind: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(LARGE_ANSWERS_AT_ONCE)),
+            kinds: Mutex::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn; within one kind of caller, and then among the kinds, who came first is first. How many may
+    /// wait is limited by [`Room::request`].
+    pub(super) async fn wait(&self, caller: &Caller) -> Option<Turn> {
+        let new = || Arc::new(Semaphore::new(LARGE_ANSWERS_OF_ONE_KIND));
+        let kind = {
+            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            kinds.entry(key(caller).0).or_insert_with(new).clone()
+        };
+        let of_kind = kind.acquire_owned().await.ok()?;
+        let of_all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Turn {
+            _of_kind: of_kind,
+            _of_all: of_all,
+        })
+    }
+}
+
+/// Whose places a caller uses.
+fn key(caller: &Caller) -> Key {
+    match caller {
+        Caller::Window => (Kind::Window, None),
+        Caller::Owner => (Kind::Of(Maker::Owner), None),
+        Caller::Token(scope) => (Kind::Of(Maker::Token(*scope)), None),
+        Caller::Session(session) => (Kind::Session(session.by, session.scope), Some(session.id)),
     }
 }
 
@@ -90,14 +148,7 @@ impl Places {
     /// # Errors
     /// `BUSY` where it, or its kind, has no more.
     pub(super) fn take(&self, caller: &Caller) -> Result<Place, Refusal> {
-        let key = match caller {
-            Caller::Window => (Kind::Window, None),
-            Caller::Owner => (Kind::Of(Maker::Owner), None),
-            Caller::Token(scope) => (Kind::Of(Maker::Token(*scope)), None),
-            Caller::Session(session) => {
-                (Kind::Session(session.by, session.scope), Some(session.id))
-            }
-        };
+        let key = key(caller);
         let share = match key.1 {
             Some(_) => self.most / 8,
             None => self.most / 2,
@@ -170,6 +221,24 @@ mod tests {
         drop(greedy);
         assert!(places.take(&Caller::Token(Scope::Read)).is_ok());
         assert!(places.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_readers_leaves_a_turn_for_every_other_caller() {
+        use futures_util::FutureExt as _;
+        let turns = Turns::default();
+        let reader = Caller::Token(Scope::Read);
+        let mut held: Vec<Turn> = Vec::new();
+        while let Some(Some(turn)) = turns.wait(&reader).now_or_never() {
+            held.push(turn);
+        }
+        assert_eq!(held.len(), LARGE_ANSWERS_OF_ONE_KIND);
+        let mut crowd: Vec<_> = (0..30).map(|_| Box::pin(turns.wait(&reader))).collect();
+        for waiting in &mut crowd {
+            assert!(waiting.now_or_never().is_none());
+        }
+        let own = turns.wait(&Caller::Owner).now_or_never().flatten();
+        assert!(own.is_some(), "the readers have all turns");
     }
 
     #[test]

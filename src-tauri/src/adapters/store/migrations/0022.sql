@@ -1,6 +1,7 @@
 -- Old readings by the hour: of each series how many there were, the smallest, the largest and the sum, added up when
 -- their frames are pruned. Readings with another tier, state of signature or taint are another series; '' is no zone
--- and no unit. `until` is the last of them, in milliseconds since the hour began; `hours` counts a series' rows.
+-- and no unit. `since` and `until` are the first and the last of them, in
+-- milliseconds after the hour began; `hours` counts a series' rows.
 CREATE TABLE history_series (
     id        INTEGER PRIMARY KEY,
     origin    INTEGER NOT NULL REFERENCES devices (id),
@@ -21,6 +22,7 @@ CREATE TABLE history (
     low    REAL    NOT NULL,
     high   REAL    NOT NULL,
     total  REAL    NOT NULL,
+    since  INTEGER NOT NULL,
     until  INTEGER NOT NULL,
     PRIMARY KEY (series, hour)
 ) WITHOUT ROWID;

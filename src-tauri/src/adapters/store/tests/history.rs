@@ -75,8 +75,8 @@ fn pruned_readings_stay_by_the_hour() {
         panic!("{:?}", hours(&c))
     };
     assert_eq!(
-        (first.start, first.until, first.count),
-        (TimeMs(0), TimeMs(2), 2)
+        (first.start, first.since, first.until, first.count),
+        (TimeMs(0), TimeMs(1), TimeMs(2), 2)
     );
     assert_eq!((first.low, first.high, first.total), (5.5, 7.0, 12.5));
     assert_eq!(
@@ -101,6 +101,26 @@ fn pruned_readings_stay_by_the_hour() {
         (TimeMs(HOUR_MS), 1, 1.0),
         "a text is no number"
     );
+}
+
+#[test]
+fn only_hours_with_readings_in_the_span_are_shown() {
+    let (_dir, c) = conn();
+    for (n, at) in [(1, 1_000), (2, 2_000), (3, 9_000)] {
+        frames::insert(&c, &reading(n, at, "1")).unwrap();
+    }
+    frames::prune(&c, 0).unwrap();
+    let shown = |from: u64, to: u64| {
+        let (from, to) = (TimeMs(from), TimeMs(to));
+        let span = SeriesFilter {
+            from,
+            to,
+            ..filter()
+        };
+        history::hours(&c, &span).unwrap().len()
+    };
+    assert_eq!((shown(0, 999), shown(9_001, HOUR_MS)), (0, 0));
+    assert_eq!((shown(0, 1_000), shown(9_000, HOUR_MS)), (1, 1));
 }
 
 #[test]
@@ -210,7 +230,7 @@ fn a_device_has_so_many_series_and_hours_and_no_more() {
     // One series has all the hours that its device may have; one more hour costs its oldest.
     let sql = format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {HISTORY_HOURS_PER_DEVICE})
-         INSERT INTO history SELECT (SELECT id FROM history_series WHERE metric = 'm3'), i, 1, 1, 1, 1, 0 FROM n"
+         INSERT INTO history SELECT (SELECT id FROM history_series WHERE metric = 'm3'), i, 1, 1, 1, 1, 0, 0 FROM n"
     );
     let added = c.execute(&sql, []).unwrap();
     c.execute(
@@ -266,7 +286,8 @@ proptest! {
         prop_assert!((total - values.iter().map(|(_, v)| f64::from(*v)).sum::<f64>()).abs() < 1e-6);
         prop_assert_eq!(high, values.iter().map(|(_, v)| f64::from(*v)).fold(f64::MIN, f64::max));
         for hour in &hours {
-            prop_assert!(hour.start <= hour.until && hour.until.since(hour.start) < HOUR_MS);
+            prop_assert!(hour.start <= hour.since && hour.since <= hour.until);
+            prop_assert!(hour.until.since(hour.start) < HOUR_MS);
         }
     }
 }
