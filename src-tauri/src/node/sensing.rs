@@ -181,8 +181,9 @@ async fn follow(desk: &Desk, one: &One) {
             }
             Err(why) => {
                 good = 0;
-                desk.groups.fails(name);
+                let group = desk.groups.fails(name, desk.clock.steady_ms());
                 failed(desk, name, &why).await;
+                publish(desk, Vec::from_iter(group)).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_DEAF_MS);
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);

@@ -61,14 +61,9 @@ impl Groups {
         Self(Arc::new(Mutex::new(each.collect())))
     }
 
-    /// A sensor has no value any more.
-    pub(super) fn fails(&self, sensor: &str) {
-        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for group in groups.iter_mut() {
-            if let Some(member) = group.member(sensor) {
-                group.votes[member] = None;
-            }
-        }
+    /// A sensor has no value any more. What its group says then, if too few are left for what it said before.
+    pub(super) fn fails(&self, sensor: &str, now_ms: u64) -> Option<Reading> {
+        self.judge(sensor, None, &mut [], now_ms).group
     }
 
     /// A sensor was read: `last` is what it said last, if it believes that itself. Doubts those of its readings that the
@@ -144,13 +139,17 @@ impl Group {
         agrees: &BTreeSet<usize>,
         again: bool,
     ) -> Option<Reading> {
-        let value = verdict.value?;
+        let Some(value) = verdict.value else {
+            return self.silent();
+        };
         let believed = !agrees.is_empty();
         let all = fresh.iter().all(|(member, _)| self.spoken.contains(member));
         let within = self.plan.agreement.within;
         let moved = self.said.is_none_or(|said| (said - value).abs() > within);
         let due = all || again || moved || self.agreed != Some(believed);
-        if self.spoken.is_empty() || !due {
+        // That it ceases to be believed is said also where nobody has spoken since.
+        let ceases = self.agreed == Some(true) && !believed;
+        if (self.spoken.is_empty() && !ceases) || !due {
             return None;
         }
         self.spoken.clear();
@@ -172,6 +171,20 @@ impl Group {
         reading
             .extra
             .insert("agreed".to_owned(), json!({"readings": names, "of": of}));
+        Some(reading)
+    }
+}
+
+impl Group {
+    /// Nobody speaks in time any more: once, that what was agreed on last is believed no longer.
+    fn silent(&mut self) -> Option<Reading> {
+        let value = self.said.filter(|_| self.agreed == Some(true))?;
+        self.agreed = Some(false);
+        let mut reading = Reading::new(self.plan.metric.clone(), "", value, self.unit.clone());
+        reading.zone.clone_from(&self.plan.zone);
+        reading.doubt = Some(Doubt::Contradicted {
+            others: in_words(&[]),
+        });
         Some(reading)
     }
 }
@@ -234,6 +247,39 @@ mod tests {
             }
         }
         assert!(said.last().is_some_and(|last| *last > 20.3), "{said:?}");
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_doubted_as_soon_as_too_few_are_left_and_said_so_once() {
+        let groups = groups();
+        for sensor in ["a", "b", "c"] {
+            says(&groups, sensor, 20.0, 1_000);
+        }
+        assert!(groups.fails("a", 1_500).is_none(), "two are enough");
+        let said = groups.fails("b", 1_600).unwrap();
+        assert!(said.doubt.is_some(), "one alone is believed");
+        assert!(groups.fails("c", 1_700).is_none(), "it was said");
+        assert!(
+            says(&groups, "a", 20.0, 1_800)
+                .group
+                .is_none_or(|r| r.doubt.is_some())
+        );
+        // All fall silent without a fault: the next look at any of them tells.
+        for sensor in ["a", "b", "c"] {
+            says(&groups, sensor, 20.0, 2_000);
+        }
+        let old = word(20.0, 2_000);
+        let said = groups
+            .judge("a", Some(&old), &mut [], 12_001)
+            .group
+            .unwrap();
+        assert!(said.doubt.is_some(), "nobody speaks and it is believed");
+        assert!(
+            groups
+                .judge("b", Some(&old), &mut [], 12_002)
+                .group
+                .is_none()
+        );
     }
 
     #[test]
