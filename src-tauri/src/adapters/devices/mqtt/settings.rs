@@ -485,7 +485,6 @@ mod tests {
         for (scheme, host, more, tells) in [
             ("mqtt", "hub.example.org", "", false),
             ("mqtt", "8.8.8.8", "plain = false", false),
-            ("mqtt", "8.8.8.8", "plain = 1", false),
             ("mqtt", "hub.example.org", "plain = true", true),
             ("mqtts", "hub.example.org", "", true),
             ("mqtt", "192.168.1.4", "", true),
