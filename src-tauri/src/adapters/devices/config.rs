@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
+use super::orders::Order;
 use super::registry::{Around, DeviceError, Kind, Made, Settings};
 use super::{exec, host, sim};
 use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
@@ -97,9 +98,9 @@ impl Configured {
         self.settings.offers()
     }
 
-    /// The commands of its actuators, each with its actuator.
-    pub(super) fn told(&self) -> Vec<(String, String)> {
-        self.settings.told()
+    /// See [`Settings::orders`].
+    pub(super) fn orders(&self) -> Vec<Order> {
+        self.settings.orders()
     }
 
     /// See [`Settings::alone_at`].

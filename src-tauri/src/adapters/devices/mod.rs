@@ -12,6 +12,7 @@ mod http;
 mod keeper;
 mod modbus;
 mod mqtt;
+mod orders;
 mod point;
 #[cfg(test)]
 mod pretend;

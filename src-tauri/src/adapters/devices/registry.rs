@@ -11,6 +11,7 @@ use toml::Table;
 use toml::de::ValueDeserializer;
 
 use super::config::Configured;
+use super::orders::{Order, Orders};
 use super::rescue::Ground;
 use super::{
     Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt, sim, twin,
@@ -95,8 +96,9 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The commands that move its actuators, each with the actuator: two with the same command move the same thing.
-    fn told(&self) -> Vec<(String, String)> {
+    /// What its actuators are told, operation by operation, as far as its settings tell; those with parameters as they are
+    /// written.
+    fn orders(&self) -> Vec<Order> {
         Vec::new()
     }
 
@@ -177,7 +179,7 @@ pub enum DeviceError {
 /// [`DeviceError`] naming the file, the device and the key.
 pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
     let (mut all, mut seen) = (Made::default(), BTreeSet::new());
-    let (mut told, mut measured) = (BTreeMap::new(), BTreeMap::new());
+    let (mut orders, mut measured) = (Orders::default(), BTreeMap::new());
     let mut places = BTreeMap::new();
     apart(devices)?;
     for device in devices {
@@ -197,14 +199,9 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
         let made = device.make(around)?;
         all.actuators.extend(made.actuators);
         not_twice(&all.actuators).map_err(|error| device.bad(&error.to_string()))?;
-        for (what, capability) in device.told() {
-            let first = told.entry(what.clone()).or_insert(capability.clone());
-            if *first != capability {
-                return Err(device.bad(&format!(
-                    "capability {capability}: {what} moves {first} already"
-                )));
-            }
-        }
+        let mut each = device.orders().into_iter();
+        each.try_for_each(|order| orders.take(order))
+            .map_err(|why| device.bad(&why))?;
         for meter in made.sensors.iter().filter_map(|sensor| sensor.meter()) {
             let what = (meter.metric().to_owned(), meter.zone().map(str::to_owned));
             let name = meter.name();

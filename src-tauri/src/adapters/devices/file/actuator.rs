@@ -16,8 +16,9 @@ use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use toml::{Table, Value};
 
-use super::content;
+use super::{content, place};
 use crate::adapters::devices::config::actuator;
+use crate::adapters::devices::orders::Order;
 use crate::adapters::devices::template::filled;
 use crate::adapters::devices::value::{check_pointer, word};
 use crate::adapters::devices::{
@@ -65,23 +66,26 @@ pub(super) struct Operation {
 }
 
 impl Moved {
-    /// The writes of its moving operations, with the files.
-    pub(super) fn told(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        let moving = self.operation.iter().filter(|o| o.name != self.safe);
-        moving.map(|o| {
-            let what = format!("{:?} in {}", o.text, o.path.display());
-            (what, self.capability.clone())
+    /// What its operations write, and into which file.
+    pub(super) fn orders(&self) -> impl Iterator<Item = Order> + '_ {
+        self.operation.iter().map(|o| Order {
+            actuator: self.capability.clone(),
+            operation: o.name.clone(),
+            is_safe: o.name == self.safe,
+            // A kernel takes a text with and without the end of its line for the same.
+            key: format!("{:?} in {}", o.text.trim(), place::key(&o.path)),
+            shown: format!("{:?} in {}", o.text, o.path.display()),
         })
     }
 
-    /// The driver, if this is all right.
-    pub(super) fn driver(&self) -> Result<SharedActuator, DeviceError> {
-        let made = self.checked();
+    /// The driver, if this is all right; `node` is the state directory, which it never writes into.
+    pub(super) fn driver(&self, node: &Path) -> Result<SharedActuator, DeviceError> {
+        let made = self.checked(node);
         let bad = |why| DeviceError::Config(format!("actuator {}: {why}", self.capability));
         Ok(Arc::new(made.map_err(bad)?))
     }
 
-    fn checked(&self) -> Result<FileDriver, String> {
+    fn checked(&self, node: &Path) -> Result<FileDriver, String> {
         let names = self.operation.iter().map(|o| &o.name);
         let capability = actuator(&self.capability, names).map_err(|e| e.to_string())?;
         let mut operations = BTreeMap::new();
@@ -89,6 +93,7 @@ impl Moved {
             let name = &operation.name;
             let bad = |why: String| format!("operation {name}: {why}");
             absolute(&operation.path).map_err(bad)?;
+            place::not_own(&operation.path, node).map_err(bad)?;
             if operation.text.is_empty() || operation.text.len() > FILE_TEXT_MAX_BYTES {
                 return Err(bad(format!(
                     "text: must have 1 to {FILE_TEXT_MAX_BYTES} bytes"
@@ -122,6 +127,7 @@ impl Moved {
             operations,
             safe,
             state,
+            node: node.to_owned(),
             work: Arc::default(),
             last: Mutex::default(),
         })
@@ -141,6 +147,8 @@ struct FileDriver {
     operations: BTreeMap<String, Operation>,
     safe: Operation,
     state: State,
+    /// The node's state directory.
+    node: PathBuf,
     /// Held by what is being written: nothing is written beside it, and nothing that was called off comes later.
     work: Arc<tokio::sync::Mutex<()>>,
     last: Mutex<Option<String>>,
@@ -214,9 +222,10 @@ impl FileDriver {
         let turn = timeout(limit, self.work.clone().lock_owned()).await;
         let turn = turn
             .map_err(|_| DriverError::Failed("what was written before has not ended".to_owned()))?;
-        let path = path.to_owned();
+        let (path, node) = (path.to_owned(), self.node.clone());
         let writing = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            place::not_own(&path, &node).map_err(DriverError::Failed)?;
             write(&path, &text)
         });
         match timeout(limit, writing).await {
@@ -294,8 +303,12 @@ impl Actuator for FileDriver {
 
     fn arm<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
         async move {
-            let path = self.safe.path.clone();
-            let looked = tokio::task::spawn_blocking(move || plain(&path)).await;
+            let (path, node) = (self.safe.path.clone(), self.node.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                place::not_own(&path, &node).map_err(io::Error::other)?;
+                plain(&path)
+            });
+            let looked = looked.await;
             let looked = looked.map_err(io::Error::other).flatten();
             let shown = self.safe.path.display();
             looked.map_err(|e| DriverError::Failed(format!("{shown}: {e}")))
@@ -327,13 +340,13 @@ impl Actuator for FileDriver {
 }
 
 /// The actuators with their safe operations alone, those of which that is certain.
-pub(super) fn rescue(table: &Table) -> Vec<SharedActuator> {
+pub(super) fn rescue(table: &Table, node: &Path) -> Vec<SharedActuator> {
     let all = table.get("actuator");
     let many = all.and_then(Value::as_array).into_iter().flatten();
     let one = all.filter(|value| value.is_table());
     let found = many.chain(one).filter_map(Value::as_table);
     let certain = found.filter_map(|table| {
-        let made = safe_half(table).and_then(|moved| moved.driver().map_err(|e| e.to_string()));
+        let made = safe_half(table).and_then(|moved| moved.driver(node).map_err(|e| e.to_string()));
         made.inspect_err(|why| {
             let name = table.get("capability").map(ToString::to_string);
             let name = name.unwrap_or_else(|| "an actuator".to_owned());
@@ -385,115 +398,4 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::fs;
-
-    use super::*;
-    use crate::adapters::devices::exec::tests::act;
-
-    fn relay(dir: &Path, more: &str) -> FileDriver {
-        let path = dir.join("value");
-        let path = path.display();
-        let text = format!(
-            "capability = \"actuator:relay:1\"\nsafe = \"close\"\n{more}\n\
-             [[operation]]\nname = \"open\"\npath = \"{path}\"\ntext = \"1\"\n\
-             [[operation]]\nname = \"close\"\npath = \"{path}\"\ntext = \"0\"\n"
-        );
-        toml::from_str::<Moved>(&text).unwrap().checked().unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_text_is_written_once_and_read_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let value = dir.path().join("value");
-        fs::write(&value, "something long\n").unwrap();
-        let relay = relay(dir.path(), "");
-        relay.make_safe("job").await.unwrap();
-        relay.arm("job").await.unwrap();
-        relay.act(act(&relay, "open", "job")).await.unwrap();
-        assert_eq!(fs::read_to_string(&value).unwrap(), "1");
-        assert_eq!(relay.state().await.unwrap().position, "1");
-        relay.make_safe("job").await.unwrap();
-        relay.make_safe("job").await.unwrap();
-        assert_eq!(fs::read_to_string(&value).unwrap(), "0");
-        let unknown = relay.act(act(&relay, "explode", "job")).await.unwrap_err();
-        assert!(
-            unknown.to_string().contains("it has close, open"),
-            "{unknown}"
-        );
-    }
-
-    #[tokio::test]
-    async fn no_link_pipe_or_new_file_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let value = dir.path().join("value");
-        let relay = relay(dir.path(), "");
-        let other = dir.path().join("other");
-        fs::write(&other, "keep").unwrap();
-        let refused = async |why: &str| {
-            for told in [
-                relay.make_safe("job").await,
-                relay.arm("job").await,
-                relay.act(act(&relay, "open", "job")).await,
-            ] {
-                let told = told.unwrap_err();
-                assert!(matches!(told, DriverError::Failed(_)), "{told}");
-                assert!(told.to_string().contains(why), "{told}");
-            }
-        };
-        refused("No such file").await;
-        assert!(!value.exists());
-        std::os::unix::fs::symlink(&other, &value).unwrap();
-        refused("it is a link").await;
-        assert_eq!(fs::read_to_string(&other).unwrap(), "keep");
-        fs::remove_file(&value).unwrap();
-        fs::create_dir(&value).unwrap();
-        refused("it is no regular file").await;
-    }
-
-    #[tokio::test]
-    async fn a_relay_that_does_not_say_that_it_is_safe_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("value"), "0").unwrap();
-        let state = dir.path().join("state");
-        fs::write(&state, "{\"on\":true}").unwrap();
-        let state = format!(
-            "state = {{ path = \"{}\", json = \"/on\", safe = \"false\" }}",
-            state.display()
-        );
-        let relay = relay(dir.path(), &state);
-        let why = relay.make_safe("job").await.unwrap_err().to_string();
-        assert!(why.ends_with("/state did not say \"false\""), "{why}");
-        fs::write(dir.path().join("state"), "{\"on\":false}").unwrap();
-        relay.make_safe("job").await.unwrap();
-    }
-
-    #[test]
-    fn a_damaged_table_gives_the_way_to_the_safe_state_or_none() {
-        let good = "[[actuator]]\ncapability = \"actuator:relay:1\"\nsafe = \"close\"\n\
-                    [[actuator.operation]]\nname = \"close\"\npath = \"/x\"\ntext = \"0\"\n";
-        let found = |text: &str| rescue(&toml::from_str(text).unwrap()).len();
-        assert_eq!(found(good), 1);
-        assert_eq!(found(&good.replace("safe", "every = 3\nsafe")), 1);
-        for (before, after) in [
-            ("path = \"/x\"", "path = 3"),
-            ("text = \"0\"", "text = \"\u{fffd}\""),
-            ("safe = \"close\"", "safe = \"stop\""),
-            ("safe = \"close\"", "safe = \"close\"\nstate = { path = 3 }"),
-        ] {
-            assert_eq!(found(&good.replacen(before, after, 1)), 0, "{after}");
-        }
-    }
-
-    #[test]
-    fn a_text_of_which_a_part_was_written_may_have_been_obeyed() {
-        for (room, whole) in [(3, true), (1, false), (0, false)] {
-            let mut room = vec![0_u8; room];
-            match put(&mut &mut room[..], "255", Path::new("/sys/x")) {
-                Ok(()) => assert!(whole),
-                Err(why) => assert!(!whole && matches!(why, DriverError::Unanswered(_)), "{why}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! another program writes, and actuators that are moved by writing into one (`actuator.rs`).
 
 mod actuator;
+mod place;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use toml::Table;
 use self::actuator::Moved;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::config::{KindKey, interval, offered, settings};
+use crate::adapters::devices::orders::Order;
 use crate::adapters::devices::point::{Meter, Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
@@ -76,8 +78,8 @@ impl Settings for Files {
         each.collect()
     }
 
-    fn told(&self) -> Vec<(String, String)> {
-        self.actuator.iter().flat_map(Moved::told).collect()
+    fn orders(&self) -> Vec<Order> {
+        self.actuator.iter().flat_map(Moved::orders).collect()
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
@@ -85,7 +87,8 @@ impl Settings for Files {
             let why = "it has neither a reading nor an actuator";
             return Err(DeviceError::Config(why.to_owned()));
         }
-        let actuators = self.actuator.iter().map(Moved::driver);
+        let node = around.dir.root();
+        let actuators = self.actuator.iter().map(|moved| moved.driver(node));
         let actuators = actuators.collect::<Result<_, _>>()?;
         distinct(self.reading.iter().map(|point| &point.measured))?;
         let every = interval(self.every_ms)?;
@@ -115,8 +118,8 @@ impl Settings for Files {
     }
 }
 
-fn rescue(table: &Table, _: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
-    Ok(actuator::rescue(table))
+fn rescue(table: &Table, ground: &Ground<'_>) -> Result<Vec<SharedActuator>, String> {
+    Ok(actuator::rescue(table, ground.dir))
 }
 
 /// Reads one file.

@@ -256,12 +256,14 @@ impl HttpDriver {
         })
     }
 
-    /// Looks at a device that moves: resolves when it does not answer any more, or is back in its safe state by itself.
+    /// Looks at a device that moves: resolves when it does not answer any more, is back in its safe state by itself, or has not
+    /// left it in the time that it has to say so.
     async fn watch(&self) -> String {
         let Some(feedback) = &self.settled.feedback else {
             return std::future::pending().await;
         };
-        let (mut away, mut missed) = (false, 0);
+        let (mut away, mut missed, mut stayed) = (false, 0, 0);
+        let begun = Instant::now();
         loop {
             sleep(Duration::from_millis(HTTP_MOVING_LOOK_MS)).await;
             let told = timeout(self.settled.limit, self.told()).await;
@@ -270,7 +272,13 @@ impl HttpDriver {
                     if away {
                         return "the device says that it is in its safe state".to_owned();
                     }
-                    missed = 0;
+                    (stayed, missed) = (stayed + 1, 0);
+                    if stayed >= 2 && begun.elapsed() >= self.settled.limit {
+                        return format!(
+                            "the device answered the start and says at {} all the same that it is in its safe state: it did not move",
+                            feedback.path
+                        );
+                    }
                 }
                 Some(Ok(_)) => (away, missed) = (true, 0),
                 Some(Err(why)) => {

@@ -15,6 +15,7 @@ use super::readings::{HttpSensor, Page};
 use crate::adapters::devices::config::{
     KindKey, actuator, interval, offered, settings, timeout_ms,
 };
+use crate::adapters::devices::orders::{Order, host_key};
 use crate::adapters::devices::point::{Meter, Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
@@ -366,15 +367,24 @@ impl Settings for Http {
         each.collect()
     }
 
-    fn told(&self) -> Vec<(String, String)> {
+    fn orders(&self) -> Vec<Order> {
         let url = self.url.trim_end_matches('/');
+        let Ok(address) = Address::parse(url) else {
+            return Vec::new();
+        };
+        let place = format!("{}:{}", host_key(&address.host), address.port);
         let each = self.actuator.iter().flat_map(|moved| {
-            let moving = moved.operation.iter().filter(|o| o.name != moved.safe);
-            let request = move |o: &Operation| {
+            let place = &place;
+            moved.operation.iter().map(move |o| {
                 let method = o.method.as_deref().unwrap_or("POST");
-                format!("{method} {url}{} {:?}", o.path, o.body)
-            };
-            moving.map(move |o| (request(o), moved.capability.clone()))
+                Order {
+                    actuator: moved.capability.clone(),
+                    operation: o.name.clone(),
+                    is_safe: o.name == moved.safe,
+                    key: format!("{method} {place} {} {:?}", o.path, o.body),
+                    shown: format!("{method} {url}{} {:?}", o.path, o.body),
+                }
+            })
         });
         each.collect()
     }
@@ -476,24 +486,4 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_way_to_the_safe_state_tells_no_login_in_plain_text_unless_that_is_said() {
-        for (scheme, host, more, tells) in [
-            ("http", "hub.example.org", "", false),
-            ("http", "8.8.8.8", "plain = false", false),
-            ("http", "8.8.8.8", "plain = 1", false),
-            ("http", "hub.example.org", "plain = true", true),
-            ("https", "hub.example.org", "", true),
-            ("http", "192.168.1.4", "", true),
-            ("http", "127.0.0.1", "", true),
-        ] {
-            let text = format!("url = \"{scheme}://{host}\"\ntoken = \"device/shed\"\n{more}");
-            let access = Access::rescued(&text.parse().unwrap()).unwrap();
-            assert_eq!(access.login().unwrap().is_some(), tells, "{text}");
-        }
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use super::value::{Form, Order, Type};
 use super::wire::{Span, Table};
 use crate::adapters::devices::DeviceError;
 use crate::adapters::devices::config::actuator;
+use crate::adapters::devices::orders;
 use crate::domain::base::limits::{
     MODBUS_BEAT_MAX_SEC, MODBUS_BEAT_MIN_SEC, MODBUS_WITHIN_MAX_MS, MODBUS_WITHIN_MS,
 };
@@ -226,6 +227,39 @@ impl Beats {
 }
 
 impl Moved {
+    /// What its operations write at this device; one with a parameter may write anything.
+    pub(super) fn orders(&self, place: &str) -> Vec<orders::Order> {
+        let each = self.operation.iter().filter_map(|does| {
+            let operation = does.write.operation(&does.name).ok()?;
+            let Written::Fixed(words) = operation.written else {
+                return None;
+            };
+            let what = format!("{words:?} to {} of {place}", operation.span);
+            Some(orders::Order {
+                actuator: self.capability.clone(),
+                operation: does.name.clone(),
+                is_safe: does.name == self.safe,
+                key: what.clone(),
+                shown: what,
+            })
+        });
+        each.collect()
+    }
+
+    /// What proves it safe is what the safe operation wrote, unless the device says more: then every operation has to write
+    /// there.
+    fn check_proof(&self, operations: &[Operation], safe: &Operation) -> Result<(), String> {
+        let elsewhere = operations.iter().find(|other| other.span != safe.span);
+        let Some(other) = elsewhere.filter(|_| self.feedback.is_none()) else {
+            return Ok(());
+        };
+        Err(format!(
+            "operation.write of {}: it writes {} and the safe operation {} writes {}, so reading that one back does not tell whether \
+             the actuator is safe; write both to the same place, or say with feedback where the device tells that it stands still",
+            other.name, other.span, safe.name, safe.span
+        ))
+    }
+
     /// The actuator over this connection.
     pub(super) fn mover(&self, number: usize, link: &Link) -> Result<Mover, DeviceError> {
         let named = |why: String| DeviceError::Config(format!("{}: {why}", self.capability));
@@ -255,6 +289,7 @@ impl Moved {
             );
             return Err(named(why));
         };
+        self.check_proof(&operations, &safe).map_err(named)?;
         let feedback = self.feedback.as_ref().map(Told::feedback).transpose();
         let beat = self.heartbeat.as_ref().map(Beats::beat).transpose();
         Ok(Mover {

@@ -15,6 +15,7 @@ use super::sensor::RegisterSensor;
 use super::value::{Form, Order, Type};
 use super::wire::Span;
 use crate::adapters::devices::config::{KindKey, interval, offered, settings};
+use crate::adapters::devices::orders::{self, host_key};
 use crate::adapters::devices::point::{Meter, Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::{DeviceError, Sensor, SharedActuator};
@@ -156,9 +157,18 @@ impl Settings for Modbus {
         each.collect()
     }
 
+    fn orders(&self) -> Vec<orders::Order> {
+        let Some(place) = self.alone_at() else {
+            return Vec::new();
+        };
+        let each = self.actuator.iter();
+        each.flat_map(|moved| moved.orders(&place)).collect()
+    }
+
     fn alone_at(&self) -> Option<String> {
         let place = self.place().ok()?;
-        Some(format!("unit {} at {}", place.unit, place.address))
+        let (host, port) = place.address.rsplit_once(':')?;
+        Some(format!("unit {} at {}:{port}", place.unit, host_key(host)))
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::adapters::authorities;
+use crate::adapters::devices::orders::host_key;
 use crate::adapters::http_client::{Reach, reach_of};
 use crate::domain::base::limits::MQTT_ADDRESSES_TRIED_MAX;
 
@@ -91,6 +92,11 @@ impl Broker {
             port,
             ca,
         })
+    }
+
+    /// Host and port in one spelling.
+    pub(super) fn key(&self) -> String {
+        format!("{}:{}", host_key(&self.host), self.port)
     }
 
     /// Whether the traffic can be read on the way: the broker is in a public network, and not reached over TLS.

@@ -16,6 +16,7 @@ use super::readings::{MqttSensor, Slot, Switchboard};
 use crate::adapters::devices::config::{
     KindKey, actuator, check_credential, offered, settings, timeout_ms,
 };
+use crate::adapters::devices::orders::Order;
 use crate::adapters::devices::point::{Meter, Point, distinct};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::rescue::Ground;
@@ -356,15 +357,20 @@ impl Settings for Mqtt {
         each.collect()
     }
 
-    fn told(&self) -> Vec<(String, String)> {
+    fn orders(&self) -> Vec<Order> {
         // One that does not read is told of when it is made.
         let Ok(broker) = self.access().broker() else {
             return Vec::new();
         };
         let each = self.actuator.iter().flat_map(|moved| {
-            let moving = moved.operation.iter().filter(|o| o.name != moved.safe);
-            let message = |o: &Operation| format!("{:?} on {:?} at {broker}", o.payload, o.topic);
-            moving.map(move |o| (message(o), moved.capability.clone()))
+            let broker = &broker;
+            moved.operation.iter().map(move |o| Order {
+                actuator: moved.capability.clone(),
+                operation: o.name.clone(),
+                is_safe: o.name == moved.safe,
+                key: format!("{:?} on {:?} at {}", o.payload, o.topic, broker.key()),
+                shown: format!("{:?} on {:?} at {broker}", o.payload, o.topic),
+            })
         });
         each.collect()
     }
@@ -373,7 +379,7 @@ impl Settings for Mqtt {
         let Ok(broker) = self.access().broker() else {
             return (Vec::new(), Vec::new());
         };
-        let at = |topic: &String| format!("{topic:?} at {broker}");
+        let at = |topic: &String| format!("{topic:?} at {}", broker.key());
         let tells = self.actuator.iter().flat_map(|moved| {
             let each = moved.operation.iter();
             each.map(|o| (at(&o.topic), moved.capability.clone()))
@@ -476,25 +482,4 @@ fn safe_half(table: &Table) -> Result<Moved, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_way_to_the_safe_state_tells_no_login_in_plain_text_unless_that_is_said() {
-        for (scheme, host, more, tells) in [
-            ("mqtt", "hub.example.org", "", false),
-            ("mqtt", "8.8.8.8", "plain = false", false),
-            ("mqtt", "hub.example.org", "plain = true", true),
-            ("mqtts", "hub.example.org", "", true),
-            ("mqtt", "192.168.1.4", "", true),
-            ("mqtt", "127.0.0.1", "", true),
-        ] {
-            let text = format!(
-                "broker = \"{scheme}://{host}\"\nuser = \"field\"\npassword = \"device/shed\"\n{more}"
-            );
-            let access = Access::rescued(&text.parse().unwrap()).unwrap();
-            assert_eq!(access.password.is_some(), tells, "{text}");
-        }
-    }
-}
+mod tests;

@@ -244,6 +244,19 @@ async fn a_run_ends_when_the_device_is_back_by_itself_or_gone() {
 }
 
 #[tokio::test]
+async fn a_run_ends_where_the_device_answers_and_never_leaves_its_safe_state() {
+    let server = Server::start(|_| Does::Says(200, "{\"on\":false}".to_owned()));
+    let pump = driver(&server.url, &pump_that_tells());
+    pump.make_safe("job").await.unwrap();
+    pump.act(act(&*pump, "open", "job")).await.unwrap();
+    let why = pump.lost().await;
+    assert!(
+        why.ends_with("it is in its safe state: it did not move"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
 async fn a_damaged_table_gives_the_way_to_the_safe_state_and_nothing_else() {
     let (server, _) = relay();
     let keeper: Arc<dyn Keeper> = Arc::new(Passwords);
