@@ -61,6 +61,21 @@ impl Orders {
     }
 }
 
+/// The actuators whose safe operation is also what moves one: what is said to make them safe may start something.
+pub(super) fn uncertain(orders: &[Order]) -> BTreeMap<String, String> {
+    let safe = orders.iter().filter(|order| order.is_safe);
+    let found = safe.filter_map(|safe| {
+        let is = |other: &&Order| !other.is_safe && other.key == safe.key;
+        let moving = orders.iter().find(is)?;
+        let why = format!(
+            "its safe operation {} is also operation {} of {}",
+            safe.operation, moving.operation, moving.actuator
+        );
+        Some((safe.actuator.clone(), why))
+    });
+    found.collect()
+}
+
 /// A host in one spelling: the names of this machine's own address are one, and capital letters count for nothing.
 pub(super) fn host_key(host: &str) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -136,6 +151,23 @@ mod tests {
             ("b", "stop", "/all-off"),
         ];
         assert_eq!(problem(&all), None);
+    }
+
+    #[test]
+    fn what_may_start_something_makes_nothing_safe() {
+        let all = [
+            order("a", "start", "/on"),
+            order("a", "stop", "/off"),
+            order("b", "start", "/b"),
+            order("b", "stop", "/on"),
+        ];
+        let found = uncertain(&all);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            found["b"],
+            "its safe operation stop is also operation start of a"
+        );
+        assert!(uncertain(&all[..3]).is_empty());
     }
 
     #[test]

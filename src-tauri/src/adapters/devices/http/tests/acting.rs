@@ -305,3 +305,30 @@ async fn a_damaged_table_gives_the_way_to_the_safe_state_and_nothing_else() {
     assert_eq!(server.lines()[told..], [CLOSE]);
     assert!(server.lines().iter().all(|line| line == CLOSE));
 }
+
+#[tokio::test]
+async fn a_refused_configuration_makes_nothing_safe_by_what_starts_another() {
+    let keeper: Arc<dyn Keeper> = Arc::new(Passwords);
+    let ground = Ground {
+        dir: std::path::Path::new("/"),
+        keeper: &keeper,
+    };
+    let pump = |name: &str, start: &str, stop: &str| {
+        format!(
+            "[[device]]\nkind = \"http\"\nname = \"{name}\"\nurl = \"http://hub\"\n[[device.actuator]]\n\
+             capability = \"actuator:pump:{name}\"\nsafe = \"stop\"\noperation = [\
+             {{ name = \"start\", path = \"{start}\" }}, {{ name = \"stop\", path = \"{stop}\" }}]\n"
+        )
+    };
+    let found = |second: String| {
+        let file = pump("a", "/on", "/off") + &second;
+        let all = rescue(file.as_bytes(), &ground);
+        let names = all.iter().map(|actuator| actuator.capability().to_string());
+        names.collect::<Vec<_>>()
+    };
+    let both = ["actuator:pump:a", "actuator:pump:b"];
+    assert_eq!(found(pump("b", "/b-on", "/off")), both);
+    assert_eq!(found(pump("b", "/b-on", "/on")), both[..1]);
+    assert_eq!(found(pump("b", "/off", "/on")), [""; 0]);
+    assert_eq!(found(pump("b", "/b", "/b")), both[..1]);
+}
