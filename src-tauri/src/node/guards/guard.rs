@@ -289,6 +289,11 @@ impl Guard {
             return Err(format!("{} before the actuator was told", Cut::Shutdown));
         }
         takes_place(run.permit.replaces(), in_force)?;
+        job::one_safe_state(
+            self.driver.safe_operation().as_deref(),
+            run.permit.safe_state(),
+            &run.permit.action().operation,
+        )?;
         // A setting takes the place of one that is away from the safe state.
         if in_force.is_none() && !self.view.borrow().safe {
             return Err("the actuator is not in its safe state yet; it was not told".to_owned());

@@ -123,3 +123,44 @@ impl Job {
         }
     }
 }
+
+/// Refuses what begins under a policy that takes another operation for the safe state than the one by which its driver makes
+/// the actuator safe: such an operation would begin without a way back, and would not end where the policy says. The driver's
+/// own way to the safe state is always open.
+///
+/// # Errors
+/// That it does not begin, and what to write.
+pub(super) fn one_safe_state(
+    drivers: Option<&str>,
+    policys: &str,
+    operation: &str,
+) -> Result<(), String> {
+    match drivers {
+        Some(safe) if safe != policys && safe != operation => Err(format!(
+            "the policy says safe_state = {policys:?}, and the device is made safe by {safe:?}; it was not told: write the same in both"
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_begins_where_policy_and_device_differ_about_the_safe_state() {
+        one_safe_state(Some("stop"), "stop", "start").unwrap();
+        one_safe_state(Some("stop"), "close", "stop").unwrap();
+        one_safe_state(None, "close", "open").unwrap();
+        for operation in ["start", "close", "half"] {
+            let why = one_safe_state(Some("stop"), "start", operation);
+            assert_eq!(why.is_err(), operation != "stop", "{operation}");
+        }
+        let why = one_safe_state(Some("stop"), "start", "start").unwrap_err();
+        assert!(
+            why.contains("safe_state = \"start\"") && why.contains("\"stop\""),
+            "{why}"
+        );
+    }
+}
