@@ -19,6 +19,9 @@ use crate::domain::base::{Code, DeviceId, Refusal, SignatureState, TierName, Tim
 /// Points of a series where nobody asks for more.
 const POINTS_DEFAULT: usize = 500;
 
+/// What is known of one line: by the hour, and one by one.
+type Measured = (Vec<Hour>, Vec<Sample>);
+
 /// Which series.
 #[derive(Debug, Clone, Default)]
 pub struct SeriesQuery {
@@ -165,8 +168,7 @@ impl Door {
             })
             .await?;
         let truncated = samples.len() >= SERIES_SAMPLES_MAX || hours.len() >= HISTORY_HOURS_MAX;
-        let mut lines: BTreeMap<(String, Option<String>), (Vec<Hour>, Vec<Sample>)> =
-            BTreeMap::new();
+        let mut lines: BTreeMap<(String, Option<String>), Measured> = BTreeMap::new();
         for hour in hours {
             let of = (hour.origin.clone(), hour.zone.clone());
             lines.entry(of).or_default().0.push(hour);

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 use super::orders::Order;
-use super::registry::{Around, DeviceError, Kind, Made, Settings};
+use super::registry::{Around, DeviceError, Kind, Made, Places, Settings};
 use super::{exec, host, sim};
 use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
 use crate::domain::capability::{Action, Capability, Params};
@@ -109,7 +109,7 @@ impl Configured {
     }
 
     /// See [`Settings::tells_and_hears`].
-    pub(super) fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    pub(super) fn tells_and_hears(&self) -> (Places, Places) {
         self.settings.tells_and_hears()
     }
 

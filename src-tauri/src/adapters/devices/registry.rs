@@ -84,6 +84,9 @@ impl Kind {
     }
 }
 
+/// Places outside, such as topics, each with the actuator that is told or heard there.
+pub(super) type Places = Vec<(String, String)>;
+
 /// The configuration of one device.
 pub(crate) trait Settings: fmt::Debug + Send + Sync {
     /// Tells the device from others of its kind, in errors.
@@ -109,7 +112,7 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
 
     /// Where its actuators are told, each with the actuator, and where each of them says its state. What this node tells one
     /// must not be what proves that another is safe.
-    fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    fn tells_and_hears(&self) -> (Places, Places) {
         (Vec::new(), Vec::new())
     }
 

@@ -18,7 +18,7 @@ use crate::adapters::devices::config::{
 };
 use crate::adapters::devices::orders::Order;
 use crate::adapters::devices::point::{Meter, Point, distinct};
-use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
+use crate::adapters::devices::registry::{Around, Kind, Made, Places, Settings};
 use crate::adapters::devices::rescue::Ground;
 use crate::adapters::devices::template::placeholder;
 use crate::adapters::devices::value::check_pointer;
@@ -375,7 +375,7 @@ impl Settings for Mqtt {
         each.collect()
     }
 
-    fn tells_and_hears(&self) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    fn tells_and_hears(&self) -> (Places, Places) {
         let Ok(broker) = self.access().broker() else {
             return (Vec::new(), Vec::new());
         };
