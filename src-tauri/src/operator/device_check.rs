@@ -257,7 +257,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut bench = Bench::of(&StateDir::at(temp.path()));
         bench.patience = Duration::from_millis(20);
-        let (end, held) = mpsc::channel();
+        let (end, held) = mpsc::sync_channel::<()>(1);
         let tried = bench.look_at(Box::new(Hangs(held))).await;
         let (_, why) = tried.health.failing.unwrap();
         assert!(why.contains("is not waited for"), "{why}");

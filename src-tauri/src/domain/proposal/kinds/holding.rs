@@ -37,6 +37,9 @@ enum HeldDeed {
     Start,
 }
 
+/// What runs, since when, and what its keeper said since, with when.
+type Running = (usize, u64, Vec<(u64, Option<u64>)>);
+
 /// Held actions between the store, the guard of their actuator and who keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Holding {
@@ -44,7 +47,7 @@ struct Holding {
     stored: Stored,
     handed: Option<usize>,
     /// What runs, since when, and what its keeper said since, with when.
-    on: Option<(usize, u64, Vec<(u64, Option<u64>)>)>,
+    on: Option<Running>,
     now: u64,
     /// When the last renewal counted, or it began.
     heard: u64,
