@@ -232,10 +232,7 @@ async fn a_policy_that_does_not_say_so_and_a_stricter_level_take_no_standing_app
         );
         let seconds = &told[0].params["durationSec"];
         assert_eq!(told[0].duration_param.as_deref(), Some("durationSec"));
-        assert!(
-            seconds.required && seconds.is == ParamKind::Integer,
-            "{seconds:?}"
-        );
+        assert!(seconds.is == ParamKind::Integer, "{seconds:?}");
         assert!(
             seconds.min.is_some() && seconds.max.is_some(),
             "{seconds:?}"

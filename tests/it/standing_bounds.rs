@@ -56,8 +56,8 @@ async fn a_list_has_all_that_count_and_the_last_that_ended_and_fits_in_one_messa
         assert_eq!(shown + left_out, live + 400);
         let ended = u64::try_from(STANDING_ENDED_SHOWN).unwrap();
         assert_eq!(shown == live + ended, whole, "{shown}");
-        assert_eq!(listed[0]["state"], "counts");
         if whole {
+            assert_eq!(listed[0]["state"], "counts");
             // Of those that have ended the last ones.
             let ids: Vec<&str> = listed.iter().filter_map(|one| one["id"].as_str()).collect();
             let last = node.shared().store.read("t", |c| store::ended(c, 1));
