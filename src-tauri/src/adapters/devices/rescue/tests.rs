@@ -1,3 +1,5 @@
+//! Tests of what is made safe where a configuration is refused.
+
 use super::super::exec::certain;
 use super::super::tests::NoKeeper;
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of an actuator that is a file.
+
 #![allow(clippy::unwrap_used)]
 use std::fs;
 

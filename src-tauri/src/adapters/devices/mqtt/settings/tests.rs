@@ -1,3 +1,5 @@
+//! Tests of the keys of MQTT devices.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 
