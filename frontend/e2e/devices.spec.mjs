@@ -133,7 +133,7 @@ test("what moved last is told, with the way to its story", async () => {
   });
   await until("it has run", async () => (await l.status(draft.proposalId)) === "completed");
   const bench = card(o.page);
-  await bench.getByText(/pulsed 500 ms/).waitFor();
+  await bench.getByText(/pulsed \d+ ms/).waitFor();
   await bench.getByRole("link", { name: /Last:/ }).click();
   await o.page.getByText("is the lamp alive").first().waitFor();
   await o.page.getByText(/A pulse of 500 ms, as the policy has it; then “off”/).waitFor();
