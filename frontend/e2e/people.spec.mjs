@@ -124,7 +124,7 @@ test("a known name asks whose key it is, and keys of one person count once", asy
 test("a quorum is shown by person", async () => {
   const file = join(l.field.dir, "policy.toml");
   const policy = readFileSync(file, "utf8");
-  writeFileSync(file, policy.replaceAll('level = "L2"', 'level = "L2"\nquorum = 2'));
+  writeFileSync(file, policy.replaceAll(/^level = "L2"/gm, 'level = "L2"\nquorum = 2'));
   await l.field.cli(["policy", "reload"]);
   const p = await l.propose({ reason: "two people" });
   await l.center.cli(["approve", p.id, "--yes", "--passphrase-stdin"], {
