@@ -204,9 +204,9 @@ impl Node {
             handles.tasks.essential("copy of moved", copy);
             let health = health::run(handles.footing.clone());
             handles.tasks.essential("health", health);
+            let pulse = handles.pulse.clone().run(handles.tasks.clone());
+            handles.tasks.essential("pulse", pulse);
         }
-        let pulse = handles.pulse.clone().run(handles.tasks.clone());
-        handles.tasks.essential("pulse", pulse);
         let housekeeping =
             housekeeping::run(handles.footing.clone(), handles.peers.clone(), doorway);
         handles.tasks.essential("housekeeping", housekeeping);
