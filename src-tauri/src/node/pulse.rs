@@ -9,7 +9,10 @@ use super::context::tasks::Tasks;
 use crate::adapters::crash;
 use crate::domain::base::limits::{PULSE_EVERY_MS, PULSE_MISSED_MAX};
 
-/// The beats of a node so far. Clones share them.
+/// The number of beats of a node whose tasks have been told to end.
+const ENDED: u64 = u64::MAX;
+
+/// The beats of a node so far: none before its tasks run, and no more once they are told to end. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<AtomicU64>);
 
@@ -20,7 +23,7 @@ impl Pulse {
         loop {
             tokio::select! {
                 biased;
-                () = tasks.stop().cancelled() => return,
+                () = tasks.stop().cancelled() => return self.0.store(ENDED, Ordering::Relaxed),
                 _ = tick.tick() => {}
             }
             if crash::stalls() {
@@ -52,7 +55,7 @@ fn stall(tasks: &Tasks) {
 /// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// It has beaten since the look before.
+    /// It has beaten since the look before, or does not have to: the node begins or ends, which may take its time.
     Beats,
     /// It has not, and may yet.
     Quiet,
@@ -81,7 +84,7 @@ impl Watch {
     /// One look; made every [`PULSE_EVERY_MS`].
     pub fn look(&mut self) -> Look {
         let beats = self.pulse.beats();
-        if beats != self.seen {
+        if beats != self.seen || beats == 0 || beats == ENDED {
             (self.seen, self.missed) = (beats, 0);
             return Look::Beats;
         }
@@ -98,8 +101,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_node_that_begins_or_ends_may_take_its_time() {
+        let pulse = Pulse::default();
+        let mut watch = Watch::new(pulse.clone());
+        for beats in [0, ENDED] {
+            pulse.0.store(beats, Ordering::Relaxed);
+            for _ in 0..10 * PULSE_MISSED_MAX {
+                assert_eq!(watch.look(), Look::Beats, "{beats}");
+            }
+        }
+    }
+
+    #[test]
     fn a_pulse_stands_after_so_many_looks_without_a_beat_and_not_before() {
         let pulse = Pulse::default();
+        pulse.0.store(1, Ordering::Relaxed);
         let mut watch = Watch::new(pulse.clone());
         for _ in 0..3 {
             for _ in 0..PULSE_MISSED_MAX {
