@@ -212,6 +212,8 @@ test("what a killed run left on the screen is taken off, and told again once", a
     );
     await until("its own", () => written() && written() !== old);
     await until("and no other", async () => (await lab.shown()) === 1);
+    // A rejection needs the executor, which the killed run has lost.
+    await until("the field", async () => (await lab.menu()).some((l) => /field.* · connected/.test(l)));
     await lab.button("Reject");
     const status = async () => (await lab.json(dir, "proposals", "--all")).find((p) => p.id === rejected.id)?.status;
     await until("it is alive", async () => (await status()) === "rejected");
