@@ -38,15 +38,30 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// The OS error; a link in its place is not followed.
 pub fn lock_or_make(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-    plain(&file.metadata()?)?;
+    let file = open_or_make(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// As [`lock_or_make`], waiting while another process holds it; for locks that are held for the writing of a small file.
+///
+/// # Errors
+/// As [`lock_or_make`].
+pub fn wait_for_lock(path: &Path) -> io::Result<File> {
+    let file = open_or_make(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    plain(&file.metadata()?)?;
+    Ok(file)
 }
 
 fn plain(meta: &fs::Metadata) -> io::Result<()> {

@@ -34,6 +34,8 @@ pub enum Form {
     Text,
     /// One object a line.
     Json,
+    /// As text, for the journal of systemd: each line with its level in front, as sd-daemon(3) has it.
+    Journal,
 }
 
 /// Begins to log what `filter` lets through; panics are logged instead of printed.
@@ -44,6 +46,10 @@ pub fn begin(filter: &str, form: Form) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log {filter:?}: {e}"))?;
     let failed = |e: &dyn fmt::Display| format!("logging cannot be set up: {e}");
     let lines = stderr().map_err(|e| failed(&e))?;
+    let form = match form == Form::Text && stderr_is_the_journal() {
+        true => Form::Journal,
+        false => form,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(Pen(lines))
@@ -90,6 +96,23 @@ pub fn stderr() -> io::Result<Lines> {
         tracing::error!(lost, "{lost} log lines were lost before this one");
     })?;
     Ok(STDERR.get_or_init(|| lines).clone())
+}
+
+/// Whether stderr is the socket of the journal that systemd names.
+fn stderr_is_the_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stderr = rustix::fs::fstat(io::stderr());
+    stderr.is_ok_and(|it| named == format!("{}:{}", it.st_dev, it.st_ino))
+}
+
+/// The priority of syslog that says a level.
+fn priority(level: tracing::Level) -> u8 {
+    match level {
+        tracing::Level::ERROR => 3,
+        tracing::Level::WARN => 4,
+        tracing::Level::INFO => 6,
+        tracing::Level::DEBUG | tracing::Level::TRACE => 7,
+    }
 }
 
 /// Waits a moment for the lines that are not written yet; for the end of the process.
@@ -164,9 +187,12 @@ where
         event.record(&mut parts);
         let span = spans(context);
         match self.0 {
-            Form::Text => {
+            Form::Text | Form::Journal => {
                 let (message, rest) = (&parts.message, &parts.text);
                 let within = if span.is_empty() { "" } else { " in " };
+                if self.0 == Form::Journal {
+                    write!(out, "<{}>", priority(*level))?;
+                }
                 writeln!(
                     out,
                     "{timestamp} {level:>5} {target}: {message}{rest}{within}{span}"

@@ -21,7 +21,7 @@ use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, Footing, Ground, footing};
-use super::credentials::{Kept, Own};
+use super::credentials::{self, Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gen1::actuators::Wire;
@@ -102,19 +102,21 @@ impl Opened {
         let (tasks, alarms) = (Tasks::new(), Arc::new(Alarms::default()));
         // Every actuator is made safe before anything else, also where the rest cannot be opened.
         let abandoned = tasks.kill_on_drop();
-        let held = hold(&config, &dir, &clock, more_drivers.clone()).and_then(|held| {
-            let Held {
-                lock,
-                actuators,
-                sensors,
-                wire,
-                own,
-            } = held;
-            let left = moved::copied(&dir).unwrap_or_default();
-            let guards = Guards::start_after(actuators, &left, &clock, &alarms, &tasks, threads);
-            let (guards, starter) = guards.map_err(OpenError::Guards)?;
-            Ok((lock, sensors, (wire, own), guards, starter))
-        });
+        let held =
+            hold(&config, (&dir, variables), &clock, more_drivers.clone()).and_then(|held| {
+                let Held {
+                    lock,
+                    actuators,
+                    sensors,
+                    wire,
+                    own,
+                } = held;
+                let left = moved::copied(&dir).unwrap_or_default();
+                let guards =
+                    Guards::start_after(actuators, &left, &clock, &alarms, &tasks, threads);
+                let (guards, starter) = guards.map_err(OpenError::Guards)?;
+                Ok((lock, sensors, (wire, own), guards, starter))
+            });
         let (lock, sensors, (wire, own), guards, starter) = match held {
             Ok(held) => held,
             Err(error) => {
@@ -196,7 +198,7 @@ struct Held {
 
 fn hold(
     config: &Config,
-    dir: &StateDir,
+    (dir, variables): (&StateDir, fn(&str) -> Option<String>),
     clock: &SharedClock,
     more: Vec<SharedActuator>,
 ) -> Result<Held, OpenError> {
@@ -204,7 +206,7 @@ fn hold(
     let lock = dir.acquire_lock()?;
     let wire = Wire::default();
     let carrier: Arc<dyn Carrier> = Arc::new(wire.clone());
-    let own = Arc::new(Own::of(dir.clone()));
+    let own = Arc::new(Own::of(dir.clone(), variables));
     let keeper: Arc<dyn Keeper> = own.clone();
     let around = Around {
         dir,
@@ -332,7 +334,9 @@ async fn assemble(
     }
     let shared_models = config.models.all.iter().filter_map(|m| m.offered());
     capabilities.extend(shared_models);
-    let credentials = Credentials::new(&dir, &key)?;
+    let service = credentials::given_by(variables);
+    let credentials = Credentials::new(&dir, &key, service.as_deref())?;
+    credentials::take_over(&credentials);
     own.opened(credentials.clone());
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));

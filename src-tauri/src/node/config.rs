@@ -2,6 +2,9 @@
 //!
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
+pub mod edit;
+pub mod environment;
+pub mod keys;
 pub mod models;
 mod peer;
 pub mod privacy;
@@ -11,6 +14,7 @@ pub mod redundant;
 mod retention;
 mod role;
 mod rules;
+pub mod shown;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -18,6 +22,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use self::keys::in_words;
 pub use self::peer::{StaticPeer, is_local};
 pub use self::retention::{Keep, RawStore};
 pub use self::role::Role;
@@ -29,16 +34,18 @@ use crate::domain::base::limits::{
     CAPABILITIES_MAX, DEFAULT_PORT, NAME_MAX_BYTES, PING_EVERY_MIN_MS, PING_EVERY_MS,
     SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS,
 };
-use crate::domain::base::text::type_in_words;
 use crate::domain::capability::Capability;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
+
+/// The name of a node that was given none.
+pub const DEFAULT_NAME: &str = "clawmesh-node";
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not TOML or has an unknown key.
-    #[error("{path}, line {line}: {}", type_in_words(source.message()))]
+    #[error("{path}, line {line}: {}", in_words(source.message()))]
     Parse {
         /// The file.
         path: String,
@@ -168,7 +175,7 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
     pub fn resolve(mut self, state_dir: PathBuf) -> Result<Config, ConfigError> {
-        let name = self.name.unwrap_or_else(|| "clawmesh-node".to_owned());
+        let name = self.name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
         if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
             return Err(value(
                 "name",
@@ -370,7 +377,9 @@ mod tests {
         let clock: SharedClock = Arc::new(SystemClock::default());
         let carrier: Arc<dyn Carrier> = Arc::new(crate::node::gen1::actuators::Wire::default());
         let keeper: Arc<dyn Keeper> =
-            Arc::new(crate::node::credentials::Own::of(StateDir::at(dir)));
+            Arc::new(crate::node::credentials::Own::of(StateDir::at(dir), |_| {
+                None
+            }));
         let around = Around {
             dir: &StateDir::at(dir),
             clock: &clock,

@@ -1,6 +1,7 @@
 //! Keys of providers and passwords of devices, set and forgotten by a person at the running node. What is written down of it names the credential
 //! and the person, never the key; nothing here gives a key out.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::json;
@@ -11,7 +12,8 @@ use super::context::{Context, DURABLE, store_refusal};
 use super::inference::Inference;
 use crate::adapters::devices::Keeper;
 use crate::adapters::keystore::{
-    CredentialCard, Credentials, KeyError, credential_name, device_public_key, load_device_key,
+    CredentialCard, Credentials, KeyError, SERVICE_DIRECTORY_ENV, credential_name,
+    device_public_key, load_device_key,
 };
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
@@ -41,14 +43,18 @@ impl Kept {
 #[derive(Debug)]
 pub struct Own {
     dir: StateDir,
+    service: Option<PathBuf>,
     credentials: OnceLock<Credentials>,
 }
 
 impl Own {
-    /// The node of a state directory.
-    pub fn of(dir: StateDir) -> Self {
-        let credentials = OnceLock::new();
-        Self { dir, credentials }
+    /// The node of a state directory; `variables` is its environment.
+    pub fn of(dir: StateDir, variables: fn(&str) -> Option<String>) -> Self {
+        Self {
+            dir,
+            service: given_by(variables),
+            credentials: OnceLock::new(),
+        }
     }
 
     /// The credentials are open, wherever the device's key was.
@@ -70,7 +76,7 @@ impl Keeper for Own {
             Some(credentials) => credentials.get(name),
             // A key in a keychain is an error here: it may wait for a person.
             None => load_device_key(&self.dir).and_then(|key| match key {
-                Some(key) => Credentials::new(&self.dir, &key)?.get(name),
+                Some(key) => Credentials::new(&self.dir, &key, self.service.as_deref())?.get(name),
                 None => Ok(None),
             }),
         };
@@ -80,6 +86,25 @@ impl Keeper for Own {
                 "there is no credential {name}: set it with `clawmesh-node credential set {name}`"
             )
         })
+    }
+}
+
+/// Where the service manager has put what it gives to this process, if one has.
+pub fn given_by(variables: fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let named = variables(SERVICE_DIRECTORY_ENV);
+    named.filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Seals what was sealed with an earlier key with the one in use, and tells what does not open. A fault of the file is told
+/// and stays: the node runs without them.
+pub fn take_over(credentials: &Credentials) {
+    match credentials.take_over() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "credentials are sealed with the key in use now"),
+        Err(error) => tracing::warn!(%error, "the credentials stay sealed as they are"),
+    }
+    for (name, why) in credentials.closed().unwrap_or_default() {
+        tracing::warn!(name, why, "a credential does not open");
     }
 }
 

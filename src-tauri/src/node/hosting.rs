@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::config::{Config, ConfigError, RawConfig};
-use super::{Node, naming};
+use super::config::shown::{Layers, Shown};
+use super::config::{Config, ConfigError, RawConfig, environment};
+use super::{Node, naming, surroundings};
 use crate::adapters::devices::Configured;
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir, write_private_for_this_run};
@@ -46,14 +47,45 @@ pub enum BootError {
     Path(#[from] PathError),
 }
 
-/// The configuration: the file of the state directory, if there is one, under `flags`.
+/// The configuration: the file of the state directory, if there is one, under the environment, under `flags`.
 ///
 /// # Errors
 /// If the directory is a gen-1 node's, or a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
-    let raw = raw_config(dir)?.unwrap_or_default().overlay(flags);
-    let raw = naming::fill_in(dir, raw).map_err(BootError::Names)?;
+    let (said, _) = environment::read(surroundings::environment)?;
+    let raw = raw_config(dir)?.unwrap_or_default();
+    let raw = naming::fill_in(dir, raw.overlay(said).overlay(flags)).map_err(BootError::Names)?;
     Ok(raw.resolve(dir.root().to_path_buf())?)
+}
+
+/// Every value of [`config`], and where each comes from.
+///
+/// # Errors
+/// As [`config`].
+pub fn shown(dir: &StateDir, flags: RawConfig) -> Result<Vec<Shown>, BootError> {
+    let config = config(dir, flags.clone())?;
+    let (_, environment) = environment::read(surroundings::environment)?;
+    let layers = Layers {
+        file: text(dir)?.unwrap_or_default().parse().unwrap_or_default(),
+        environment,
+        flags,
+    };
+    Ok(layers.shown(&config))
+}
+
+/// The text of a state directory's configuration file, if there is one.
+///
+/// # Errors
+/// If it cannot be read or is too long to be one.
+pub fn text(dir: &StateDir) -> Result<Option<String>, BootError> {
+    let path = dir.config_file();
+    let file = path.display().to_string();
+    match files::read_text(&path, CONFIG_FILE_MAX_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => Err(BootError::TooLarge { file }),
+        Err(source) => Err(BootError::Read { file, source }),
+    }
 }
 
 /// The configuration file of a state directory, if there is one.
@@ -61,13 +93,10 @@ pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
 /// # Errors
 /// If it cannot be read or has an unknown key.
 pub fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, BootError> {
-    let path = dir.config_file();
-    let file = path.display().to_string();
-    match files::read_text(&path, CONFIG_FILE_MAX_BYTES) {
-        Ok(text) => Ok(Some(RawConfig::parse(&text, &file)?)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) if e.kind() == ErrorKind::FileTooLarge => Err(BootError::TooLarge { file }),
-        Err(source) => Err(BootError::Read { file, source }),
+    let file = dir.config_file().display().to_string();
+    match text(dir)? {
+        Some(text) => Ok(Some(RawConfig::parse(&text, &file)?)),
+        None => Ok(None),
     }
 }
 

@@ -14,6 +14,7 @@ use super::context::tasks::Tasks;
 use super::credentials::Own;
 use super::guards::moved::{self, Moved};
 use super::guards::{Guards, Secured};
+use super::surroundings::environment;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, Ground, Keeper, SharedActuator};
 use crate::adapters::files;
@@ -204,7 +205,7 @@ fn configured(dir: &StateDir) -> (Vec<SharedActuator>, Option<String>) {
                     RESCUE_FILE_MAX_BYTES >> 20
                 )
             });
-            let keeper: Arc<dyn Keeper> = Arc::new(Own::of(dir.clone()));
+            let keeper: Arc<dyn Keeper> = Arc::new(Own::of(dir.clone(), environment));
             let ground = Ground {
                 dir: dir.root(),
                 keeper: &keeper,

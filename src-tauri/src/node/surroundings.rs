@@ -38,6 +38,11 @@ pub struct Outside {
     pub variables: fn(&str) -> Option<String>,
 }
 
+/// The environment of this process.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Outside {
     /// The real world, with this clock; without marks of how far the store has come, which a program
     /// of a machine adds.
@@ -53,7 +58,7 @@ impl Outside {
             drivers: Vec::new(),
             sensors: Vec::new(),
             models: Vec::new(),
-            variables: |name| std::env::var(name).ok(),
+            variables: environment,
         }
     }
 }

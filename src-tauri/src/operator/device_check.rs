@@ -24,6 +24,7 @@ use crate::node::RawConfig;
 use crate::node::config::redundant;
 use crate::node::credentials::Own;
 use crate::node::sensing::{Said, SensorHealth};
+use crate::node::surroundings::environment;
 
 /// Reaches no gen-1 node.
 struct Nobody;
@@ -69,7 +70,7 @@ impl Bench {
             dir: dir.clone(),
             clock: Arc::new(SystemClock::default()),
             carrier: Arc::new(Nobody),
-            keeper: Arc::new(Own::of(dir.clone())),
+            keeper: Arc::new(Own::of(dir.clone(), environment)),
             patience: Duration::from_millis(SENSOR_ANSWER_MS),
         }
     }

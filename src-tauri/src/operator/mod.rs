@@ -12,6 +12,7 @@ pub mod device_check;
 #[cfg(test)]
 mod device_tests;
 pub mod devices;
+pub mod doctor;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;

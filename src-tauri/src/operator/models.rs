@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 /// A key that is kept, without the key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialView {

@@ -6,7 +6,7 @@
 
 mod table;
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::domain::base::{DeviceId, MeshId};
 
 /// The service of every node (gen-1 §4).
 const SERVICE: &str = "_clawmesh._tcp.local.";
+/// Where mDNS is spoken (RFC 6762).
+const MDNS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const MDNS_PORT: u16 = 5_353;
 /// How long a device that is asked whether it is still there may take.
 const VERIFY_WAIT: Duration = Duration::from_secs(2);
 /// How long a goodbye may take to leave.
@@ -28,6 +31,20 @@ const GOODBYE_WAIT: Duration = Duration::from_millis(500);
 
 /// Pause before the daemon is asked to tell again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Joins the group by which nodes are found and leaves it again: whether this machine can hear it at all.
+///
+/// # Errors
+/// The system's error.
+pub fn multicast() -> std::io::Result<()> {
+    let protocol = Some(socket2::Protocol::UDP);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, protocol)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    let port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, MDNS_PORT));
+    socket.bind(&port.into())?;
+    socket.join_multicast_v4(&MDNS_GROUP, &Ipv4Addr::UNSPECIFIED)
+}
 
 /// This node's announcement on the LAN.
 #[derive(Debug, Clone)]

@@ -1,34 +1,36 @@
-//! Keys of providers, sealed with a key that is made of the device's: `credentials.json` alone opens nothing, and where
-//! the device's key lies in a keychain, so does what opens these. Read anew each time, so that a change counts at once.
+//! Keys of providers, passwords of devices and other secrets, sealed in `credentials.json`: with a key that is made of the
+//! device's, so that where this lies in a keychain, so does what opens them, or with one that the service manager gives
+//! (`sealing`). The file alone opens nothing. It is read anew each time, so that a change counts at once, and replaced as a
+//! whole, so that a sudden end leaves the old content or the new one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::{aead, hkdf};
+use ring::aead;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::sealing::{SERVICE_KEY, SealedBy, SealingKey};
 use super::{KeyError, read_secret};
 use crate::adapters::paths::{StateDir, write_private};
+use crate::adapters::{crash, files};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
     CREDENTIAL_MAX_BYTES, CREDENTIALS_FILE_MAX_BYTES, CREDENTIALS_MAX, NAME_MAX_BYTES,
 };
 use crate::domain::identity::DeviceKey;
 
-const SALT: &[u8] = b"clawmesh credentials v1";
-/// Prefixes of credential names: keys of providers, passwords of devices.
-const KINDS: [&str; 2] = ["provider/", "device/"];
-/// The purpose of the sealing key; it was named when there were keys of providers alone.
-const USE: &str = "provider/";
+/// Prefixes of credential names: keys of providers, passwords of devices, tokens of channels, and what else a person keeps.
+const KINDS: [&str; 4] = ["provider/", "device/", "channel/", "custom/"];
 
 /// The credentials of a state directory.
 #[derive(Clone)]
 pub struct Credentials {
     file: PathBuf,
-    key: aead::LessSafeKey,
+    /// New ones are sealed with the first; each opens what was sealed with it.
+    keys: Vec<SealingKey>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -44,12 +46,22 @@ struct File {
     credentials: BTreeMap<String, Sealed>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Sealed {
     nonce: String,
     text: String,
     set_at_ms: TimeMs,
+    /// What it is sealed with; absent in files of version 1, which know the device's key alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<KeyNote>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct KeyNote {
+    from: SealedBy,
+    id: String,
 }
 
 /// A credential without its secret.
@@ -60,9 +72,12 @@ pub struct CredentialCard {
     pub name: String,
     /// When it was set.
     pub set_at_ms: TimeMs,
+    /// What it is sealed with.
+    pub sealed_by: SealedBy,
 }
 
-/// Whether a text names a credential: `provider/` or `device/` and a word of small letters, digits and dashes.
+/// Whether a text names a credential: a kind (`provider/`, `device/`, `channel/` or `custom/`) and a word of small letters,
+/// digits and dashes.
 ///
 /// # Errors
 /// How to write one.
@@ -74,7 +89,8 @@ pub fn credential_name(text: &str) -> Result<(), String> {
         true => Ok(()),
         // The text may be a key in the wrong place, so it is not repeated.
         false => Err(
-            "that names no credential: write provider/NAME or device/NAME, as in provider/openai, in small letters, digits and '-'"
+            "that names no credential: write provider/NAME, device/NAME, channel/NAME or custom/NAME, as in provider/openai, \
+             in small letters, digits and '-'"
                 .to_owned(),
         ),
     }
@@ -99,23 +115,25 @@ pub fn credential_secret(secret: &str) -> Result<(), String> {
 }
 
 impl Credentials {
-    /// The credentials of a directory, opened with its device's key.
+    /// The credentials of a directory, opened with its device's key and with the one that the service manager has put into
+    /// `service`, if it has. New ones are sealed with the latter where it is there.
     ///
     /// # Errors
-    /// [`KeyError::Damaged`] if no key can be made.
-    pub fn new(dir: &StateDir, device: &DeviceKey) -> Result<Self, KeyError> {
+    /// [`KeyError::Credential`] if no key can be made, [`KeyError::Read`] for one of the service manager that does not read.
+    pub fn new(
+        dir: &StateDir,
+        device: &DeviceKey,
+        service: Option<&Path>,
+    ) -> Result<Self, KeyError> {
         let file = dir.credentials_file();
-        let made = || {
-            let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT);
-            let secret = salt.extract(&*device.seed());
-            let use_of = [USE.as_bytes()];
-            let out = secret.expand(&use_of, &aead::CHACHA20_POLY1305).ok()?;
-            Some(aead::LessSafeKey::new(aead::UnboundKey::from(out)))
+        let service = match service {
+            Some(directory) => SealingKey::of_service(directory)?,
+            None => None,
         };
-        match made() {
-            Some(key) => Ok(Self { file, key }),
-            None => Err(damaged(&file, "no key can be made for it")),
-        }
+        let device = SealingKey::of_device(device);
+        let device = device.ok_or_else(|| damaged(&file, "no key can be made for it"))?;
+        let keys = service.into_iter().chain([device]).collect();
+        Ok(Self { file, keys })
     }
 
     /// Every credential by name, without its secret; needs no key.
@@ -130,6 +148,7 @@ impl Credentials {
             .map(|(name, sealed)| CredentialCard {
                 name,
                 set_at_ms: sealed.set_at_ms,
+                sealed_by: sealed.key.map_or(SealedBy::Device, |key| key.from),
             });
         Ok(cards.collect())
     }
@@ -137,16 +156,40 @@ impl Credentials {
     /// The secret of a name, if it is set.
     ///
     /// # Errors
-    /// The fault in the file.
+    /// The fault in the file, or that its key is not here.
     pub fn get(&self, name: &str) -> Result<Option<Zeroizing<String>>, KeyError> {
-        let Some(sealed) = read(&self.file)?.credentials.remove(name) else {
-            return Ok(None);
-        };
+        match read(&self.file)?.credentials.get(name) {
+            Some(sealed) => self.open(name, sealed).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The names that no key here opens, each with the reason.
+    ///
+    /// # Errors
+    /// The fault in the file.
+    pub fn closed(&self) -> Result<Vec<(String, String)>, KeyError> {
+        let file = read(&self.file)?;
+        let closed = file.credentials.iter().filter_map(|(name, sealed)| {
+            let error = self.open(name, sealed).err()?;
+            Some((name.clone(), error.to_string()))
+        });
+        Ok(closed.collect())
+    }
+
+    fn open(&self, name: &str, sealed: &Sealed) -> Result<Zeroizing<String>, KeyError> {
+        let key = self.key_of(name, sealed)?;
         let odd = || {
-            let why = format!(
-                "{name} was sealed with another device's key or altered; set it again with `clawmesh-node credential set {name}`"
-            );
-            damaged(&self.file, &why)
+            let what = match sealed.key {
+                Some(_) => "was altered",
+                None => "was sealed with another device's key or altered",
+            };
+            KeyError::Credential {
+                why: format!(
+                    "{name} in {} {what}; forget it with `clawmesh-node credential delete {name}` and set it again",
+                    self.file.display()
+                ),
+            }
         };
         let nonce = URL_SAFE_NO_PAD.decode(&sealed.nonce).ok();
         let nonce = nonce
@@ -155,15 +198,69 @@ impl Credentials {
         let mut text = Zeroizing::new(URL_SAFE_NO_PAD.decode(&sealed.text).map_err(|_| odd())?);
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
         let bound = aead::Aad::from(name.as_bytes());
-        let plain = self
+        let plain = key
             .key
             .open_in_place(nonce, bound, &mut text)
             .map_err(|_| odd())?;
         let plain = std::str::from_utf8(plain).map_err(|_| odd())?;
-        Ok(Some(Zeroizing::new(plain.to_owned())))
+        Ok(Zeroizing::new(plain.to_owned()))
     }
 
-    /// Sets the secret of a name.
+    /// The key that a credential is sealed with.
+    fn key_of(&self, name: &str, sealed: &Sealed) -> Result<&SealingKey, KeyError> {
+        let from = sealed.key.as_ref().map_or(SealedBy::Device, |k| k.from);
+        let here = self.keys.iter().find(|key| key.by == from);
+        let noted = sealed.key.as_ref().map(|note| note.id.as_str());
+        match here {
+            Some(key) if noted.is_none_or(|id| id == key.id) => Ok(key),
+            other => {
+                let why = match (from, other) {
+                    (SealedBy::Service, None) => format!(
+                        "is sealed with the key that the service manager gives to the node ({SERVICE_KEY}), which this process \
+                         does not have: run it in the service, or with the same LoadCredential"
+                    ),
+                    (SealedBy::Service, Some(_)) => format!(
+                        "was sealed with another {SERVICE_KEY} than the service manager gives now: put that one back"
+                    ),
+                    (SealedBy::Device, _) => {
+                        "was sealed with another device's key than this one: put that identity.json back".to_owned()
+                    }
+                };
+                Err(KeyError::Credential {
+                    why: format!(
+                        "{name} in {} {why}, or forget it with `clawmesh-node credential delete {name}` and set it again; it is \
+                         left as it is",
+                        self.file.display()
+                    ),
+                })
+            }
+        }
+    }
+
+    fn seal(&self, name: &str, secret: &str, set_at_ms: TimeMs) -> Result<Sealed, KeyError> {
+        let failed = || damaged(&self.file, "nothing could be sealed");
+        let key = self.keys.first().ok_or_else(failed)?;
+        let mut nonce = [0; 12];
+        getrandom::fill(&mut nonce).map_err(|_| failed())?;
+        // Room for the tag, so that the plain bytes are not left behind by a move.
+        let mut text = Zeroizing::new(Vec::with_capacity(secret.len() + 16));
+        text.extend_from_slice(secret.as_bytes());
+        let used = aead::Nonce::assume_unique_for_key(nonce);
+        let bound = aead::Aad::from(name.as_bytes());
+        let sealed = key.key.seal_in_place_append_tag(used, bound, &mut *text);
+        sealed.map_err(|_| failed())?;
+        Ok(Sealed {
+            nonce: URL_SAFE_NO_PAD.encode(nonce),
+            text: URL_SAFE_NO_PAD.encode(&*text),
+            set_at_ms,
+            key: Some(KeyNote {
+                from: key.by,
+                id: key.id.clone(),
+            }),
+        })
+    }
+
+    /// Sets the secret of a name. One that no key here opens is not replaced: its key may come back.
     ///
     /// # Errors
     /// If the name or the secret cannot be used, or the file not be written.
@@ -171,28 +268,48 @@ impl Credentials {
         let refused = |why: String| KeyError::Passphrase { why };
         credential_name(name).map_err(refused)?;
         credential_secret(secret).map_err(refused)?;
+        let _turn = turn(&self.file)?;
         let mut file = read(&self.file)?;
-        if file.credentials.len() >= CREDENTIALS_MAX && !file.credentials.contains_key(name) {
-            let why = format!("there are {CREDENTIALS_MAX} credentials already; remove one");
-            return Err(refused(why));
+        match file.credentials.get(name) {
+            Some(before) => drop(self.open(name, before)?),
+            None if file.credentials.len() >= CREDENTIALS_MAX => {
+                let why = format!("there are {CREDENTIALS_MAX} credentials already; remove one");
+                return Err(refused(why));
+            }
+            None => {}
         }
-        let mut nonce = [0; 12];
-        let failed = || damaged(&self.file, "nothing could be sealed");
-        getrandom::fill(&mut nonce).map_err(|_| failed())?;
-        // Room for the tag, so that the plain bytes are not left behind by a move.
-        let mut text = Zeroizing::new(Vec::with_capacity(secret.len() + 16));
-        text.extend_from_slice(secret.as_bytes());
-        let used = aead::Nonce::assume_unique_for_key(nonce);
-        let bound = aead::Aad::from(name.as_bytes());
-        let sealed = self.key.seal_in_place_append_tag(used, bound, &mut *text);
-        sealed.map_err(|_| failed())?;
-        let sealed = Sealed {
-            nonce: URL_SAFE_NO_PAD.encode(nonce),
-            text: URL_SAFE_NO_PAD.encode(&*text),
-            set_at_ms: now,
-        };
+        let sealed = self.seal(name, secret, now)?;
         file.credentials.insert(name.to_owned(), sealed);
-        write(&self.file, &file)
+        write(&self.file, file)
+    }
+
+    /// Seals with the key of new ones whatever was sealed otherwise and opens; says how many. Those that do not open stay
+    /// as they are.
+    ///
+    /// # Errors
+    /// If the file does not read or cannot be written; then it is as it was.
+    pub fn take_over(&self) -> Result<usize, KeyError> {
+        let first = self.keys.first().map(|key| key.by);
+        let other = |sealed: &Sealed| sealed.key.as_ref().map(|key| key.from) != first;
+        // A directory that takes no writes needs none where there is nothing to do.
+        if !read(&self.file)?.credentials.values().any(other) {
+            return Ok(0);
+        }
+        let _turn = turn(&self.file)?;
+        let mut file = read(&self.file)?;
+        let mut taken = 0;
+        for (name, sealed) in file.credentials.iter_mut().filter(|(_, s)| other(s)) {
+            if let Ok(secret) = self.open(name, sealed) {
+                *sealed = self.seal(name, &secret, sealed.set_at_ms)?;
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            crash::point("credentials", "before");
+            write(&self.file, file)?;
+            crash::point("credentials", "after");
+        }
+        Ok(taken)
     }
 
     /// Forgets a name; whether it was set. Needs no key.
@@ -201,23 +318,36 @@ impl Credentials {
     /// The fault in the file.
     pub fn remove(dir: &StateDir, name: &str) -> Result<bool, KeyError> {
         let path = dir.credentials_file();
+        if !read(&path)?.credentials.contains_key(name) {
+            return Ok(false);
+        }
+        let _turn = turn(&path)?;
         let mut file = read(&path)?;
         let was = file.credentials.remove(name).is_some();
         if was {
-            write(&path, &file)?;
+            write(&path, file)?;
         }
         Ok(was)
     }
 }
 
-fn damaged(file: &std::path::Path, why: &str) -> KeyError {
+/// Keeps other processes from changing the file meanwhile, so that no change is lost.
+fn turn(file: &Path) -> Result<std::fs::File, KeyError> {
+    let lock = file.with_extension("lock");
+    files::wait_for_lock(&lock).map_err(|source| KeyError::Read {
+        file: lock.display().to_string(),
+        source,
+    })
+}
+
+fn damaged(file: &Path, why: &str) -> KeyError {
     KeyError::Damaged {
         file: file.display().to_string(),
         why: why.to_owned(),
     }
 }
 
-fn read(path: &std::path::Path) -> Result<File, KeyError> {
+fn read(path: &Path) -> Result<File, KeyError> {
     let Some(text) = read_secret(path, CREDENTIALS_FILE_MAX_BYTES)? else {
         return Ok(File {
             version: 1,
@@ -227,159 +357,18 @@ fn read(path: &std::path::Path) -> Result<File, KeyError> {
     let file = serde_json::from_str::<File>(&text);
     let file = file.map_err(|e| damaged(path, &format!("it is no file of credentials: {e}")))?;
     match file.version {
-        1 => Ok(file),
+        1 | 2 => Ok(file),
         other => Err(damaged(path, &format!("version {other} is not known here"))),
     }
 }
 
-fn write(path: &std::path::Path, file: &File) -> Result<(), KeyError> {
-    let text = serde_json::to_vec_pretty(file).map_err(|e| damaged(path, &e.to_string()))?;
+fn write(path: &Path, mut file: File) -> Result<(), KeyError> {
+    // Programs that know version 1 alone refuse what they could not open.
+    let noted = file.credentials.values().any(|sealed| sealed.key.is_some());
+    file.version = if noted { 2 } else { 1 };
+    let text = serde_json::to_vec_pretty(&file).map_err(|e| damaged(path, &e.to_string()))?;
     Ok(write_private(path, &text)?)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn secret(text: &str) -> Zeroizing<String> {
-        Zeroizing::new(text.to_owned())
-    }
-
-    #[test]
-    fn a_credential_is_sealed_and_opens_with_the_devices_key_alone() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
-        assert_eq!(own.get("provider/openai").unwrap(), None);
-        own.set("provider/openai", &secret("sk-1"), TimeMs(5))
-            .unwrap();
-        own.set("provider/other", &secret("sk-2"), TimeMs(6))
-            .unwrap();
-        assert_eq!(own.get("provider/openai").unwrap(), Some(secret("sk-1")));
-        let text = std::fs::read_to_string(dir.credentials_file()).unwrap();
-        assert!(!text.contains("sk-1"), "{text}");
-        let mode = std::fs::metadata(dir.credentials_file())
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let other = Credentials::new(&dir, &DeviceKey::from_seed(&[2; 32])).unwrap();
-        let refused = other.get("provider/openai").unwrap_err().to_string();
-        assert!(
-            refused.contains("credential set provider/openai"),
-            "{refused}"
-        );
-        let names: Vec<_> = Credentials::list(&dir)
-            .unwrap()
-            .into_iter()
-            .map(|c| c.name)
-            .collect();
-        assert_eq!(names, ["provider/openai", "provider/other"]);
-        assert!(Credentials::remove(&dir, "provider/openai").unwrap());
-        assert!(!Credentials::remove(&dir, "provider/openai").unwrap());
-        assert_eq!(own.get("provider/openai").unwrap(), None);
-    }
-
-    #[test]
-    fn one_credential_cannot_stand_in_for_another() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
-        own.set("provider/cheap", &secret("sk-1"), TimeMs(5))
-            .unwrap();
-        let text = std::fs::read_to_string(dir.credentials_file()).unwrap();
-        std::fs::write(
-            dir.credentials_file(),
-            text.replace("provider/cheap", "provider/dear"),
-        )
-        .unwrap();
-        assert!(own.get("provider/dear").is_err());
-        std::fs::write(dir.credentials_file(), "{").unwrap();
-        assert!(own.get("provider/dear").is_err() && Credentials::list(&dir).is_err());
-    }
-
-    #[test]
-    fn names_and_secrets_are_checked() {
-        for bad in [
-            "",
-            "openai",
-            "provider/",
-            "provider/A",
-            "provider/a b",
-            "other/a",
-        ] {
-            assert!(credential_name(bad).is_err(), "{bad}");
-        }
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
-        let long = "x".repeat(CREDENTIAL_MAX_BYTES + 1);
-        for bad in [
-            "",
-            &long,
-            "sk-1 sk-2",
-            "sk-1\n",
-            "sk-\u{1}",
-            "sk-\u{7f}",
-            "sk-ä",
-            "\u{feff}sk-1",
-            "sk\u{200b}1",
-        ] {
-            let refused = own.set("provider/a", &secret(bad), TimeMs(1)).unwrap_err();
-            let refused = refused.to_string();
-            assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
-            assert_eq!(own.get("provider/a").unwrap(), None);
-        }
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_or_that_is_none_is_refused_as_a_key_file_is() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = StateDir::at(temp.path());
-        let own = Credentials::new(&dir, &DeviceKey::from_seed(&[1; 32])).unwrap();
-        own.set("provider/a", &secret("sk-1"), TimeMs(5)).unwrap();
-        let path = dir.credentials_file();
-        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode));
-        let all = || {
-            [
-                own.get("provider/a").map(drop).unwrap_err(),
-                own.set("provider/b", &secret("sk-2"), TimeMs(6))
-                    .unwrap_err(),
-                Credentials::list(&dir).map(drop).unwrap_err(),
-                Credentials::remove(&dir, "provider/a")
-                    .map(drop)
-                    .unwrap_err(),
-            ]
-            .map(|refused| refused.to_string())
-        };
-        for wide in [0o640, 0o604, 0o622] {
-            mode(wide).unwrap();
-            assert!(
-                all().iter().all(|why| why.contains("chmod 600")),
-                "{:?}",
-                all()
-            );
-        }
-        mode(0o600).unwrap();
-        assert_eq!(own.get("provider/a").unwrap(), Some(secret("sk-1")));
-        // A link to a file of others is no better than the file, and one to nothing is no empty file.
-        let elsewhere = temp.path().join("elsewhere");
-        std::fs::rename(&path, &elsewhere).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-        mode(0o644).unwrap();
-        assert!(
-            all().iter().all(|why| why.contains("chmod 600")),
-            "{:?}",
-            all()
-        );
-        std::fs::remove_file(&elsewhere).unwrap();
-        assert!(
-            all().iter().all(|why| why.contains("a link to a file")),
-            "{:?}",
-            all()
-        );
-    }
-}
+mod tests;

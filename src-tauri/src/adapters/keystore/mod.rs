@@ -14,6 +14,7 @@ pub mod gen1;
 pub mod keychain;
 mod operator;
 mod sealed;
+mod sealing;
 
 use std::io;
 
@@ -29,6 +30,7 @@ pub use self::operator::{
     protect_operator_key, unlock_operator_key, unprotect_operator_key,
 };
 pub use self::sealed::Passphrase;
+pub use self::sealing::{SERVICE_DIRECTORY_ENV, SERVICE_KEY, SealedBy};
 use crate::adapters::paths::PathError;
 
 /// Why a key cannot be had.
@@ -114,6 +116,12 @@ pub enum KeyError {
     WrongPassphrase {
         /// The file.
         file: String,
+    },
+    /// A credential is there and does not open.
+    #[error("{why}")]
+    Credential {
+        /// Which, why, and what to do; never the secret.
+        why: String,
     },
     /// The passphrase cannot be used.
     #[error("{why}")]

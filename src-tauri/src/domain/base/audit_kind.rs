@@ -32,8 +32,8 @@ audit_kinds! {
     ClockConfirmed = "clock.confirmed", "A person at the machine said that the clock is right.";
     ConsoleClosed = "console.closed", "A session of the console ended.";
     ConsoleOpened = "console.opened", "A browser opened the console.";
-    CredentialRemoved = "credential.removed", "A person removed the key of a provider of language models.";
-    CredentialSet = "credential.set", "A person set the key of a provider of language models.";
+    CredentialRemoved = "credential.removed", "A person removed a credential.";
+    CredentialSet = "credential.set", "A person set a credential (of a provider, a device or a channel).";
     DecisionApproved = "decision.approve", "A person's signed approval of a proposal counted.";
     DecisionRefused = "decision.refused", "A signed decision about a proposal did not count.";
     DecisionRejected = "decision.reject", "A person's signed rejection of a proposal counted.";

@@ -633,6 +633,18 @@ pub const HEALTH_EVERY_MS: u64 = 2_000;
 pub const DISK_STALL_MS: u64 = 10_000;
 /// Free space below which the disk counts as full, in bytes.
 pub const DISK_FREE_MIN_BYTES: u64 = 1_048_576;
+/// Free space below which `doctor` warns, in bytes.
+pub const DISK_FREE_LOW_BYTES: u64 = 512 << 20;
+/// What `doctor` writes to see whether the disk takes it, in bytes.
+pub const DISK_TRIAL_BYTES: usize = 4_096;
+/// How long that may take before it warns, in milliseconds.
+pub const DISK_SLOW_MS: u64 = 500;
+/// A clock before this moment, 2025-01-01, is wrong, in milliseconds since 1970.
+pub const CLOCK_EARLIEST_MS: u64 = 1_735_689_600_000;
+/// Most files of the state directory that a bundle of `doctor` lists.
+pub const BUNDLE_FILES_MAX: usize = 200;
+/// Events that it holds.
+pub const BUNDLE_EVENTS_MAX: usize = 200;
 /// Bytes written to see whether a full store has room again.
 pub const STORE_PROBE_BYTES: usize = 262_144;
 /// Readings of different metrics and zones that one device may have standing.
@@ -888,6 +900,10 @@ pub const CREDENTIAL_MAX_BYTES: usize = 4_096;
 pub const CREDENTIALS_MAX: usize = 64;
 /// Largest file of them, in bytes.
 pub const CREDENTIALS_FILE_MAX_BYTES: u64 = 1_048_576;
+/// Shortest key for them that the service manager may give, in bytes.
+pub const SERVICE_KEY_MIN_BYTES: usize = 32;
+/// Longest such key, in bytes.
+pub const SERVICE_KEY_MAX_BYTES: u64 = 4_096;
 /// Largest file of certificates of authorities, in bytes.
 pub const AUTHORITIES_FILE_MAX_BYTES: u64 = 1_048_576;
 /// Longest topic of a message of an MQTT broker, in bytes.

@@ -100,8 +100,8 @@ events! {
     EstopReleased = "estop.released", "The emergency stop is released.";
     EstopNotStored = "estop.not_stored", "The emergency stop holds, but could not be written to the disk yet.";
 
-    CredentialSet = "credential.set", "The key of a provider of language models was set.";
-    CredentialRemoved = "credential.removed", "The key of a provider of language models was removed.";
+    CredentialSet = "credential.set", "A credential (of a provider, a device or a channel) was set.";
+    CredentialRemoved = "credential.removed", "A credential was removed.";
     ModelTried = "model.tried", "A person tried the language models with a short text.";
 
     PlannerPaused = "planner.paused", "The planner of this node is paused.";

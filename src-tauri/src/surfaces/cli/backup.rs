@@ -18,8 +18,9 @@ use crate::domain::base::limits::BACKUP_FILE_MAX_BYTES;
 use crate::domain::continuity::{Doubt, Fault};
 
 /// Files that go into a backup as they are. Tokens, the browser certificate and notes about the running
-/// node do not: they are made anew.
-const PLAIN: [&str; 5] = [
+/// node do not: they are made anew. Credentials are sealed with a key made of the device's, which goes under the passphrase.
+const PLAIN: [&str; 6] = [
+    "credentials.json",
     "config.toml",
     "policy.toml",
     "site.toml",

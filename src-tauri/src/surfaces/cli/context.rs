@@ -1,6 +1,8 @@
 //! The context of every command: the state directory, the running node behind it, the clock, the
 //! person's key. Here a start of an id becomes an id; that of a proposal does at the node.
 
+use std::path::PathBuf;
+
 use super::args::Global;
 use super::fail::{Exit, Failure};
 use super::{clean, demo, format, offline, passphrase};
@@ -17,6 +19,8 @@ use crate::surfaces::remote::Remote;
 pub(super) struct Context {
     /// The state directory.
     pub dir: StateDir,
+    /// The directory that `--state-dir` names, if it does.
+    pub named: Option<PathBuf>,
     /// Whether to print JSON.
     pub json: bool,
     clock: SystemClock,
@@ -32,6 +36,7 @@ impl Context {
         let dir = StateDir::resolve(global.state_dir.as_deref(), env).map_err(Failure::state)?;
         Ok(Self {
             dir,
+            named: global.state_dir.clone(),
             json: global.json,
             clock: SystemClock::default(),
         })

@@ -35,7 +35,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   3  not found, or more than one matches
   4  the node is not running or does not answer
   5  the state directory cannot be used (in use, corrupt, full, permissions)
-  6  verification failed (audit verify, policy test, rehearse, device test)
+  6  verification failed (audit verify, policy test, rehearse, device test), or doctor found a fault
   7  a critical alarm stands (status), or an actuator is not confirmed safe (start)";
 
 /// A command's failure.

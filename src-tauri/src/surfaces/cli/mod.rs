@@ -8,12 +8,15 @@ mod args;
 mod audit;
 mod backup;
 mod clean;
+mod config;
 mod consent;
 mod console;
 mod context;
+mod credential;
 mod decide;
 mod demo;
 mod device;
+mod doctor;
 mod estop;
 #[cfg(test)]
 mod example;
@@ -39,6 +42,7 @@ mod record;
 mod recovery;
 mod registry;
 mod rehearse;
+mod service;
 mod shell;
 mod show;
 mod start;
@@ -203,7 +207,10 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Console(args) => console::run(ctx, &args).await,
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
-        Command::Credential(command) => models::credential(ctx, &command),
+        Command::Doctor(args) => Box::pin(doctor::run(ctx, &args)).await,
+        Command::Service(command) => service::run(ctx, &command),
+        Command::Config(command) => config::run(ctx, &command),
+        Command::Credential(command) => credential::run(ctx, &command).await,
         Command::Migrate { from, mesh_name } => {
             migrate::run(ctx, from.as_deref(), mesh_name.as_deref()).await
         }

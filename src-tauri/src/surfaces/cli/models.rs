@@ -1,5 +1,4 @@
-//! `model` and `credential`: straight from the state directory, also while the node runs on it. A provider's key is read from the
-//! terminal or stdin and never printed.
+//! `model`: straight from the state directory, also while the node runs on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +7,14 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::args::{CredentialCommand, ModelCommand};
+use super::args::ModelCommand;
 use super::context::Context;
-use super::fail::{Done, Exit, Failure};
+use super::credential::credentials;
+use super::fail::{Done, Failure};
+use super::out;
 use super::start::raw_config;
-use super::{format, offline, out, passphrase};
-use crate::adapters::keystore::{self, Credentials, credential_name, credential_secret};
+use crate::adapters::keystore::Credentials;
 use crate::adapters::llm::variables_of;
-use crate::domain::base::limits::CREDENTIAL_MAX_BYTES;
 use crate::domain::inference::budget::money;
 use crate::domain::inference::route::{Candidate, Route, plan};
 use crate::domain::inference::{InferenceRequest, Message, Piece, Usage};
@@ -35,72 +34,6 @@ pub(super) async fn run(ctx: &Context, command: &ModelCommand) -> Done {
         ModelCommand::Token { new } => token(ctx, *new),
         ModelCommand::Test { model, model_url } => test(ctx, model, model_url.as_deref()).await,
     }
-}
-
-/// `credential …`
-///
-/// # Errors
-/// If the name or the key cannot be used, or the state directory not be written.
-pub(super) fn credential(ctx: &Context, command: &CredentialCommand) -> Done {
-    match command {
-        CredentialCommand::Set { name } => {
-            credential_name(name).map_err(Failure::usage)?;
-            let secret = passphrase::secret(&format!("Key of {name}: "), CREDENTIAL_MAX_BYTES)?;
-            credential_secret(&secret).map_err(Failure::usage)?;
-            let kept = credentials(ctx)?;
-            kept.set(name, &secret, ctx.time())
-                .map_err(Failure::state)?;
-            match ctx.json {
-                true => out::json(&json!({"name": name, "set": true})),
-                false => {
-                    out::line(&format!(
-                        "{name} is set; a running node uses it from its next question on"
-                    ));
-                    Ok(())
-                }
-            }
-        }
-        CredentialCommand::List => {
-            let cards = Credentials::list(&ctx.dir).map_err(Failure::state)?;
-            if ctx.json {
-                return out::json(&cards);
-            }
-            let row = |card: &keystore::CredentialCard| {
-                vec![
-                    card.name.clone(),
-                    format!("{} ago", format::age(ctx.now(), card.set_at_ms.0)),
-                ]
-            };
-            let rows: Vec<_> = cards.iter().map(row).collect();
-            out::table(
-                &["NAME", "SET"],
-                &rows,
-                "no credentials; set one with `clawmesh-node credential set provider/NAME`",
-            );
-            Ok(())
-        }
-        CredentialCommand::Remove { name } => {
-            credential_name(name).map_err(Failure::usage)?;
-            match Credentials::remove(&ctx.dir, name).map_err(Failure::state)? {
-                false => Err(Failure::new(Exit::NotFound, format!("{name} is not set"))),
-                true if ctx.json => out::json(&json!({"name": name, "set": false})),
-                true => {
-                    out::line(&format!(
-                        "{name} is forgotten; revoke the key at its provider where others may have seen it"
-                    ));
-                    Ok(())
-                }
-            }
-        }
-    }
-}
-
-/// The credentials of the state directory; makes the identity where there is none, as `identity` does.
-fn credentials(ctx: &Context) -> Result<Credentials, Failure> {
-    ctx.dir.prepare().map_err(Failure::state)?;
-    let key = keystore::load_or_create_device_key(&ctx.dir, offline::random()?, ctx.time())
-        .map_err(|e| Failure::key(&e))?;
-    Credentials::new(&ctx.dir, &key).map_err(Failure::state)
 }
 
 fn configured(ctx: &Context, flags: RawConfig) -> Result<Models, Failure> {

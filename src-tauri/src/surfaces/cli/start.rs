@@ -260,7 +260,8 @@ pub(super) fn raw_config(dir: &StateDir) -> Result<Option<RawConfig>, Failure> {
     hosting::raw_config(dir).map_err(|e| failed(dir, &e))
 }
 
-fn failed(dir: &StateDir, error: &BootError) -> Failure {
+/// What is wrong with a configuration, and what to do.
+pub(super) fn failed(dir: &StateDir, error: &BootError) -> Failure {
     match error {
         BootError::Read { .. } | BootError::Names(_) | BootError::Path(_) => Failure::state(error),
         BootError::TooLarge { .. } => Failure::usage(error),

@@ -1,5 +1,7 @@
 //! Calls of the commands to a running node: one method for each route that they need.
 
+use serde_json::json;
+
 use super::{Asked, Remote, Sink};
 use crate::domain::gate::SignedDecision;
 use crate::node::pairing::PairingView;
@@ -469,6 +471,25 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn planner(&self) -> Asked<PlannerView> {
         self.read(routes::PLANNER).await
+    }
+
+    /// Keeps a secret at the node.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn credential_set(&self, name: &str, secret: &str, by: &str) -> Asked<()> {
+        let body = json!({"name": name, "secret": secret, "by": by}).to_string();
+        let route = routes::CREDENTIAL_SET;
+        let set = self.ask(&route, route.path, Some(body.into_bytes()));
+        set.await.map(drop)
+    }
+
+    /// Has the node forget a secret.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn credential_remove(&self, name: &str) -> Asked<()> {
+        self.of(routes::CREDENTIAL_REMOVE, name).await.map(drop)
     }
 
     /// Makes the planner rest.

@@ -1,9 +1,11 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
 mod approvals;
+mod config;
 mod models;
 mod people;
 mod recovery;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +15,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub(super) use self::approvals::*;
+pub(super) use self::config::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
 pub(super) use self::recovery::*;
+pub(super) use self::service::*;
 use super::fail::EXIT_CODES;
 use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
@@ -176,7 +180,15 @@ pub(super) enum Command {
     /// What this node measures with and what it moves: what is configured, whether it answers, what it says
     #[command(subcommand)]
     Device(DeviceCommand),
-    /// Keys of the providers of language models, and of devices
+    /// Look at the node and the machine below it: what is well, what is not, and what to do
+    Doctor(DoctorArgs),
+    /// The node as a service of this machine
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// The configuration of the state directory: write, show and change it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Secrets of the providers of language models, of devices and of channels
     #[command(subcommand)]
     Credential(CredentialCommand),
     /// Import identity, mesh and trusted peers of a gen-1 node; its files are only read
@@ -200,7 +212,7 @@ pub(super) enum Command {
     },
 }
 
-/// Flags of `start`; they beat `config.toml` in the state directory.
+/// Flags of `start`; they beat the environment, which beats `config.toml` in the state directory.
 #[derive(Debug, Default, Args)]
 pub(super) struct StartArgs {
     /// The address to listen on [default: every address, so that peers can find it; with

@@ -47,16 +47,24 @@ pub(crate) enum ModelCommand {
 /// `credential …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum CredentialCommand {
-    /// Set the key of a provider: typed without echo, or the first line of stdin. A running node uses it from its next
-    /// question on
+    /// Set a secret: typed without echo, or the first line of stdin. A running node uses it at once
     Set {
-        /// As in provider/openai
+        /// As in provider/openai, device/shed, channel/telegram or custom/anything
         name: String,
     },
-    /// List the names that are set; never a key
+    /// List the names that are set, since when and where each is kept; never a value
     List,
-    /// Forget a key
-    Remove {
+    /// Show since when one is set and where it is kept
+    Get {
+        /// As in provider/openai
+        name: String,
+        /// Print its value and nothing else
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Forget one
+    #[command(alias = "remove")]
+    Delete {
         /// As in provider/openai
         name: String,
     },

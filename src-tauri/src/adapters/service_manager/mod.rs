@@ -1,6 +1,9 @@
 //! Words to the service manager that started the process (systemd's `sd_notify`): that the node is ready, that it is
 //! alive, that it ends. Without a manager that listens nothing is said.
 
+pub mod installed;
+pub mod units;
+
 use sd_notify::NotifyState;
 
 /// Says that the node serves, and where.
