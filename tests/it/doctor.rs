@@ -60,12 +60,12 @@ fn a_bundle_of_a_running_node_holds_no_planted_secret() {
     let place = Place::new();
     place.write(
         "config.toml",
-        &format!("port = 0\n[[device]]\nkind = 'exec'\ncapability = 'actuator:a:b'\nsafe = 'off'\n[[device.operation]]\nname = 'off'\nargv = ['/bin/true', '{PLANTED}-argv']\n"),
+        &format!("port = 0\nname = '{PLANTED}-key'\n[[device]]\nkind = 'exec'\ncapability = 'actuator:a:b'\nsafe = 'off'\n[[device.operation]]\nname = 'off'\nargv = ['/bin/true', '{PLANTED}-argv']\n"),
     );
     let set = ["credential", "set", "provider/openai"];
     place.typing(&place.state(), &set, &format!("{PLANTED}-key\n"));
     assert_eq!(place.run(&["model", "token"]).code, 0);
-    let node = place.start(&["--name", &format!("{PLANTED}-key")]);
+    let node = place.start(&[]);
     let file = place.beside("bundle.json");
     let mut command = place.command();
     command

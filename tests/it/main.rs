@@ -82,6 +82,7 @@ mod rehearse;
 mod reserve;
 mod restored;
 mod room;
+mod rotate;
 mod rows;
 mod schedules;
 mod sensing;

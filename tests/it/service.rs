@@ -116,3 +116,41 @@ fn a_service_that_is_not_there_is_not_found() {
             .contains("/bin/mine")
     );
 }
+
+#[test]
+fn lines_for_the_journal_carry_their_level() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let place = Place::new();
+    place.write("config.toml", "port = 0\ndiscovery = false\n");
+    // A policy that does not read is told in the log of each start.
+    place.write("policy.toml", "version = 'x'\n");
+    let levels = |named: &dyn Fn(&std::fs::Metadata) -> String| {
+        let log = place.beside("journal.log");
+        let file = std::fs::File::create(&log).unwrap();
+        let mut command = place.command();
+        command.env("JOURNAL_STREAM", named(&file.metadata().unwrap()));
+        command
+            .args(["start", "--json", "--state-dir"])
+            .arg(place.state());
+        command.stdout(std::process::Stdio::piped()).stderr(file);
+        let node = Running::of(command.spawn().unwrap());
+        assert_eq!(node.stop(), 0);
+        let text = std::fs::read_to_string(log).unwrap();
+        assert!(!text.is_empty());
+        let first = text
+            .lines()
+            .map(|line| line.chars().take(3).collect::<String>());
+        first.collect::<Vec<_>>()
+    };
+    let journal = levels(&|file| format!("{}:{}", file.dev(), file.ino()));
+    assert!(
+        journal
+            .iter()
+            .all(|line| ["<3>", "<4>", "<6>", "<7>"].contains(&line.as_str())),
+        "{journal:?}"
+    );
+    // Another file than the one that is named is none.
+    let plain = levels(&|file| format!("{}:{}", file.dev(), file.ino() + 1));
+    assert!(plain.iter().all(|line| !line.starts_with('<')), "{plain:?}");
+}

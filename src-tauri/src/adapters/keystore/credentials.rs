@@ -312,6 +312,38 @@ impl Credentials {
         Ok(taken)
     }
 
+    /// Seals those that open anew, in a directory without any, for the device that `seed` makes; the names of the others.
+    ///
+    /// # Errors
+    /// If the file does not read, or the new one cannot be written.
+    pub fn sealed_anew_in(
+        &self,
+        to: &StateDir,
+        seed: &[u8; 32],
+        service: Option<&Path>,
+    ) -> Result<Vec<String>, KeyError> {
+        let other = Self::new(to, &DeviceKey::from_seed(seed), service)?;
+        let (mut anew, mut left_out) = (BTreeMap::new(), Vec::new());
+        for (name, sealed) in read(&self.file)?.credentials {
+            match self.open(&name, &sealed) {
+                Ok(secret) => {
+                    let sealed = other.seal(&name, &secret, sealed.set_at_ms)?;
+                    anew.insert(name, sealed);
+                }
+                Err(_) => left_out.push(name),
+            }
+        }
+        if !anew.is_empty() {
+            let credentials = anew;
+            let file = File {
+                version: 2,
+                credentials,
+            };
+            write(&other.file, file)?;
+        }
+        Ok(left_out)
+    }
+
     /// Forgets a name; whether it was set. Needs no key.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ mod record;
 mod recovery;
 mod registry;
 mod rehearse;
+mod rotate;
 mod service;
 mod shell;
 mod show;
@@ -168,7 +169,10 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
     match command {
         Command::Start(args) => Box::pin(start::run(ctx, &args, app)).await,
         Command::Demo(args) => Box::pin(demo::run(ctx, &args)).await,
-        Command::Identity => identity::run(ctx),
+        Command::Identity { command: None } => identity::run(ctx),
+        Command::Identity {
+            command: Some(command),
+        } => rotate::run(ctx, &command).await,
         Command::Status => show::status(ctx).await,
         Command::Peers => show::peers(ctx).await,
         Command::World(args) => show::world(ctx, &args).await,

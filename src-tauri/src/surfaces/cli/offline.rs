@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
+use super::rotate;
 use crate::adapters::devices::DeviceError;
 use crate::adapters::keystore::{self, OperatorCard};
 use crate::adapters::marks::{self, Marks, place_of};
@@ -18,7 +19,7 @@ use crate::node::authority::Issuer;
 use crate::node::context::timekeeping::{self, Righted};
 use crate::node::continuity::{self, Confirmed};
 use crate::node::guards::moved::{self, Moved};
-use crate::node::proposals::left;
+use crate::node::proposals::{estop, left};
 use crate::node::timetable;
 use crate::operator::dto::{OperatorEnroll, OperatorView, TrustAdd};
 use crate::operator::people;
@@ -203,6 +204,27 @@ impl Offline {
     pub(super) async fn left(&self) -> Result<Vec<Moved>, Failure> {
         let all = self.desk.store.read("moved actuators", moved::all).await;
         all.map_err(Failure::state)
+    }
+
+    /// Whether the emergency stop is latched here.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub(super) async fn stopped(&self) -> Result<bool, Failure> {
+        let latch = self.desk.store.read("estop", estop::stored).await;
+        Ok(latch.map_err(Failure::state)?.is_some())
+    }
+
+    /// The devices that are trusted here, as people name them.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub(super) async fn trusted(&self) -> Result<Vec<String>, Failure> {
+        let all = registry::trust_list(&self.desk).await.map_err(refused)?;
+        let here = all.iter().filter(|record| record.revoked_at.is_none());
+        let named =
+            here.map(|record| rotate::named(record.device_id.as_str(), record.name.as_deref()));
+        Ok(named.collect())
     }
 
     /// A person says that an actuator is in its safe state.

@@ -65,7 +65,11 @@ pub(super) enum Command {
     /// Run a command centre and a field node on this machine
     Demo(DemoArgs),
     /// Show this device: id, public key, name; makes the identity if there is none
-    Identity,
+    Identity {
+        /// What to do; shows it where nothing is said
+        #[command(subcommand)]
+        command: Option<IdentityCommand>,
+    },
     /// Show the running node at a glance
     Status,
     /// List connected peers

@@ -1,6 +1,20 @@
 //! Commands by which a person confirms a state or a clock that the node cannot judge.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
+
+/// `identity …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Make a new identity in another directory, with the configuration, policy and secrets of this one: it is another
+    /// device, which others have to come to know. Run it while the node is stopped
+    Rotate {
+        /// The directory, new or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+}
 
 /// `state …`
 #[derive(Debug, Subcommand)]
