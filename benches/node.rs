@@ -386,6 +386,7 @@ async fn approvals(beside: Beside) {
             operator_id: operator.id().clone(),
             decided_at: shared.now(),
             note: None,
+            channel: None,
         };
         proposals::decide(shared, decision.sign(&operator))
             .await

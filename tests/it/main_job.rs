@@ -78,6 +78,7 @@ pub fn decision(
         operator_id: key.id().clone(),
         decided_at: shared.now(),
         note: None,
+        channel: None,
     }
     .sign(key)
 }

@@ -154,6 +154,7 @@ async fn what_an_executor_says_of_its_proposal_is_shown_within_limits() {
             operator_id: by.id().clone(),
             decided_at: node.shared().now(),
             note: Some(note.to_owned()),
+            channel: None,
         }
         .sign(by)
     };

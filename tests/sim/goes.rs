@@ -92,6 +92,7 @@ async fn at_node(world: &World, at: usize, shared: &Handles) -> Result<(), Strin
             operator_id: key.id().clone(),
             decided_at: shared.now(),
             note: None,
+            channel: None,
         }
         .sign(key);
         world.truth.lock().unwrap().signed(&signed);

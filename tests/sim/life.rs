@@ -257,6 +257,7 @@ fn sign(world: &World, signed: &SignedProposal, key: &OperatorKey, at: TimeMs) -
         operator_id: key.id().clone(),
         decided_at: at,
         note: None,
+        channel: None,
     }
     .sign(key)
 }

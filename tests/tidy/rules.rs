@@ -28,7 +28,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 44] = [
+const NODE_ROOMS: [&str; 45] = [
     "surroundings",
     "config",
     "context",
@@ -59,6 +59,7 @@ const NODE_ROOMS: [&str; 44] = [
     "planning",
     "planner",
     "authority",
+    "channels",
     "pairing",
     "protocol",
     "sessions",
@@ -77,10 +78,11 @@ const NODE_ROOMS: [&str; 44] = [
 
 /// Who may name the device's key above the adapters: each signs one kind of thing with it, and hands it to nobody. What
 /// persons change is signed by `node/authority/`, also for the operator's door; `offline.rs` works on a stopped node.
-const KEY_HOLDERS: [&str; 12] = [
+const KEY_HOLDERS: [&str; 13] = [
     "node/assemble/identity.rs",
     "node/authority/mod.rs",
     "node/authority/own.rs",
+    "node/channels/mod.rs",
     "node/context/journal.rs",
     "node/context/timekeeping.rs",
     "node/continuity/mod.rs",

@@ -387,6 +387,246 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The channels whose keys this node holds, and its bots.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChannelsView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Give this node a channel that a person has signed; the answer has the code that is entered in the chat.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChannelGive"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChannelCode"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/channels/offer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the record of a new channel takes from this node; nothing is kept.
+         * @description Needs the operate scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChannelOffer"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/channels/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a person's signed word that a channel ends.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["SignedChannelEnd"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChannelsView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/channels/{id}/void": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a channel of this node, as its administrator.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["Why"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChannelsView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/console/approvals": {
         parameters: {
             query?: never;
@@ -4637,6 +4877,106 @@ export interface components {
              */
             time: number;
         };
+        /** @description The bot of this node. */
+        BotView: {
+            /** @description What channel it is. */
+            kind: components["schemas"]["ChannelKind"];
+            /** @description Its name, once its server told it. */
+            name?: string | null;
+            /** @description What stands in its way. */
+            problem?: string | null;
+        };
+        /** @description A channel that waits for its code. */
+        ChannelCode: {
+            bot?: components["schemas"]["BotView"] | null;
+            /** @description The channel. */
+            channel: components["schemas"]["ChannelView"];
+            /** @description The code, which counts once. */
+            code: string;
+            /**
+             * Format: int64
+             * @description How long it counts, in milliseconds.
+             */
+            validMs: number;
+        };
+        /** @description A channel that a person gives this node. */
+        ChannelGive: {
+            given: components["schemas"]["SignedChannel"];
+            /** @description The public half of the person's operator key. */
+            operatorKey: string;
+        };
+        /**
+         * @description What a channel is.
+         * @enum {string}
+         */
+        ChannelKind: "telegram";
+        /** @description What the record of a new channel takes from the node. */
+        ChannelOffer: {
+            /** @description The public half of the key. */
+            channelKey: string;
+            /** @description The mesh. */
+            meshId: string;
+            /** @description This node. */
+            node: string;
+            /** @description The text of which the node makes the key anew. */
+            nonce: string;
+        };
+        /**
+         * @description Where a channel stands.
+         * @enum {string}
+         */
+        ChannelState: "waiting" | "counts" | "ended";
+        /** @description A channel whose key this node holds. */
+        ChannelView: {
+            /** @description The account whose chat it is, once the code was entered. */
+            account?: string | null;
+            /**
+             * Format: int32
+             * @description How many approvals count in an hour, at each executor.
+             */
+            actionsPerHour: number;
+            /** @description Whether new proposals are told there. */
+            alerts: boolean;
+            /**
+             * Format: int64
+             * @description When it was given, in milliseconds since 1970.
+             */
+            givenAt: number;
+            /** @description Its id: the hash of what the person signed. */
+            id: string;
+            /** @description What it is. */
+            kind: components["schemas"]["ChannelKind"];
+            /** @description The highest level that may be approved through it. */
+            maxLevel: components["schemas"]["Level"];
+            /** @description That person's name, where the key is known here. */
+            name?: string | null;
+            /** @description The node that holds its key. */
+            node: string;
+            /** @description The operator key that gave it. */
+            operatorId: string;
+            /** @description Whether approvals count for what this node itself asked for, or led to. */
+            ownWishes: boolean;
+            /** @description Where it stands. */
+            state: components["schemas"]["ChannelState"];
+            /**
+             * Format: int64
+             * @description Until when it counts, in milliseconds since 1970.
+             */
+            validUntil: number;
+            /** @description Why it does not count. */
+            why?: string | null;
+        };
+        /** @description The channels of this node. */
+        ChannelsView: {
+            /** @description Its bots. */
+            bots: components["schemas"]["BotView"][];
+            /** @description Those whose keys it holds. */
+            list: components["schemas"]["ChannelView"][];
+            /** @description The mesh, which a channel names. */
+            meshId: string;
+            /** @description This node. */
+            own: string;
+        };
         /** @description One check and how it came out. */
         Check: {
             /** @description What was found. */
@@ -6412,8 +6752,47 @@ export interface components {
          * @enum {string}
          */
         SignatureState: "verified" | "first-hand" | "unverifiable";
+        SignedChannel: {
+            channel: {
+                actionsPerHour: number;
+                channelKey: string;
+                /** Format: int64 */
+                givenAt: number;
+                /** @enum {string} */
+                kind: "telegram";
+                /** @enum {string} */
+                maxLevel: "L0" | "L1" | "L2";
+                meshId: string;
+                node: string;
+                nonce: string;
+                operatorId: string;
+                ownWishes: boolean;
+                /** Format: int64 */
+                validUntil: number;
+                /** @enum {integer} */
+                version: 1;
+            };
+            /** @description Ed25519, base64url without padding. */
+            signature: string;
+        };
+        SignedChannelEnd: {
+            end: {
+                channel: string;
+                /** Format: int64 */
+                endedAt: number;
+                issuer: string;
+                meshId: string;
+                note?: string;
+                operatorId: string;
+            };
+            /** @description The public key that signed, base64url without padding. */
+            key: string;
+            /** @description Ed25519, base64url without padding. */
+            signature: string;
+        };
         SignedDecision: {
             decision: {
+                channel?: components["schemas"]["SignedChannel"];
                 /** Format: int64 */
                 decidedAt: number;
                 digest: string;

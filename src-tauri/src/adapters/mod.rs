@@ -2,6 +2,8 @@
 //! tests; families never import each other.
 
 pub mod authorities;
+#[cfg(feature = "telegram")]
+pub mod channel;
 pub mod clock;
 pub mod crash;
 pub mod descriptors;

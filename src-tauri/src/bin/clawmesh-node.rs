@@ -8,6 +8,10 @@ use clawmesh::surfaces::{cli, http};
 fn main() -> ExitCode {
     cli::main(|state_dir| {
         let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
-        Ok(Box::new(|door| http::app(door, tokens)))
+        Ok(Box::new(|door| {
+            #[cfg(feature = "telegram")]
+            clawmesh::surfaces::chat::attach(&door);
+            http::app(door, tokens)
+        }))
     })
 }

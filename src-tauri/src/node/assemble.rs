@@ -12,6 +12,7 @@ use tokio::sync::watch;
 pub use self::error::OpenError;
 use self::identity::{Identified, identify, open_store, resume};
 use super::authority::Authority;
+use super::channels::Channels;
 use super::config::Config;
 use super::context::alarms::Alarms;
 use super::context::journal::{Journal, Needs};
@@ -340,6 +341,7 @@ async fn assemble(
     own.opened(credentials.clone());
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));
+    let bot_credentials = credentials.clone();
     let kept = Kept::new(dir.clone(), credentials);
     let inference = Inference::open(inference::Needs {
         served,
@@ -425,11 +427,13 @@ async fn assemble(
         reach: reach.clone(),
     };
     let authority = Authority::new(executor.clone(), key.clone());
+    let channels = Channels::new(authority.clone(), key.clone(), bot_credentials);
     let (own_key, own_tls) = (key.clone(), tls.clone());
     let pairing = Pairing::new(authority.clone(), own_key, own_tls, dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
     let handles = Handles::new(Inner {
         authority,
+        channels,
         sessions,
         pairing,
         asking,

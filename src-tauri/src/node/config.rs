@@ -15,6 +15,7 @@ mod retention;
 mod role;
 mod rules;
 pub mod shown;
+pub mod telegram;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -139,6 +140,8 @@ pub struct RawConfig {
     pub redundant: Vec<redundant::RawRedundant>,
     /// What is private, and which devices may have it.
     pub privacy: privacy::RawPrivacy,
+    /// The Telegram bot through which persons see and decide.
+    pub telegram: Option<telegram::RawTelegram>,
     /// Which names stand in the file or a flag.
     #[serde(skip)]
     pub fixed: Fixed,
@@ -167,6 +170,7 @@ impl RawConfig {
         self.peers.extend(flags.peers);
         self.capabilities.extend(flags.capabilities);
         models::overlay(&mut self.model, flags.model);
+        telegram::RawTelegram::overlay(&mut self.telegram, flags.telegram);
         self
     }
 
@@ -258,6 +262,7 @@ impl RawConfig {
             stand_by: self.stand_by.unwrap_or(true),
             models: models::resolve(self.model, self.inference, labels)?,
             private_devices,
+            telegram: telegram::RawTelegram::resolve(self.telegram)?,
             fixed: self.fixed,
         })
     }
@@ -310,6 +315,8 @@ pub struct Config {
     pub models: models::Models,
     /// The devices that may have what is private here, by id or name; what is private stands with the models.
     pub private_devices: Vec<String>,
+    /// The Telegram bot, if it runs one.
+    pub telegram: Option<telegram::TelegramConfig>,
     /// Which names no console can change.
     pub fixed: Fixed,
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::authority::Authority;
+use super::channels::Channels;
 use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::inference::Inference;
@@ -33,6 +34,8 @@ pub struct Inner {
     pub sites: SiteBook,
     /// Records that it issues.
     pub authority: Authority,
+    /// Channels whose keys it holds.
+    pub channels: Channels,
     /// How links are made, and what peers may ask.
     pub sessions: Sessions,
     /// Where it stands with each.

@@ -6,6 +6,7 @@
 mod alike;
 mod assemble;
 pub mod authority;
+pub mod channels;
 mod cites;
 pub mod config;
 pub mod context;

@@ -45,7 +45,17 @@ impl Node {
     where
         T: Future<Output = ()> + Send + 'static,
     {
-        let door = self.door();
+        self.door().attach(name, surface);
+    }
+}
+
+impl Door {
+    /// As [`Node::attach`], for what is given the door while the node starts.
+    pub fn attach<T>(&self, name: &'static str, surface: impl FnMut(Door) -> T + Send + 'static)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let door = self.clone();
         let stop = self.context().tasks.stop().clone();
         let task = async move {
             let kept = keep(name, &door, surface);

@@ -124,6 +124,7 @@ async fn a_pretend_kind_measures_and_moves_by_its_configuration_alone() {
         operator_id: key.id().clone(),
         decided_at: node.context().now(),
         note: None,
+        channel: None,
     };
     door.decide(&id, approval.sign(&key)).await.unwrap();
     until("it is back in its safe state", || async {

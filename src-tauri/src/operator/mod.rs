@@ -7,6 +7,7 @@ pub mod access;
 pub mod actuators;
 mod attach;
 pub mod audit_export;
+pub mod channels;
 pub mod commands;
 pub mod device_check;
 #[cfg(test)]

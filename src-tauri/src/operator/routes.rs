@@ -8,6 +8,7 @@ use super::access::Scope;
 use super::access::deciding::{DecideRequest, EndedView, SessionView};
 use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
+use super::channels::{ChannelCode, ChannelGive, ChannelOffer, ChannelsView};
 use super::devices::{DeviceLook, DeviceSensorView, DeviceView};
 use super::dto::{AskRequest, LaterRequest, PauseRequest, PlannerView};
 use super::dto::{
@@ -30,7 +31,7 @@ use super::standing_approvals::{ApprovalsView, StandingEndRequest, StandingReque
 use super::stopping::StopView;
 use super::topology::TopologyView;
 use super::twin::TwinView;
-use crate::domain::gate::{SignedDecision, SignedStanding, SignedStandingEnd};
+use crate::domain::gate::{SignedChannelEnd, SignedDecision, SignedStanding, SignedStandingEnd};
 use crate::domain::policy::TestResult;
 use crate::node::naming::Names;
 use crate::node::pairing::PairingView;
@@ -237,6 +238,16 @@ routes! {
     STANDING_END: Post "/approvals/{id}/end", Operate, SignedStandingEnd => ApprovalView;
     /// End a standing approval of this executor, as its administrator.
     STANDING_VOID: Post "/approvals/{id}/void", Admin, Why => ApprovalView;
+    /// The channels whose keys this node holds, and its bots.
+    CHANNELS: Get "/channels", Read, () => ChannelsView;
+    /// What the record of a new channel takes from this node; nothing is kept.
+    CHANNEL_OFFER: Get "/channels/offer", Operate, () => ChannelOffer;
+    /// Give this node a channel that a person has signed; the answer has the code that is entered in the chat.
+    CHANNEL_GIVE: Post "/channels", Operate, ChannelGive => ChannelCode;
+    /// Take a person's signed word that a channel ends.
+    CHANNEL_END: Post "/channels/{id}/end", Operate, SignedChannelEnd => ChannelsView;
+    /// End a channel of this node, as its administrator.
+    CHANNEL_VOID: Post "/channels/{id}/void", Admin, Why => ChannelsView;
     /// Keep its held action going for one more lease, or let it go.
     PROPOSAL_HOLD: Post "/proposals/{id}/hold", Operate, HoldRequest => HoldView;
     /// Who holds its held action now and how long it goes on, as its executor says, which is asked.

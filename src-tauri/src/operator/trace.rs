@@ -133,18 +133,30 @@ fn decided(signed: &SignedDecision) -> TraceStep {
         .as_deref()
         .map(|n| format!(": {n}"))
         .unwrap_or_default();
-    let data = json!({"operatorId": d.operator_id, "digest": d.digest});
+    let through = d.channel.as_ref().map(|given| given.channel.shown());
+    let data = json!({"operatorId": d.operator_id, "digest": d.digest, "through": through});
     step(
         d.decided_at.0,
         "decision",
-        format!("operator {}", d.operator_id.short()),
+        match &d.channel {
+            None => format!("operator {}", d.operator_id.short()),
+            Some(given) => format!(
+                "operator {} through {}",
+                d.operator_id.short(),
+                given.channel.shown()
+            ),
+        },
         format!("{verdict}{note}"),
         data,
     )
 }
 
-/// The person of a decision with the key they used.
+/// The person of a decision with the key they used, or the channel.
 fn by(text: &impl Fn(&str) -> String) -> String {
+    let through = text("through");
+    if !through.is_empty() {
+        return format!("{} through {through}", text("operator"));
+    }
     let key: String = text("operatorId").chars().take(8).collect();
     format!("{} (key {key})", text("operator"))
 }

@@ -1,6 +1,8 @@
 //! How people and programs reach the node. A surface translates and calls `operator`; logic in a
 //! surface is a bug.
 
+#[cfg(feature = "telegram")]
+pub mod chat;
 pub mod cli;
 #[cfg(feature = "desktop")]
 pub mod desktop;

@@ -171,6 +171,7 @@ impl Liar {
                 operator_id: key.id().clone(),
                 decided_at: self.by.now(),
                 note: Some(format!("{n} {}", rng.next())),
+                channel: None,
             }
             .sign(key);
             let params = json!({"decision": signed});

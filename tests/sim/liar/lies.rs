@@ -423,6 +423,7 @@ impl Liar {
             operator_id: key.id().clone(),
             decided_at: self.by.now(),
             note: None,
+            channel: None,
         }
         .sign(key);
         if rng.chance(25) {

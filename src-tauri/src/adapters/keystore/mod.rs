@@ -5,6 +5,7 @@
 //! key lives in the keychain is recognised by its file and refused by a node that cannot open it.
 
 mod backup;
+mod channel;
 mod credentials;
 mod device;
 pub mod dumps;
@@ -19,6 +20,7 @@ mod sealing;
 use std::io;
 
 pub use self::backup::{keys_to_back_up, restore_key};
+pub use self::channel::channel_key;
 pub use self::credentials::{CredentialCard, Credentials, credential_name, credential_secret};
 pub use self::device::{
     DeviceKeys, FileKeys, create_device_key, device_public_key, load_device_key,

@@ -93,7 +93,9 @@ pub fn mark_used(
     now: TimeMs,
 ) -> Result<(), StoreError> {
     let decision = &signed.decision;
-    let about = (decision.proposal_id.as_str(), decision.operator_id.as_str());
+    // A channel's decisions use up none of the person's own.
+    let counted = decision.counted_as();
+    let about = (decision.proposal_id.as_str(), counted.as_str());
     // A decision is valid for minutes, by the time in its signed bytes.
     let old = now.0.saturating_sub(DECISIONS_USED_KEPT_MS);
     conn.prepare_cached("DELETE FROM decisions_used WHERE at < ?1")?

@@ -5,9 +5,10 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::proposals::{self, ProposalRow};
-use super::{StoreError, approvals, runs, standing_approvals, steps};
+use super::{StoreError, approvals, channels, runs, standing_approvals, steps};
 use crate::domain::base::{AuditKind, Code, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
+use crate::domain::gate::approval::Verdict;
 use crate::domain::proposal::Outcome;
 use crate::domain::proposal::case::{Case, Step, Write};
 
@@ -91,6 +92,10 @@ fn one(conn: &Connection, write: &Write, with: &Writing<'_>) -> Result<(), Store
             };
             approvals::mark_used(conn, signed, None, with.now)?;
             approvals::put(conn, signed, with.now)?;
+            let decision = &signed.decision;
+            if let (Some(given), Verdict::Approve) = (&decision.channel, decision.verdict) {
+                channels::count_use(conn, &given.channel, &decision.proposal_id, with.now)?;
+            }
             (with.audit)(*kind, &signed.decision.proposal_id, detail.clone())
         }
         Write::StandingUse { id, used, by } => {

@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod audit;
 pub mod backup;
 pub mod cases;
+pub mod channels;
 pub mod cited;
 pub mod commands;
 pub mod drafts;

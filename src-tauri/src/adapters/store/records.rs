@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, row};
-use crate::domain::base::{DeviceId, OperatorId, TimeMs};
+use crate::domain::base::{DeviceId, Digest, OperatorId, TimeMs};
 use crate::domain::gate::SignedOperator;
 use crate::domain::gate::records::{Carried, Proven, Record};
 use crate::domain::identity::PublicKey;
@@ -142,6 +142,8 @@ pub fn is_about_known(conn: &Connection, record: &Record) -> Result<bool, StoreE
         ),
         // One for each issuer.
         Record::Confirmation { .. } => return Ok(true),
+        // Anybody could invent channels of an operator that is known.
+        Record::ChannelEnd { .. } => return Ok(false),
     };
     let mut query = conn.prepare_cached(sql)?;
     Ok(query.query_row([subject], |r| r.get(0))?)
@@ -156,6 +158,22 @@ pub fn device_revoked(conn: &Connection, device: &DeviceId) -> Result<bool, Stor
     let id = format!("device-revocation:{device}");
     let mut query = conn.prepare_cached(sql)?;
     Ok(query.query_row([id], |r| row::count(r, 0))? > 0)
+}
+
+/// Whether a channel has ended: its own operator says so, or whoever was believed when it came.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn channel_ended(
+    conn: &Connection,
+    channel: &Digest,
+    operator: &OperatorId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM records
+        WHERE id >= ?1 || ':' AND id < ?1 || ';' AND (acted = 1 OR issuer = ?2))";
+    let id = format!("channel-end:{}", channel.to_hex());
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row([id.as_str(), operator.as_str()], |r| r.get(0))?)
 }
 
 /// When an issuer last confirmed what it said.

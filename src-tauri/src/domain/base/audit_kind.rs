@@ -29,6 +29,9 @@ macro_rules! audit_kinds {
 audit_kinds! {
     ActionStopped = "action.stopped", "A person stopped an action.";
     ActuatorConfirmed = "actuator.confirmed", "A person at the machine said that an actuator that was left is in its safe state.";
+    ChannelEnded = "channel.ended", "A channel key was revoked.";
+    ChannelEntered = "channel.entered", "The code of an enrolment was entered in a chat, which is a person's from then on.";
+    ChannelGiven = "channel.given", "A person gave a node a channel key, with which they decide through a chat.";
     ClockConfirmed = "clock.confirmed", "A person at the machine said that the clock is right.";
     ConsoleClosed = "console.closed", "A session of the console ended.";
     ConsoleOpened = "console.opened", "A browser opened the console.";

@@ -44,6 +44,24 @@ pub const DECISIONS_USED_MAX: u64 = 64;
 pub const DECISIONS_UNRECORDED_MAX: usize = 256;
 /// How long a used decision is remembered, in milliseconds: far longer than it is valid.
 pub const DECISIONS_USED_KEPT_MS: u64 = 24 * 3_600_000;
+/// How long a channel key may count after it was given, in milliseconds.
+pub const CHANNEL_MAX_MS: u64 = 90 * 24 * 3_600_000;
+/// Approvals through channels of one operator key that may count in an hour, at most, whatever the record says.
+pub const CHANNEL_ACTIONS_PER_HOUR_MAX: u32 = 60;
+/// The time in which approvals through channels are counted, in milliseconds.
+pub const CHANNEL_WINDOW_MS: u64 = 3_600_000;
+/// Channel keys that one node holds at a time.
+pub const CHANNELS_MAX: u64 = 64;
+/// How long the code of an enrolment counts, in milliseconds.
+pub const CHANNEL_CODE_TTL_MS: u64 = 600_000;
+/// Codes of enrolments that wait at a time.
+pub const CHANNEL_CODES_MAX: usize = 8;
+/// Wrong codes that may be entered before every code that waits is forgotten.
+pub const CHANNEL_CODE_TRIES_MAX: u32 = 10;
+/// Wrong codes that one account may enter in an hour.
+pub const CHANNEL_ACCOUNT_TRIES_MAX: u32 = 3;
+/// Accounts whose wrong codes are counted at a time; while there are more, no code of another account is taken.
+pub const CHANNEL_ACCOUNTS_WATCHED_MAX: usize = 1_024;
 /// How long a standing approval may count after it was given, in milliseconds.
 pub const STANDING_MAX_MS: u64 = 7 * 24 * 3_600_000;
 /// How often a standing approval may be used.
@@ -825,6 +843,50 @@ pub const HTTP_SAFE_LOOK_MS: u64 = 200;
 pub const HTTP_MOVING_LOOK_MS: u64 = 2_000;
 /// How many times in a row a device that moves may not answer over HTTP before it is made safe.
 pub const HTTP_MOVING_LOST: u32 = 3;
+/// How long a connection to a chat's server may take, in milliseconds.
+pub const CHAT_CONNECT_MS: u64 = 10_000;
+/// How long a chat's server may take to answer, in milliseconds.
+pub const CHAT_REQUEST_MS: u64 = 20_000;
+/// How long a chat's server is asked to wait for an update, in milliseconds.
+pub const CHAT_POLL_MS: u64 = 25_000;
+/// An answer of a chat's server, in bytes.
+pub const CHAT_ANSWER_MAX_BYTES: usize = 4 * 1_048_576;
+/// Updates in one answer.
+pub const CHAT_UPDATES_MAX: usize = 20;
+/// Characters of a text that are read.
+pub const CHAT_TEXT_MAX_CHARS: usize = 4_096;
+/// A message of the bot, in UTF-16 units: a chat takes 4,096.
+pub const CHAT_MESSAGE_MAX_UNITS: usize = 3_900;
+/// Messages into which one answer is split; what is left is not sent.
+pub const CHAT_PARTS_MAX: usize = 5;
+/// The longest time for which a chat's server is left alone when it says so, in milliseconds.
+pub const CHAT_RETRY_MAX_MS: u64 = 300_000;
+/// Pause after a failure, the shortest and the longest, in milliseconds.
+pub const CHAT_PAUSE_MIN_MS: u64 = 500;
+/// See [`CHAT_PAUSE_MIN_MS`].
+pub const CHAT_PAUSE_MAX_MS: u64 = 30_000;
+/// Updates that are answered at a time.
+pub const CHAT_BUSY_MAX: usize = 16;
+/// Messages of one account that are read in a minute.
+pub const CHAT_PER_MINUTE: u32 = 30;
+/// Accounts whose messages are counted at a time.
+pub const CHAT_ACCOUNTS_MAX: usize = 1_024;
+/// How often one stranger is answered, in milliseconds.
+pub const CHAT_STRANGER_EVERY_MS: u64 = 600_000;
+/// Answers to strangers in an hour.
+pub const CHAT_STRANGERS_PER_HOUR: u32 = 60;
+/// Buttons that count at a time.
+pub const CHAT_BUTTONS_MAX: usize = 1_024;
+/// How long a button of a proposal counts, in milliseconds.
+pub const CHAT_BUTTON_MS: u64 = 3_600_000;
+/// How long the last question before an approval counts, in milliseconds.
+pub const CHAT_CONFIRM_MS: u64 = 120_000;
+/// Messages about proposals that are kept up to date.
+pub const CHAT_TOLD_MAX: usize = 256;
+/// How often those messages are looked at, in milliseconds.
+pub const CHAT_LOOK_MS: u64 = 15_000;
+/// Lines of a list in a chat.
+pub const CHAT_LINES_MAX: usize = 100;
 /// How long a connection to a model's server may take, in milliseconds.
 pub const MODEL_CONNECT_MS: u64 = 10_000;
 /// How long a model may take before the first piece of its reply, in milliseconds: a small machine reads a long question

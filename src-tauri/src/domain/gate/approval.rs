@@ -10,6 +10,7 @@ use crate::domain::base::{
 use crate::domain::identity::{OperatorKey, PublicKey, Signature};
 use crate::domain::policy::Level;
 
+use super::channel::{self, SignedChannel, Through};
 use super::operators::SignedOperator;
 use super::standing_approval::{self, StandingUse};
 
@@ -42,11 +43,14 @@ pub struct Decision {
     pub digest: Digest,
     /// Who decided.
     pub operator_id: OperatorId,
-    /// When, by the person's clock.
+    /// When, by the clock of where it was signed.
     pub decided_at: TimeMs,
     /// Their note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The channel through which they decided and whose key signed it; absent, their own key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Box<SignedChannel>>,
 }
 
 /// A decision with the person's signature.
@@ -60,9 +64,19 @@ pub struct SignedDecision {
 }
 
 impl SignedDecision {
-    /// Whether the operator of this key signed it.
+    /// Whether the operator of this key signed it, or gave the channel whose key did.
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        key.verify_strict(&self.decision.signing_bytes(), &self.signature)
+        let signer = match &self.decision.channel {
+            None => key,
+            Some(given)
+                if given.is_signed_by(key)
+                    && given.channel.operator_id == self.decision.operator_id =>
+            {
+                &given.channel.channel_key
+            }
+            Some(_) => return false,
+        };
+        signer.verify_strict(&self.decision.signing_bytes(), &self.signature)
     }
 }
 
@@ -70,12 +84,20 @@ impl Decision {
     /// The bytes a person signs.
     pub fn signing_bytes(&self) -> Vec<u8> {
         let mut bytes = DOMAIN.to_vec();
-        // A decision holds texts and whole numbers only, so it always has a canonical form.
+        // A decision holds texts, whole numbers and a boolean, so it always has a canonical form.
         bytes.extend(canonical_of(self).unwrap_or_default());
         bytes
     }
 
-    /// The decision, signed in the person's own process.
+    /// Whose decisions it is counted with: those of the key that signed it.
+    pub fn counted_as(&self) -> OperatorId {
+        match &self.channel {
+            None => self.operator_id.clone(),
+            Some(given) => given.channel.channel_key.operator_id(),
+        }
+    }
+
+    /// The decision, signed in the person's own process, or with the key of its channel.
     pub fn sign(self, key: &OperatorKey) -> SignedDecision {
         let signature = key.sign(&self.signing_bytes());
         SignedDecision {
@@ -148,6 +170,7 @@ pub struct VerifiedApproval {
     name: String,
     max_level: Level,
     standing: Option<StandingUse>,
+    channel: Option<String>,
 }
 
 impl VerifiedApproval {
@@ -163,7 +186,13 @@ impl VerifiedApproval {
             // A standing approval never reaches further, from any giver.
             max_level: Level::L2,
             standing: Some(used),
+            channel: None,
         }
+    }
+
+    /// The channel through which it came, in words, where it was signed by a channel's key.
+    pub fn through(&self) -> Option<&str> {
+        self.channel.as_deref()
     }
 
     /// Which use of which standing approval it is, where it is no decision about the very proposal.
@@ -202,8 +231,12 @@ impl VerifiedApproval {
     }
 
     /// The person with the key they used, for texts: `ana (key 1f2e3d4c)`, or with the standing approval that they gave:
-    /// `ana (standing approval ab12cd34, use 2 of 3)`.
+    /// `ana (standing approval ab12cd34, use 2 of 3)`, or with the channel: `ana through telegram at node 1f2e3d4c (channel
+    /// ab12cd34)`.
     pub fn with_key(&self) -> String {
+        if let Some(channel) = &self.channel {
+            return format!("{} through {channel}", self.name);
+        }
         match &self.standing {
             None => format!("{} (key {})", self.name, self.operator_id.short()),
             Some(StandingUse { id, number, of }) => {
@@ -290,6 +323,20 @@ pub fn verify(
     known: &Known<'_>,
     now: TimeMs,
 ) -> Result<VerifiedApproval, Refusal> {
+    verify_through(signed, subject, known, None, now)
+}
+
+/// As [`verify`], also of a decision through a channel, of which the executor knows `through`.
+///
+/// # Errors
+/// As [`verify`], and what stands in the way of the channel.
+pub fn verify_through(
+    signed: &SignedDecision,
+    subject: &Subject<'_>,
+    known: &Known<'_>,
+    through: Option<&Through>,
+    now: TimeMs,
+) -> Result<VerifiedApproval, Refusal> {
     let decision = &signed.decision;
     let operator = known.operator;
     let no = |code: Code, why: String| Err(Refusal::new(code, why));
@@ -320,6 +367,14 @@ pub fn verify(
     }
     let proven = signed.is_signed_by(&operator.record.public_key);
     check_key(known, &decision.operator_id, proven, now)?;
+    let given = decision.channel.as_ref().map(|given| &given.channel);
+    if let Some(given) = given {
+        let through = through.ok_or_else(|| {
+            let why = "nothing is known here of the channel through which it was decided";
+            Refusal::new(Code::ApprovalInvalid, why)
+        })?;
+        channel::check(given, decision, subject, through, now)?;
+    }
     if decision.verdict == Verdict::Approve {
         check_level(known, subject.level)?;
         let vouched = Vouched {
@@ -350,7 +405,10 @@ pub fn verify(
         operator_id: decision.operator_id.clone(),
         person: known.person.clone(),
         name: operator.record.name.clone(),
-        max_level: operator.record.max_level,
+        max_level: given.map_or(operator.record.max_level, |given| {
+            given.max_level.min(operator.record.max_level)
+        }),
         standing: None,
+        channel: given.map(channel::Channel::shown),
     })
 }

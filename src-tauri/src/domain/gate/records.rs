@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::ChannelEnd;
 use super::operators::{OperatorRevocation, SignedOperator};
 use crate::domain::base::canonical::canonical_of;
 use crate::domain::base::{DeviceId, MeshId, TimeMs};
@@ -65,6 +66,13 @@ pub enum Record {
     Confirmation {
         /// When.
         confirmation: Confirmation,
+        /// The issuer's.
+        signature: Signature,
+    },
+    /// A channel key has ended. Its issuer is an operator or a device.
+    ChannelEnd {
+        /// Which.
+        end: ChannelEnd,
         /// The issuer's.
         signature: Signature,
     },
@@ -138,13 +146,20 @@ impl Record {
         }
     }
 
-    /// The device that says it.
+    /// Ends a channel key.
+    pub fn end_channel(end: ChannelEnd, key: &DeviceKey) -> Self {
+        let signature = key.sign(&end.signing_bytes());
+        Record::ChannelEnd { end, signature }
+    }
+
+    /// The device that says it; of the end of a channel that an operator says, the hash of that operator's key.
     pub fn issuer(&self) -> &DeviceId {
         match self {
             Record::Operator { signed } => &signed.record.issuer,
             Record::OperatorRevocation { revocation, .. } => &revocation.issuer,
             Record::DeviceRevocation { revocation, .. } => &revocation.issuer,
             Record::Confirmation { confirmation, .. } => &confirmation.issuer,
+            Record::ChannelEnd { end, .. } => &end.issuer,
         }
     }
 
@@ -155,6 +170,7 @@ impl Record {
             Record::OperatorRevocation { revocation, .. } => revocation.revoked_at,
             Record::DeviceRevocation { revocation, .. } => revocation.revoked_at,
             Record::Confirmation { confirmation, .. } => confirmation.confirmed_at,
+            Record::ChannelEnd { end, .. } => end.ended_at,
         }
     }
 
@@ -172,6 +188,9 @@ impl Record {
                 format!("device-revocation:{}:{issuer}", revocation.device_id)
             }
             Record::Confirmation { .. } => format!("confirmation:{issuer}"),
+            Record::ChannelEnd { end, .. } => {
+                format!("channel-end:{}:{issuer}", end.channel.to_hex())
+            }
         }
     }
 
@@ -179,9 +198,9 @@ impl Record {
     /// replaced by what is newer. Equal times are settled by the text, the same way at every node.
     pub fn replaces(&self, other: &Record) -> bool {
         match self {
-            Record::OperatorRevocation { .. } | Record::DeviceRevocation { .. } => {
-                self.at() < other.at()
-            }
+            Record::OperatorRevocation { .. }
+            | Record::DeviceRevocation { .. }
+            | Record::ChannelEnd { .. } => self.at() < other.at(),
             Record::Operator { .. } | Record::Confirmation { .. } => {
                 let text = |r: &Record| canonical_of(r).unwrap_or_default();
                 (self.at(), text(self)) > (other.at(), text(other))
@@ -194,6 +213,7 @@ impl Record {
         match self {
             Record::DeviceRevocation { revocation, .. } => revocation.mesh_id == *mesh,
             Record::Confirmation { confirmation, .. } => confirmation.mesh_id == *mesh,
+            Record::ChannelEnd { end, .. } => end.mesh_id == *mesh,
             Record::Operator { .. } | Record::OperatorRevocation { .. } => true,
         }
     }
@@ -214,6 +234,9 @@ impl Record {
                 confirmation,
                 signature,
             } => issuer_key.verify_strict(&message(CONFIRMATION_DOMAIN, confirmation), signature),
+            Record::ChannelEnd { end, signature } => {
+                issuer_key.verify_strict(&end.signing_bytes(), signature)
+            }
         }
     }
 }

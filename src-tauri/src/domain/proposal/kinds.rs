@@ -39,6 +39,7 @@ fn paper(record: ProposalRecord) -> Paper {
         operator_id: person.id().clone(),
         decided_at: at(0),
         note: None,
+        channel: None,
     };
     let subject = Subject {
         mesh_id: &record.mesh_id,

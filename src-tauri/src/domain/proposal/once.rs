@@ -95,6 +95,7 @@ fn vote(
         operator_id: person.id().clone(),
         decided_at: at(tick),
         note: None,
+        channel: None,
     };
     let decision = decision.sign(&person);
     let subject = Subject {

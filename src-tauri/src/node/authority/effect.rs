@@ -6,19 +6,21 @@ use serde_json::json;
 
 use super::{Context, DURABLE, store_refusal};
 use crate::adapters::store::operators::SignedRevocation;
-use crate::adapters::store::{StoreError, issuers, operators, records, room, trust, usage};
+use crate::adapters::store::{
+    StoreError, channels, issuers, operators, records, room, trust, usage,
+};
 use crate::domain::admission::budget::{Cause, Share};
 use crate::domain::admission::{Grant, Grants, TrustRecord};
-use crate::domain::base::{AuditKind, DeviceId, Refusal};
-use crate::domain::gate::SignedOperator;
+use crate::domain::base::{AuditKind, DeviceId, OperatorId, Refusal};
 use crate::domain::gate::records::{Proven, Record};
+use crate::domain::gate::{ChannelEnd, SignedOperator};
 use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::proposals::{self, Executor};
 
 /// Whether the issuer of a record may issue here now: this node itself, or a trusted device with
-/// `admin`; for an operator's record, one that a person here has accepted for that. Its key need not
-/// have been seen: the record carries it, and its hash is the issuer's id.
+/// `admin`; for an operator's record, one that a person here has accepted for that; for the end of a channel, an operator
+/// that is known here too. Its key need not have been seen: the record carries it, and its hash is the issuer's id.
 pub(super) fn believed(
     context: &Context,
     conn: &Connection,
@@ -28,12 +30,29 @@ pub(super) fn believed(
     if issuer == context.own_id() {
         return Ok(true);
     }
+    if let Record::ChannelEnd { end, .. } = record
+        && ends_channel(conn, end)?
+    {
+        return Ok(true);
+    }
     let trusted = trust::get(conn, issuer)?.filter(TrustRecord::is_live);
     if !trusted.is_some_and(|r| r.grants.has(Grant::Admin)) {
         return Ok(false);
     }
     let enrols = matches!(record, Record::Operator { .. });
     Ok(!enrols || issuers::get(conn, issuer)?.is_some())
+}
+
+/// Whether an operator who is known here ends a channel, or whoever gave one whose key this node holds.
+fn ends_channel(conn: &Connection, end: &ChannelEnd) -> Result<bool, StoreError> {
+    let Ok(issuer) = end.issuer.as_str().parse::<OperatorId>() else {
+        return Ok(false);
+    };
+    if operators::get(conn, &issuer)?.is_some_and(|known| known.revocation.is_none()) {
+        return Ok(true);
+    }
+    let held = channels::get(conn, &end.channel)?;
+    Ok(held.is_some_and(|row| row.signed.channel.operator_id == issuer))
 }
 
 /// Whose share a new record uses, and which; `None` for what always has room: what this node says
@@ -211,6 +230,14 @@ pub(super) fn apply(
                 .journal
                 .audit(conn, AuditKind::TrustRevoked, device.as_str(), detail)?;
         }
+        Record::ChannelEnd { end, .. } => {
+            let id = end.channel.to_hex();
+            let detail = json!({
+                "issuer": record.issuer(), "operatorId": end.operator_id, "endedAt": end.ended_at, "note": end.note,
+            });
+            let kind = AuditKind::ChannelEnded;
+            context.journal.audit(conn, kind, &id, detail)?;
+        }
         Record::Confirmation { .. } => {}
     }
     Ok(true)
@@ -293,6 +320,16 @@ pub(super) async fn took_effect(executor: &Executor, new: &[Proven]) -> Result<(
                 format!(
                     "Device {} is revoked, says {}",
                     revocation.device_id.short(),
+                    record.issuer().short()
+                ),
+            ),
+            Record::ChannelEnd { end, .. } => (
+                Event::ChannelEnded,
+                Severity::Warning,
+                format!(
+                    "Channel {} of operator key {} is revoked, says {}",
+                    end.channel.to_hex().get(..8).unwrap_or_default(),
+                    end.operator_id.short(),
                     record.issuer().short()
                 ),
             ),

@@ -226,6 +226,20 @@ fn proven(value: Value, mesh: &MeshId, now: TimeMs) -> Result<Proven, Refusal> {
     })
 }
 
+/// Takes the end of a channel, which a person or this device said here: it is stored, takes effect and goes on to others.
+/// Whether it was new.
+///
+/// # Errors
+/// The store's refusal.
+pub async fn end_channel(authority: &Authority, proven: Proven) -> Result<bool, Refusal> {
+    let new = store(authority, vec![proven], None).await?;
+    let said = !new.is_empty();
+    if said {
+        spread(authority, new, None).await;
+    }
+    Ok(said)
+}
+
 /// Tells every link that speaks of records, except the one they came from.
 pub async fn spread(executor: &Executor, new: Vec<Proven>, from: Option<&LinkHandle>) {
     for link in executor.links.all() {

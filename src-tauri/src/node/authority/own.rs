@@ -10,6 +10,7 @@ use super::{Authority, DURABLE, held, spread, store_refusal};
 use crate::adapters::store::{StoreError, records, trust};
 use crate::domain::base::limits::CONFIRM_EVERY_MS;
 use crate::domain::base::{AuditKind, DeviceId, Refusal, TimeMs};
+use crate::domain::gate::ChannelEnd;
 use crate::domain::gate::operators::{OperatorRecord, OperatorRevocation, SignedOperator};
 use crate::domain::gate::records::{Confirmation, DeviceRevocation, Proven, Record};
 use crate::domain::identity::{DeviceKey, PublicKey, Signature};
@@ -51,6 +52,11 @@ impl Issuer {
     /// Signs the end of an operator's key.
     pub fn end_of_operator(&self, revocation: &OperatorRevocation) -> Signature {
         revocation.sign(&self.0)
+    }
+
+    /// Signs the end of a channel key, as other nodes are sent it; `None` for one of another issuer.
+    pub fn end_of_channel(&self, end: ChannelEnd) -> Option<Proven> {
+        self.proven(Record::end_channel(end, &self.0))
     }
 
     /// A record of this device's own, as other nodes are sent it; `None` for one of another issuer.

@@ -38,8 +38,8 @@ pub fn lists() -> [&'static str; 6] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 3] {
-    ["store", "inference", "privacy"]
+pub fn tables() -> [&'static str; 4] {
+    ["store", "inference", "privacy", "telegram"]
 }
 
 /// Every key with a value of its own, as in `store.max_bytes`.

@@ -119,6 +119,7 @@ fn flag(key: &str, flags: &RawConfig) -> Option<Value> {
         "host_sensor" => flags.host_sensor.map(|v| json!(v)),
         "mock_sensor" => flags.mock_sensor.map(|v| json!(v)),
         "mock_actuator" => flags.mock_actuator.map(|v| json!(v)),
+        "telegram.enabled" => flags.telegram.as_ref().map(|t| json!(t.enabled)),
         _ => None,
     }
 }
@@ -144,6 +145,8 @@ fn usual(key: &str, config: &Config) -> Value {
         "port" => json!(config.port),
         "discovery" => json!(config.discovery),
         "stand_by" => json!(config.stand_by),
+        "telegram.enabled" => json!(config.telegram.is_some()),
+        "telegram.api" => json!(super::telegram::API),
         "sensor_interval_ms" => json!(config.sensor_interval_ms),
         "ping_interval_ms" => json!(config.ping_interval_ms),
         "host_sensor" | "mock_sensor" | "mock_actuator" | "demo" | "inference.edge_first" => {
@@ -225,6 +228,6 @@ mod tests {
             .filter(|one| one.value.is_null())
             .map(|one| one.key)
             .collect();
-        assert_eq!(nothing, ["mesh_name", "store.max_bytes"]);
+        assert_eq!(nothing, ["mesh_name", "store.max_bytes", "telegram.ca"]);
     }
 }

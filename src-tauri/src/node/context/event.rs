@@ -86,6 +86,11 @@ events! {
     DecisionRefused = "decision.refused", "A decision did not count.";
     RuleFired = "rule.fired", "A rule of this planner asks for an action.";
 
+    ChannelGiven = "channel.given", "A person gave this node a channel key: they can decide through a chat, up to a ceiling.";
+    ChannelEntered = "channel.entered", "The code of an enrolment was entered: a chat is a person's now.";
+    ChannelEnded = "channel.ended", "A channel key was revoked.";
+    ChannelRefused = "channel.refused", "Something in a chat was refused.";
+
     StandingGiven = "standing.given", "A person gave this executor a standing approval.";
     StandingEnded = "standing.ended", "A standing approval of this executor ended: it was revoked, ran out, was used up or became void.";
 

@@ -73,6 +73,7 @@ mod tests {
             operator_id: person.id().clone(),
             decided_at: TimeMs(5),
             note: None,
+            channel: None,
         };
         let genuine = decision.clone().sign(&person);
         let junk = SignedDecision {

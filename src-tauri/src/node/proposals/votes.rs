@@ -5,11 +5,13 @@ use rusqlite::Connection;
 
 use super::refused;
 use crate::adapters::store::operators::OperatorRow;
-use crate::adapters::store::{StoreError, approvals, issuers, operators, records};
+use crate::adapters::store::{StoreError, approvals, channels, issuers, operators, records, trust};
+use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
 use crate::domain::base::{Code, OperatorId, ProposalId, TimeMs};
-use crate::domain::gate::approval::{Known, Subject, Verdict, verify};
-use crate::domain::gate::{OperatorRecord, SignedDecision, VerifiedApproval};
+use crate::domain::gate::approval::{Known, Subject, Verdict, verify_through};
+use crate::domain::gate::channel::{self, Through};
+use crate::domain::gate::{Channel, OperatorRecord, SignedDecision, VerifiedApproval};
 use crate::domain::identity::PublicKey;
 use crate::domain::proposal::SignedProposal;
 use crate::node::context::Context;
@@ -103,13 +105,42 @@ pub(super) fn key(
     })
 }
 
-/// Checks a decision against the record, by what this executor knows of who signed it.
+/// What is known here of a channel now. `used` of what counted already is not asked.
+fn through(
+    context: &Context,
+    conn: &Connection,
+    channel: &Channel,
+    (new, now): (bool, TimeMs),
+) -> Result<Through, StoreError> {
+    let own = channel.node == *context.own_id();
+    let trusted = trust::get(conn, &channel.node)?.filter(TrustRecord::is_live);
+    Ok(Through {
+        ended: records::channel_ended(conn, &channel.id(), &channel.operator_id)?,
+        node_trusted: own || trusted.is_some(),
+        used: match new {
+            true => channels::used(conn, &channel.operator_id, now)?,
+            false => 0,
+        },
+    })
+}
+
+/// Checks a new decision against the record, by what this executor knows of who signed it.
 pub(super) fn check(
     context: &Context,
     conn: &Connection,
     proposal: &SignedProposal,
     signed: &SignedDecision,
     now: TimeMs,
+) -> Result<VerifiedApproval, StoreError> {
+    checked(context, conn, proposal, signed, (true, now))
+}
+
+fn checked(
+    context: &Context,
+    conn: &Connection,
+    proposal: &SignedProposal,
+    signed: &SignedDecision,
+    (new, now): (bool, TimeMs),
 ) -> Result<VerifiedApproval, StoreError> {
     let key = key(context, conn, &signed.decision.operator_id, now)?;
     let record = proposal.record();
@@ -124,7 +155,11 @@ pub(super) fn check(
         created_at: record.created_at,
         expires_at: record.expires_at,
     };
-    verify(signed, &subject, &key.known(), now).map_err(StoreError::Refused)
+    let given = signed.decision.channel.as_ref();
+    let through = given.map(|given| through(context, conn, &given.channel, (new, now)));
+    let through = through.transpose()?;
+    verify_through(signed, &subject, &key.known(), through.as_ref(), now)
+        .map_err(StoreError::Refused)
 }
 
 /// Whether everybody who approved what is held still may: their keys hold, and those who vouch for them are believed. What
@@ -145,6 +180,11 @@ pub(super) fn still_stand(
         let key = key(context, conn, &decision.operator_id, now)?;
         let held = key.known().holds(now);
         held.map_err(StoreError::Refused)?;
+        if let Some(given) = &decision.channel {
+            let known = through(context, conn, &given.channel, (false, now))?;
+            channel::holds(&given.channel, &context.mesh, &known, now)
+                .map_err(StoreError::Refused)?;
+        }
     }
     Ok(())
 }
@@ -183,6 +223,6 @@ pub(super) fn of(
 ) -> Vec<VerifiedApproval> {
     let checked = stored
         .iter()
-        .map(|signed| check(context, conn, proposal, signed, now));
+        .map(|signed| checked(context, conn, proposal, signed, (false, now)));
     checked.filter_map(Result::ok).collect()
 }

@@ -186,7 +186,7 @@ fn bad(message: &str) -> Refusal {
 }
 
 /// The record as its executor signed it.
-fn opened(view: &ProposalRecordView) -> Answer<SignedProposal> {
+pub(in crate::operator) fn opened(view: &ProposalRecordView) -> Answer<SignedProposal> {
     let odd = |what: String| Refusal::new(Code::DigestMismatch, what);
     let key = PublicKey::from_text(&view.executor_key)
         .map_err(|e| odd(format!("the executor's key is not usable: {e}")))?;
@@ -314,6 +314,7 @@ impl Door {
                 operator_id: key.key.id().clone(),
                 decided_at: self.handles.now(),
                 note: reason,
+                channel: None,
             }
             .sign(&key.key)
         };

@@ -131,7 +131,7 @@ async fn give(ctx: &Context, args: &GiveArgs) -> Done {
     } else if consent::can_ask() {
         out::aside(&shown(out::width_aside()));
     }
-    consent::to_sign(args.yes)?;
+    consent::to_sign(args.yes, "approve exactly this ahead of time")?;
     let key = ctx.operator_key(args.passphrase_stdin)?;
     let given = remote.standing_give(&approval.sign(&key)).await?;
     if ctx.json {

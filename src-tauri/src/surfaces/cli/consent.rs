@@ -80,7 +80,7 @@ pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Do
 ///
 /// # Errors
 /// If it is not given: then nothing is signed.
-pub(super) fn to_sign(yes: bool) -> Done {
+pub(super) fn to_sign(yes: bool, what: &str) -> Done {
     if yes {
         return Ok(());
     }
@@ -91,7 +91,7 @@ pub(super) fn to_sign(yes: bool) -> Done {
     }
     let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
     ask(
-        "Type yes to approve exactly this ahead of time, anything else to leave it: ",
+        &format!("Type yes to {what}, anything else to leave it: "),
         "yes",
         &mut std::io::stdin().lock(),
         &mut std::io::stderr(),

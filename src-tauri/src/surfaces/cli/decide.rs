@@ -134,6 +134,7 @@ fn sign(
         operator_id: key.id().clone(),
         decided_at: ctx.time(),
         note,
+        channel: None,
     }
     .sign(key)
 }

@@ -79,6 +79,7 @@ fn the_example_documents_every_key() {
         ("[[model]]\nzzz = 1", "[[model]]"),
         ("[inference]\nzzz = 1", "[inference]"),
         ("[privacy]\nzzz = 1", "[privacy]"),
+        ("[telegram]\nzzz = 1", "[telegram]"),
     ];
     for (text, heading) in places {
         let keys = keys_at(text);

@@ -7,6 +7,7 @@ mod approvals;
 mod args;
 mod audit;
 mod backup;
+mod channels;
 mod clean;
 mod config;
 mod consent;
@@ -183,6 +184,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Approvals { command } => approvals::run(ctx, command.as_ref()).await,
+        Command::Telegram(command) => channels::telegram(ctx, &command).await,
+        Command::Channel { command } => channels::channel(ctx, command.as_ref()).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Hold(arg) => hold::run(ctx, &arg).await,
         Command::Stop(arg) => decide::stop(ctx, &arg).await,

@@ -16,7 +16,7 @@ use crate::adapters::keystore;
 use crate::adapters::store::trust;
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::DeviceId;
-use crate::domain::gate::Gen1Command;
+use crate::domain::gate::{Gen1Command, SignedDecision};
 use crate::domain::identity::{PublicKey, Signature};
 use crate::domain::proposal::{Evidence, ProposalRecord, SignedProposal, Status};
 use crate::operator::dto::{ProposalRecordView, ProposalView};
@@ -378,6 +378,23 @@ impl Checked {
         clean::visible(&by.unwrap_or_default(), NAME_SHOWN_CHARS)
     }
 
+    /// The decisions that came through channels.
+    fn through_channels(&self) -> String {
+        let read = |told: &Value| serde_json::from_value::<SignedDecision>(told.clone()).ok();
+        let through = |signed: SignedDecision| {
+            let decision = signed.decision;
+            let given = decision.channel?;
+            let (verdict, by) = (format::code(decision.verdict), decision.operator_id.short());
+            Some(format!(
+                "{verdict} by operator {by} through {}",
+                given.channel.shown()
+            ))
+        };
+        let each = self.told.decisions.iter().filter_map(read);
+        let each: Vec<String> = each.filter_map(through).collect();
+        clean::visible(&each.join("; "), TEXT_SHOWN_CHARS)
+    }
+
     fn told_facts(&self, now: u64) -> Vec<(&'static str, String)> {
         let (told, expires) = (&self.told.proposal, self.record().expires_at.0);
         let left = match told.status == Status::AwaitingApproval {
@@ -391,6 +408,7 @@ impl Checked {
             ("status", told.status.to_string()),
             ("time left", left),
             ("approved ahead", self.approved_ahead()),
+            ("through a channel", self.through_channels()),
             (
                 "detail",
                 clean::visible(told.detail.as_deref().unwrap_or_default(), TEXT_SHOWN_CHARS),

@@ -5,6 +5,7 @@
 mod answer;
 mod assets;
 mod auth;
+mod channels;
 mod completions;
 mod console;
 mod handlers;
@@ -142,6 +143,11 @@ fn action_routes(bound: Bound) -> Bound {
         .on(routes::STANDING_GIVE, standing::give)
         .on(routes::STANDING_END, standing::end)
         .on(routes::STANDING_VOID, standing::void)
+        .on(routes::CHANNELS, channels::list)
+        .on(routes::CHANNEL_OFFER, channels::offer)
+        .on(routes::CHANNEL_GIVE, channels::give)
+        .on(routes::CHANNEL_END, channels::end)
+        .on(routes::CHANNEL_VOID, channels::void)
         .on(routes::PROPOSAL_HOLD, h::hold)
         .on(routes::PROPOSAL_HELD, h::held)
         .on(routes::DRAFTS, h::drafts)

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::domain::base::limits::{
-    NAME_MAX_BYTES, PASSPHRASE_MAX_BYTES, PASSPHRASE_MIN_CHARS, QUERY_MAX, SERIES_POINTS_MAX,
-    STANDING_MAX_MS, STANDING_USES_MAX, TEXT_MAX_CHARS,
+    CHANNEL_ACTIONS_PER_HOUR_MAX, NAME_MAX_BYTES, PASSPHRASE_MAX_BYTES, PASSPHRASE_MIN_CHARS,
+    QUERY_MAX, SERIES_POINTS_MAX, STANDING_MAX_MS, STANDING_USES_MAX, TEXT_MAX_CHARS,
 };
 use crate::domain::policy::TestResult;
 use crate::node::pairing::PairingView;
@@ -17,7 +17,7 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, devices, dto, enrolling, estop, meshes, models, names, series,
+    access, actuators, channels, devices, dto, enrolling, estop, meshes, models, names, series,
     standing_approvals, stopping, topology, twin,
 };
 
@@ -55,6 +55,10 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    channels::ChannelsView,
+    channels::ChannelOffer,
+    channels::ChannelGive,
+    channels::ChannelCode,
     access::sessions::LinkRequest,
     access::sessions::LinkView,
     access::deciding::SessionView,
@@ -202,6 +206,9 @@ pub(super) fn document() -> Value {
     schemas["SignedDecision"] = signed_decision();
     schemas["SignedStanding"] = signed_standing();
     schemas["SignedStandingEnd"] = signed_standing_end();
+    schemas["SignedChannel"] = signed_channel();
+    schemas["SignedChannelEnd"] = signed_channel_end();
+    schemas["ChannelGive"]["properties"]["given"] = shape("SignedChannel");
     document
 }
 
@@ -220,7 +227,7 @@ fn signed_decision() -> Value {
                     "verdict": {"type": "string", "enum": ["approve", "reject"]},
                     "meshId": text, "executor": text, "proposalId": text, "digest": text, "operatorId": text,
                     "decidedAt": {"type": "integer", "format": "int64"},
-                    "note": text,
+                    "note": text, "channel": shape("SignedChannel"),
                 },
             },
         },
@@ -271,6 +278,57 @@ fn signed_standing_end() -> Value {
                 "required": ["meshId", "executor", "approval", "operatorId", "endedAt"],
                 "properties": {
                     "meshId": text, "executor": text, "approval": text, "operatorId": text,
+                    "endedAt": {"type": "integer", "format": "int64"},
+                    "note": text,
+                },
+            },
+        },
+    })
+}
+
+/// As [`signed_decision`], of a channel.
+fn signed_channel() -> Value {
+    let (text, number) = (
+        json!({"type": "string"}),
+        json!({"type": "integer", "format": "int64"}),
+    );
+    json!({
+        "type": "object",
+        "required": ["channel", "signature"],
+        "properties": {
+            "signature": {"type": "string", "description": "Ed25519, base64url without padding."},
+            "channel": {
+                "type": "object",
+                "required": ["version", "meshId", "kind", "node", "operatorId", "channelKey", "maxLevel", "actionsPerHour",
+                    "ownWishes", "givenAt", "validUntil", "nonce"],
+                "properties": {
+                    "version": {"type": "integer", "enum": [1]},
+                    "kind": {"type": "string", "enum": ["telegram"]},
+                    "meshId": text, "node": text, "operatorId": text, "channelKey": text, "nonce": text,
+                    "maxLevel": {"type": "string", "enum": ["L0", "L1", "L2"]},
+                    "actionsPerHour": {"type": "integer", "minimum": 1, "maximum": CHANNEL_ACTIONS_PER_HOUR_MAX},
+                    "ownWishes": {"type": "boolean"},
+                    "givenAt": number, "validUntil": number,
+                },
+            },
+        },
+    })
+}
+
+/// As [`signed_decision`], of the end of a channel.
+fn signed_channel_end() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "type": "object",
+        "required": ["end", "key", "signature"],
+        "properties": {
+            "signature": {"type": "string", "description": "Ed25519, base64url without padding."},
+            "key": {"type": "string", "description": "The public key that signed, base64url without padding."},
+            "end": {
+                "type": "object",
+                "required": ["meshId", "channel", "operatorId", "issuer", "endedAt"],
+                "properties": {
+                    "meshId": text, "channel": text, "operatorId": text, "issuer": text,
                     "endedAt": {"type": "integer", "format": "int64"},
                     "note": text,
                 },

@@ -9,6 +9,7 @@
 
 mod approvals;
 mod calls;
+mod channels;
 #[cfg(test)]
 mod tests;
 

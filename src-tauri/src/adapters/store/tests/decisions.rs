@@ -325,6 +325,7 @@ fn decision(key: &OperatorKey, verdict: Verdict) -> SignedDecision {
         operator_id: key.id().clone(),
         decided_at: TimeMs(5),
         note: None,
+        channel: None,
     };
     decision.sign(key)
 }

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
 mod approvals;
+mod channels;
 mod config;
 mod models;
 mod people;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
 pub(super) use self::approvals::*;
+pub(super) use self::channels::*;
 pub(super) use self::config::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
@@ -25,6 +27,7 @@ use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
 use crate::node::config::models::{RawModel, of_flags};
+use crate::node::config::telegram::RawTelegram;
 use crate::operator::access::Scope;
 
 /// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
@@ -97,6 +100,15 @@ pub(super) enum Command {
         /// What to do; lists them where nothing is said
         #[command(subcommand)]
         command: Option<ApprovalsCommand>,
+    },
+    /// A Telegram account that decides for you, up to a ceiling
+    #[command(subcommand)]
+    Telegram(TelegramCommand),
+    /// Channels through which persons decide: a chat with its own key, up to a ceiling
+    Channel {
+        /// What to do; lists them where nothing is said
+        #[command(subcommand)]
+        command: Option<ChannelCommand>,
     },
     /// Take a proposal back without deciding it
     Withdraw(ProposalArg),
@@ -263,6 +275,9 @@ pub(super) struct StartArgs {
     /// The server of that model, where it speaks as OpenAI's does, for example http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL", requires = "model")]
     pub model_url: Option<String>,
+    /// Run the Telegram bot whose token is the credential channel/telegram
+    #[arg(long)]
+    pub telegram: bool,
     /// Stop gracefully when stdin closes
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
@@ -290,6 +305,7 @@ impl StartArgs {
             host_sensor: self.host_sensor.then_some(true),
             sensor_interval_ms: self.sensor_interval,
             model: self.model().into_iter().collect(),
+            telegram: RawTelegram::of_flag(self.telegram),
             ..RawConfig::default()
         }
     }

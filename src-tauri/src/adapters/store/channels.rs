@@ -1,0 +1,196 @@
+//! Channels whose keys this node holds, whose chats they are, and at an executor how many approvals through channels counted
+//! lately. Ends of channels are among the records of issuers.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{StoreError, kv, row};
+use crate::domain::base::limits::CHANNEL_WINDOW_MS;
+use crate::domain::base::{Digest, OperatorId, ProposalId, TimeMs};
+use crate::domain::gate::{Channel, ChannelKind, SignedChannel};
+
+/// A channel whose key this node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// As the person signed it.
+    pub signed: SignedChannel,
+    /// When it came.
+    pub given_at: TimeMs,
+    /// Whose chat it is, once the code was entered there.
+    pub account: Option<String>,
+    /// Whether new proposals are told there.
+    pub alerts: bool,
+}
+
+const COLUMNS: &str = "json, given_at, account, alerts";
+
+fn read(found: &Row<'_>) -> rusqlite::Result<ChannelRow> {
+    Ok(ChannelRow {
+        signed: row::json(found, 0)?,
+        given_at: row::time(found, 1)?,
+        account: found.get(2)?,
+        alerts: found.get(3)?,
+    })
+}
+
+/// Stores a channel; one that is there stays as it is.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn put(conn: &Connection, signed: &SignedChannel, now: TimeMs) -> Result<(), StoreError> {
+    let json = row::to_json("store a channel", signed)?;
+    conn.prepare_cached(
+        "INSERT INTO channels (id, json, kind, given_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
+    )?
+    .execute(params![
+        signed.channel.id().0,
+        json,
+        signed.channel.kind.to_string(),
+        now.to_i64(),
+    ])?;
+    Ok(())
+}
+
+/// Every channel, as they came.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn all(conn: &Connection) -> Result<Vec<ChannelRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM channels ORDER BY given_at, id");
+    let mut query = conn.prepare_cached(&sql)?;
+    row::readable(query.query_map([], read)?)
+}
+
+/// The channel with this id.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn get(conn: &Connection, id: &Digest) -> Result<Option<ChannelRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM channels WHERE id = ?1");
+    let mut query = conn.prepare_cached(&sql)?;
+    Ok(query.query_row([id.0], read).optional()?)
+}
+
+/// The channel of a chat.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn of_account(
+    conn: &Connection,
+    kind: ChannelKind,
+    account: &str,
+) -> Result<Option<ChannelRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM channels WHERE kind = ?1 AND account = ?2");
+    let mut query = conn.prepare_cached(&sql)?;
+    let found = query.query_row(params![kind.to_string(), account], read);
+    Ok(found.optional()?)
+}
+
+/// Gives a channel to a chat; an earlier one of that chat is forgotten. Whether the channel is there and was nobody's.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn enter(
+    conn: &Connection,
+    channel: &Channel,
+    account: &str,
+    now: TimeMs,
+) -> Result<bool, StoreError> {
+    conn.prepare_cached("DELETE FROM channels WHERE kind = ?1 AND account = ?2")?
+        .execute(params![channel.kind.to_string(), account])?;
+    let changed = conn
+        .prepare_cached(
+            "UPDATE channels SET account = ?2, entered_at = ?3 WHERE id = ?1 AND account IS NULL",
+        )?
+        .execute(params![channel.id().0, account, now.to_i64()])?;
+    Ok(changed > 0)
+}
+
+/// Sets whether new proposals are told in a chat.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn set_alerts(conn: &Connection, id: &Digest, on: bool) -> Result<(), StoreError> {
+    conn.prepare_cached("UPDATE channels SET alerts = ?2 WHERE id = ?1")?
+        .execute(params![id.0, on])?;
+    Ok(())
+}
+
+/// Forgets a channel.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn forget(conn: &Connection, id: &Digest) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM channels WHERE id = ?1")?
+        .execute([id.0])?;
+    Ok(())
+}
+
+/// Counts an approval that came through a channel, in the transaction in which it counts.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn count_use(
+    conn: &Connection,
+    channel: &Channel,
+    proposal: &ProposalId,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let old = TimeMs(now.0.saturating_sub(2 * CHANNEL_WINDOW_MS));
+    conn.prepare_cached("DELETE FROM channel_uses WHERE at < ?1")?
+        .execute([old.to_i64()])?;
+    conn.prepare_cached(
+        "INSERT INTO channel_uses (channel, proposal_id, operator_id, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (channel, proposal_id) DO NOTHING",
+    )?
+    .execute(params![
+        channel.id().0,
+        proposal.as_str(),
+        channel.operator_id.as_str(),
+        now.to_i64(),
+    ])?;
+    Ok(())
+}
+
+/// How many approvals through channels of an operator key have counted in the last hour. One that was counted with the clock
+/// ahead counts.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn used(conn: &Connection, operator: &OperatorId, now: TimeMs) -> Result<u32, StoreError> {
+    let since = TimeMs(now.0.saturating_sub(CHANNEL_WINDOW_MS));
+    let sql = "SELECT count(*) FROM channel_uses WHERE operator_id = ?1 AND at > ?2";
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query.query_row(params![operator.as_str(), since.to_i64()], |r| r.get(0))?)
+}
+
+fn place(kind: ChannelKind, bot: &str) -> String {
+    format!("channel.{kind}.{bot}")
+}
+
+/// The number after the last update of a bot that was taken.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn next_update(conn: &Connection, kind: ChannelKind, bot: &str) -> Result<i64, StoreError> {
+    let bytes = kv::get(conn, &place(kind, bot))?;
+    let number = bytes.and_then(|b| b.try_into().ok());
+    Ok(number.map_or(0, i64::from_be_bytes))
+}
+
+/// Takes an update of a bot, unless it or a later one was taken before.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn take_update(
+    conn: &Connection,
+    kind: ChannelKind,
+    bot: &str,
+    update: i64,
+) -> Result<bool, StoreError> {
+    if update < next_update(conn, kind, bot)? {
+        return Ok(false);
+    }
+    let next = update.saturating_add(1).to_be_bytes();
+    kv::put(conn, &place(kind, bot), &next)?;
+    Ok(true)
+}

@@ -1,0 +1,317 @@
+//! What the bot says, in plain text: no markup is used, so nothing that others wrote can become any. Texts of others are one
+//! line each, without control characters.
+
+use serde_json::Value;
+
+use crate::domain::base::limits::{CHAT_LINES_MAX, CHAT_MESSAGE_MAX_UNITS, CHAT_PARTS_MAX};
+use crate::domain::base::quantity::{reading, span};
+use crate::domain::base::text::one_line;
+use crate::domain::policy::Level;
+use crate::domain::proposal::Status;
+use crate::operator::dto::{FactView, ProposalView, StatusView};
+
+/// The commands, for a person whose chat it is.
+pub(super) const HELP: &str = "\
+/status – the node at a glance
+/world [filter] – newest readings
+/proposals – what waits for a decision
+/approve <id> – shows the action and asks once more
+/reject <id> [reason] – rejects it at once
+/alerts on|off – whether new proposals are told here
+/stop – emergency stop: every executor that can be reached goes to its safe states
+Anything else is a question or a wish to the planner. What it asks for waits for a person.";
+
+/// What somebody is told whose chat this is not.
+pub(super) const STRANGER: &str = "This chat belongs to no operator here, so nothing is shown or done. \
+An operator can enroll it: clawmesh-node telegram enroll prints a code, which is sent here as /start CODE.";
+
+/// A name or text of others, as one line.
+pub(super) fn plain(text: &str) -> String {
+    one_line(text, 300)
+}
+
+/// An answer of others with its line breaks, each line cleaned.
+pub(super) fn lines_of(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| one_line(line, 4_000)).collect();
+    lines.join("\n")
+}
+
+/// The start of an id.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+/// A text in parts that a chat takes, split at line ends where there are any.
+pub(super) fn split(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let (mut part, mut units) = (String::new(), 0);
+    let close = |part: &mut String, units: &mut usize, parts: &mut Vec<String>| {
+        let done = std::mem::take(part);
+        *units = 0;
+        if !done.trim().is_empty() {
+            parts.push(done.trim_end().to_owned());
+        }
+    };
+    for line in text.split_inclusive('\n') {
+        let long: usize = line.chars().map(char::len_utf16).sum();
+        if units + long > CHAT_MESSAGE_MAX_UNITS {
+            close(&mut part, &mut units, &mut parts);
+        }
+        for c in line.chars() {
+            if units + c.len_utf16() > CHAT_MESSAGE_MAX_UNITS {
+                close(&mut part, &mut units, &mut parts);
+            }
+            part.push(c);
+            units += c.len_utf16();
+        }
+    }
+    close(&mut part, &mut units, &mut parts);
+    if parts.len() > CHAT_PARTS_MAX {
+        parts.truncate(CHAT_PARTS_MAX);
+        if let Some(last) = parts.last_mut() {
+            last.push_str("\n… the rest is not shown here; see the console");
+        }
+    }
+    parts
+}
+
+fn params(value: &Value) -> String {
+    let pairs = value.as_object().into_iter().flatten();
+    let pair =
+        |(name, value): (&String, &Value)| format!(" {}={}", plain(name), plain(&shown(value)));
+    pairs.map(pair).collect()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn who(name: Option<&str>, id: &str) -> String {
+    match name.map(plain).filter(|name| !name.is_empty()) {
+        Some(name) => format!("{name} ({})", short(id)),
+        None => short(id).to_owned(),
+    }
+}
+
+/// Exactly what happens if it is approved.
+pub(super) fn action(p: &ProposalView) -> String {
+    format!(
+        "{}{} on {}\nat {}, for up to {}, then {}",
+        plain(&p.operation),
+        params(&p.params),
+        plain(&p.target),
+        who(p.executor_name.as_deref(), &p.executor),
+        span(p.run_ms),
+        plain(&p.safe_state)
+    )
+}
+
+/// How long it waits still.
+pub(super) fn left(p: &ProposalView, now: u64) -> String {
+    let ms = p.expires_at.saturating_sub(now);
+    let minutes = ms.div_ceil(60_000);
+    match minutes {
+        0 => "its time has run out".to_owned(),
+        1 => "waits for less than a minute".to_owned(),
+        more => format!("waits for {more} min"),
+    }
+}
+
+/// A proposal in full. `open` says for each piece of its evidence whether it may be shown here; the reason is shown only if
+/// all of it may.
+pub(super) fn proposal(p: &ProposalView, open: &[bool], now: u64) -> String {
+    let mut said = format!(
+        "Proposal {} · {} · {}\n",
+        short(&p.id),
+        p.level,
+        left(p, now)
+    );
+    said.push_str(&action(p));
+    let all_open = p.evidence.iter().zip(open).all(|(_, open)| *open);
+    let by = plain(&p.requested_by.name);
+    said.push_str(&format!("\nAsked for by {by}"));
+    match all_open && open.len() == p.evidence.len() {
+        true if !p.reason.trim().is_empty() => said.push_str(&format!(": {}", plain(&p.reason))),
+        true => {}
+        false => said.push_str("; the reason rests on private readings and is not shown here"),
+    }
+    for (evidence, open) in p.evidence.iter().zip(open) {
+        let line = match open {
+            true => format!(
+                "\n· {}{} ({}, {} old then)",
+                if evidence.interlock {
+                    "for an interlock: "
+                } else {
+                    ""
+                },
+                plain(&evidence.summary),
+                evidence.effective_tier,
+                span(evidence.age_ms)
+            ),
+            false => "\n· a private reading, not shown here".to_owned(),
+        };
+        said.push_str(&line);
+    }
+    if p.evidence.iter().all(|evidence| evidence.interlock) {
+        said.push_str("\n· no reading is given as evidence");
+    }
+    if p.tainted {
+        said.push_str("\nA language model had a part in it.");
+    }
+    if p.quorum > 1 {
+        said.push_str(&format!("\n{} persons must agree.", p.quorum));
+    }
+    said
+}
+
+/// How a proposal stands that waits no more.
+pub(super) fn ended(p: &ProposalView) -> String {
+    let how = p.outcome.as_ref().map(|o| o.detail.clone());
+    let how = how.or_else(|| p.detail.clone()).unwrap_or_default();
+    let how = match how.is_empty() {
+        true => String::new(),
+        false => format!(": {}", plain(&how)),
+    };
+    format!(
+        "Proposal {} · {}{how}\n{}",
+        short(&p.id),
+        state(p.status),
+        action(p)
+    )
+}
+
+pub(super) fn state(status: Status) -> String {
+    match status {
+        Status::AwaitingApproval => "waits for a decision".to_owned(),
+        other => other.to_string().replace('_', " "),
+    }
+}
+
+/// Whether it may be approved in a chat at all.
+pub(super) fn reaches(p: &ProposalView, max: Level) -> bool {
+    p.level <= max
+}
+
+/// Proposals in a line each.
+pub(super) fn list(all: &[ProposalView], now: u64) -> String {
+    if all.is_empty() {
+        return "Nothing waits for a decision and nothing is under way.".to_owned();
+    }
+    let line = |p: &ProposalView| {
+        let stands = match p.status {
+            Status::AwaitingApproval => left(p, now),
+            other => state(other),
+        };
+        let what = format!(
+            "{}{} on {}",
+            plain(&p.operation),
+            params(&p.params),
+            plain(&p.target)
+        );
+        format!("{} · {} · {what} · {stands}", short(&p.id), p.level)
+    };
+    let lines: Vec<String> = all.iter().take(CHAT_LINES_MAX).map(line).collect();
+    lines.join("\n")
+}
+
+/// Readings that may be shown, those that fit a filter.
+pub(super) fn world(all: &[FactView], filter: &str) -> String {
+    let wanted = filter.trim().to_lowercase();
+    let fits = |f: &&FactView| {
+        let parts = [
+            Some(f.metric.as_str()),
+            f.zone.as_deref(),
+            f.origin_name.as_deref(),
+        ];
+        let mut parts = parts.into_iter().flatten();
+        wanted.is_empty() || parts.any(|part| part.to_lowercase().contains(&wanted))
+    };
+    let line = |f: &FactView| {
+        let zone = f.zone.as_deref().map(|zone| format!(" in {}", plain(zone)));
+        format!(
+            "{}{}: {} ({}, {} old, from {})",
+            plain(&f.metric),
+            zone.unwrap_or_default(),
+            plain(&reading(&f.value, f.unit.as_deref())),
+            serde_json::json!(f.effective_tier)
+                .as_str()
+                .unwrap_or_default(),
+            span(f.age_ms),
+            who(f.origin_name.as_deref(), &f.origin)
+        )
+    };
+    let open = all.iter().filter(|f| !f.private);
+    let mut lines: Vec<String> = open.filter(fits).take(CHAT_LINES_MAX).map(line).collect();
+    if lines.is_empty() {
+        lines.push(match wanted.is_empty() {
+            true => "No reading is known that may be shown here.".to_owned(),
+            false => format!(
+                "No reading that may be shown here fits {:?}.",
+                plain(&wanted)
+            ),
+        });
+    }
+    if all.iter().any(|f| f.private) {
+        lines.push("Private readings are not shown here.".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// The node at a glance.
+pub(super) fn status(s: &StatusView, stopped: Option<&str>) -> String {
+    let mut said = format!(
+        "{} ({}), {} in mesh {}\n{} linked, {} proposals wait",
+        plain(&s.display_name),
+        short(&s.device_id),
+        plain(&s.role),
+        plain(s.mesh_name.as_deref().unwrap_or_else(|| short(&s.mesh_id))),
+        s.peers.len(),
+        s.proposals_waiting
+    );
+    if let Some(why) = stopped {
+        said.push_str(&format!("\nEMERGENCY STOP is latched: {}", plain(why)));
+    }
+    match s.problems.is_empty() {
+        true => said.push_str("\nNo problems are known."),
+        false => {
+            for problem in s.problems.iter().take(10) {
+                said.push_str(&format!("\n! {}", plain(problem)));
+            }
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_split_at_lines_and_none_is_too_long() {
+        let text: String = (0..400)
+            .map(|n| format!("line {n} 🌱 with words\n"))
+            .collect();
+        let parts = split(&text);
+        assert!(parts.len() > 1 && parts.len() <= CHAT_PARTS_MAX);
+        for part in &parts {
+            assert!(part.encode_utf16().count() <= 4_096);
+            assert!(part.starts_with("line "), "{part}");
+        }
+        assert_eq!(parts.join("\n"), text.trim_end());
+        // One line without an end, and far too much.
+        let parts = split(&"🌱".repeat(100_000));
+        assert_eq!(parts.len(), CHAT_PARTS_MAX);
+        assert!(parts.iter().all(|p| p.encode_utf16().count() <= 4_096));
+        assert!(split(" \n ").is_empty());
+    }
+
+    #[test]
+    fn texts_of_others_stay_in_their_line() {
+        assert_eq!(plain("a\nb\u{202e}c\u{7}"), "abc");
+        assert_eq!(lines_of("a\u{7}\nb"), "a\nb");
+    }
+}

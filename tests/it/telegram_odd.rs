@@ -1,0 +1,73 @@
+//! What a Telegram bot meets that is no conversation: a wrong token, floods, texts of a megabyte.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::bot_api::{BotApi, TOKEN};
+use crate::channels::door;
+use crate::harness::*;
+use crate::telegram::{ADA, EVE, enrolled, fresh, setup, started, stop};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_said_and_no_token_lies_in_what_the_node_keeps_or_shows() {
+    let bot = BotApi::start().await;
+    let other = TOKEN.replace("SECRET", "HIDDEN");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let node = started(setup(&bot), dir.clone(), &other).await;
+    let problem = until("the bot says what is wrong", || async {
+        let bots = door(&node).channels().await.unwrap().bots;
+        bots.into_iter().find_map(|bot| bot.problem)
+    })
+    .await;
+    assert!(problem.contains("does not take the token"), "{problem}");
+    let status = json!(door(&node).status().await.unwrap()).to_string();
+    let events = json!(door(&node).events(Default::default()).await.unwrap()).to_string();
+    let dir = node.stop().await;
+    let mut files = vec![dir.path().to_path_buf()];
+    let mut kept = status.into_bytes();
+    kept.extend(events.into_bytes());
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+        } else if path.is_file() {
+            kept.extend(std::fs::read(path).unwrap());
+        }
+    }
+    let word = other.split_once(':').unwrap().1.as_bytes();
+    assert!(!kept.windows(word.len()).any(|part| part == word));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_and_huge_texts_are_bounded_and_the_rest_of_the_node_goes_on() {
+    let bot = BotApi::start().await;
+    let node = fresh(setup(&bot)).await;
+    enrolled(&node, &bot, ADA).await;
+    for n in 0..200 {
+        bot.says(EVE, &format!("{n} {}", "x".repeat(2_000)));
+    }
+    bot.hears(EVE, "belongs to no operator").await;
+    // The operator is read in between.
+    bot.says(ADA, &format!("/world {}", "y".repeat(1_000_000)));
+    bot.hears(ADA, "No reading that may be shown here fits")
+        .await;
+    assert_eq!(bot.sent(EVE).len(), 1);
+    for _ in 0..60 {
+        bot.says(ADA, "/alerts");
+    }
+    bot.says(EVE, "end");
+    until("all was taken", || async {
+        let next = door(&node)
+            .channel_next_update(clawmesh::domain::gate::ChannelKind::Telegram, "123456")
+            .await;
+        (next.unwrap() > 262).then_some(())
+    })
+    .await;
+    let alerts = bot
+        .sent(ADA)
+        .iter()
+        .filter(|m| m.text.contains("Alerts are"))
+        .count();
+    assert!(alerts <= 30, "{alerts}");
+    stop(node, &bot).await;
+}
