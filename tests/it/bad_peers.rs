@@ -7,7 +7,7 @@ use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{MESH, Probe, TestNode, centre, hello, key, until};
+use crate::harness::{MESH, PATIENCE, Probe, TestNode, centre, hello, key, until};
 
 async fn node() -> TestNode {
     let mut setup = centre();
@@ -136,7 +136,7 @@ async fn a_peer_that_never_reads_delays_itself_only() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), seen)
+    tokio::time::timeout(PATIENCE, seen)
         .await
         .expect("others get their frames");
     let link = node.shared().links.get(key(2).id());
