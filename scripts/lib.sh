@@ -96,6 +96,13 @@ ensure_mosquitto() {
   if have systemctl; then as_root systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
 }
 
+# The terminal in which `tui` is tested. Without it those tests are left out, and say so.
+ensure_tmux() {
+  have tmux && return 0
+  if ! { can_be_root && apt_has tmux; }; then return 0; fi
+  (apt_install tmux) || step "warning: without tmux the tests of the terminal surface are left out"
+}
+
 # The system's webview, tray and session bus, with what is needed to build against them.
 ensure_desktop_packages() {
   local missing=()

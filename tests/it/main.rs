@@ -101,6 +101,7 @@ mod telegram_odd;
 mod timetables;
 mod topology;
 mod tree;
+mod tui;
 mod twin;
 mod vanished;
 mod view;

@@ -98,20 +98,38 @@ impl Context {
     /// # Errors
     /// If there is none, with the command that makes one, or it does not open.
     pub(super) fn operator_key(&self, from_stdin: bool) -> Result<OperatorKey, Failure> {
+        let of_demo = match from_stdin {
+            true => None,
+            false => self.open_operator_key()?,
+        };
         let card = self.operator_card()?;
-        let key = if card.protected {
-            let of_demo = demo::passphrase::kept(&self.dir).filter(|_| !from_stdin);
-            if let Some(known) = of_demo.map(Passphrase::new)
-                && let Ok(named) = keystore::unlock_operator_key(&self.dir, &known)
-            {
-                return Ok(named.key);
+        let key = match of_demo {
+            Some(key) => return Ok(key),
+            None if card.protected => {
+                let typed = passphrase::ask(&format!("Passphrase of {}: ", card.name), from_stdin)?;
+                keystore::unlock_operator_key(&self.dir, &typed)
             }
-            let typed = passphrase::ask(&format!("Passphrase of {}: ", card.name), from_stdin)?;
-            keystore::unlock_operator_key(&self.dir, &typed)
-        } else {
-            keystore::load_operator_key(&self.dir)
+            None => keystore::load_operator_key(&self.dir),
         };
         key.map(|named| named.key).map_err(|e| Failure::key(&e))
+    }
+
+    /// The person's key where nobody has to be asked for it: it is under no passphrase, or under that of the
+    /// demonstration.
+    ///
+    /// # Errors
+    /// If there is none, or its file cannot be used.
+    pub(super) fn open_operator_key(&self) -> Result<Option<OperatorKey>, Failure> {
+        if !self.operator_card()?.protected {
+            let key = keystore::load_operator_key(&self.dir);
+            return key
+                .map(|named| Some(named.key))
+                .map_err(|e| Failure::key(&e));
+        }
+        let of_demo = demo::passphrase::kept(&self.dir).map(Passphrase::new);
+        let opened =
+            of_demo.and_then(|known| keystore::unlock_operator_key(&self.dir, &known).ok());
+        Ok(opened.map(|named| named.key))
     }
 
     /// The person at the keyboard, as the system names them.

@@ -117,7 +117,8 @@ async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
     }
 }
 
-fn sign(
+/// The decision about a record, signed here by the person's key.
+pub(super) fn sign(
     checked: &Checked,
     verdict: Verdict,
     note: Option<String>,

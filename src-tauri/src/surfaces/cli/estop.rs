@@ -70,6 +70,13 @@ fn row(e: &EstopExecutor) -> Vec<String> {
     vec![who, known.to_owned(), detail]
 }
 
+/// What each executor answered, one line each, for `tui`.
+#[cfg(feature = "tui")]
+pub(super) fn lines(report: &EstopReport) -> Vec<String> {
+    let each = report.executors.iter();
+    each.map(|e| row(e).join("  ")).collect()
+}
+
 fn report(ctx: &Context, report: &EstopReport) -> Done {
     if ctx.json {
         out::json(report)?;

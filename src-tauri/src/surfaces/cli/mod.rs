@@ -49,6 +49,8 @@ mod shell;
 mod show;
 mod start;
 mod trust;
+#[cfg(feature = "tui")]
+mod tui;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -212,6 +214,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Pair(args) => Box::pin(pair::run(ctx, &args)).await,
         Command::Operator(command) => operators::run(ctx, &command).await,
         Command::Console(args) => console::run(ctx, &args).await,
+        #[cfg(feature = "tui")]
+        Command::Tui => Box::pin(tui::run(ctx)).await,
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
         Command::Doctor(args) => Box::pin(doctor::run(ctx, &args)).await,

@@ -64,6 +64,41 @@ pub(super) async fn ask(
         private,
         wait,
     };
+    let mut each = |told: &Telling| {
+        if !ctx.json {
+            aside(told);
+        }
+    };
+    let answered = last_word(&remote, &asked, &mut each).await?;
+    match answered.queued {
+        true => said(ctx, &waited_for(&remote, &answered).await?),
+        false => said(ctx, &answered),
+    }
+}
+
+/// Asks a question, and the answer in lines, for `tui`.
+///
+/// # Errors
+/// If the node does not run, refuses, or has no answer.
+#[cfg(feature = "tui")]
+pub(super) async fn answer(ctx: &Context, question: &str) -> Result<Vec<String>, Failure> {
+    let asked = AskRequest {
+        question: question.to_owned(),
+        name: Some(ctx.person()),
+        ..AskRequest::default()
+    };
+    let answered = last_word(&ctx.remote().await?, &asked, &mut |_| {}).await?;
+    let mut lines = lines(&answered);
+    lines.push(by(&answered));
+    Ok(lines)
+}
+
+/// Asks, and tells each step of the way to `each`; the answer.
+async fn last_word(
+    remote: &Remote,
+    asked: &AskRequest,
+    each: &mut (dyn FnMut(&Telling) + Send),
+) -> Result<Answered, Failure> {
     let (mut line, mut last) = (Vec::new(), None);
     let mut sink = |bytes: &[u8]| {
         for byte in bytes {
@@ -76,19 +111,14 @@ pub(super) async fn ask(
                 continue;
             }
             let told: Telling = serde_json::from_slice(&whole).map_err(std::io::Error::other)?;
-            if !ctx.json {
-                aside(&told);
-            }
+            each(&told);
             last = Some(told);
         }
         Ok(())
     };
-    remote.ask_planner(&asked, &mut sink).await?;
+    remote.ask_planner(asked, &mut sink).await?;
     match last {
-        Some(Telling::Answered(answered)) if answered.queued => {
-            said(ctx, &waited_for(&remote, &answered).await?)
-        }
-        Some(Telling::Answered(answered)) => said(ctx, &answered),
+        Some(Telling::Answered(answered)) => Ok(*answered),
         Some(Telling::Failed { code, message }) => {
             Err(Failure::new(Exit::Failed, format!("{code}: {message}")))
         }
@@ -158,26 +188,38 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
     if ctx.json {
         return out::json(answered);
     }
-    out::line(&answered.answer);
-    for citation in &answered.citations {
-        out::line(&format!(
+    lines(answered).iter().for_each(|text| out::line(text));
+    out::aside_line(&by(answered));
+    Ok(())
+}
+
+/// An answer with what it cites and asks for.
+fn lines(answered: &Answered) -> Vec<String> {
+    let mut lines = vec![answered.answer.clone()];
+    lines.extend(answered.citations.iter().map(|citation| {
+        format!(
             "  [{}] {}",
             format::short_frame(&citation.frame_id),
             citation.summary
-        ));
-    }
+        )
+    }));
     if answered.citations_dropped > 0 {
-        out::line(&format!(
+        lines.push(format!(
             "  {} citations named no frame that was shown and were dropped",
             answered.citations_dropped
         ));
     }
-    for proposal in &answered.proposals {
-        out::line(&format!(
+    lines.extend(answered.proposals.iter().map(|proposal| {
+        format!(
             "proposal {proposal} waits for a person: clawmesh-node show {}",
             format::short(proposal)
-        ));
-    }
+        )
+    }));
+    lines
+}
+
+/// Who answered, and how long it took.
+fn by(answered: &Answered) -> String {
     let by = match &answered.model {
         Some(model) => format!("{model}, {}, {} tokens", answered.tier, answered.tokens),
         None => "the planner of rules".to_owned(),
@@ -190,12 +232,11 @@ fn said(ctx: &Context, answered: &Answered) -> Done {
         .why
         .as_ref()
         .map(|why| format!(" (no model answered: {why})"));
-    out::aside_line(&format!(
+    format!(
         "answered by {by} in {} ms{}",
         answered.took_ms,
         why.unwrap_or_default()
-    ));
-    Ok(())
+    )
 }
 
 /// The modes of the models, and why; nothing where there is none.

@@ -293,7 +293,7 @@ pub(super) fn tier(claimed: TierName, effective: TierName, tainted: bool) -> Str
 }
 
 /// A tier, and whether what has it is private.
-fn worth(tier: String, private: bool) -> String {
+pub(super) fn worth(tier: String, private: bool) -> String {
     match private {
         true => format!("{tier} private"),
         false => tier,

@@ -190,6 +190,9 @@ pub(super) enum Command {
     Operator(OperatorCommand),
     /// Make a one-time link that opens the console in a browser of this machine
     Console(ConsoleArgs),
+    /// The node in this terminal, for SSH: approvals, readings, nodes, events, planner. ? shows its keys
+    #[cfg(feature = "tui")]
+    Tui,
     /// The language models that questions may go to
     #[command(subcommand)]
     Model(ModelCommand),
