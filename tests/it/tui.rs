@@ -79,7 +79,7 @@ impl Terminal {
     /// The process of the program.
     fn pid(&self, place: &Place) -> u32 {
         let state = place.state().display().to_string();
-        let found = eventually("the program runs", || {
+        eventually("the program runs", || {
             let all = std::fs::read_dir("/proc").unwrap().flatten();
             let mut pids = all.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
             pids.find(|pid| {
@@ -87,8 +87,7 @@ impl Terminal {
                 let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
                 words.contains(&state.as_bytes()) && words.contains(&b"tui".as_slice())
             })
-        });
-        found
+        })
     }
 }
 
