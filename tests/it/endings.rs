@@ -181,8 +181,9 @@ fn terminate_and_hangup_together_are_one_graceful_end() {
 fn every_way_to_be_asked_ends_well() {
     // Those that report a fault of the program itself, that nobody can hear, or that the C library keeps.
     let others = ["4", "6", "7", "8", "9", "11", "19", "31", "32", "33"];
-    let ends = ["1", "2", "3", "15", "24", "30", "37"];
-    let harmless: Vec<String> = (1..=64).map(|n: i32| n.to_string()).collect();
+    let ends = ["2", "3", "15", "24", "30", "37"];
+    // What a hangup means depends on whether there is a terminal.
+    let harmless: Vec<String> = (2..=64).map(|n: i32| n.to_string()).collect();
     let harmless: Vec<&str> = harmless
         .iter()
         .map(String::as_str)
@@ -198,6 +199,35 @@ fn every_way_to_be_asked_ends_well() {
         node.signal(&[number]);
         node.ends_well();
     }
+}
+
+#[test]
+fn a_terminal_that_closes_ends_the_node() {
+    let place = Place::new();
+    let plain = start(&place);
+    let words = std::iter::once(plain.get_program()).chain(plain.get_args());
+    let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    let line = format!("exec {}", words.join(" "));
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-f", "-c", &line, "/dev/null"]);
+    terminal
+        .env_clear()
+        .envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let mut node = Bare::start(terminal.stderr(Stdio::null()));
+    let up = std::iter::repeat_with(|| {
+        let mut line = String::new();
+        assert_ne!(node.out.read_line(&mut line).unwrap(), 0, "it has ended");
+        line
+    });
+    let before = up.take_while(|line| !line.contains("\"listening\""));
+    assert!(before.count() < 1_000);
+    assert_eq!(place.run(&["status"]).code, 0);
+    // Its end of the terminal closes with it.
+    node.child.kill().unwrap();
+    eventually("the node has ended", || {
+        (place.run(&["status"]).code == 4).then_some(())
+    });
+    assert!(!place.state().join("run.json").exists());
 }
 
 #[test]

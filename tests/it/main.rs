@@ -81,6 +81,7 @@ mod recorded;
 mod records;
 mod refused;
 mod rehearse;
+mod reload;
 mod reserve;
 mod restored;
 mod room;

@@ -125,8 +125,8 @@ async fn without_the_grant_or_the_share_there_is_no_model() {
     let mut probe = Probe::connect(private.address, &key(2), MESH).await;
     let answer = probe.ask("llm.infer", ask("r1", "ollama/x")).await;
     assert_eq!(answer["error"]["code"], "LLM_MODEL_UNAVAILABLE", "{answer}");
-    let offered = &private.shared().known.own;
-    assert!(offered.iter().all(|c| c.kind() != "llm"), "{offered:?}");
+    let offered = private.shared().known.own.now();
+    assert!(offered.all.iter().all(|c| c.kind() != "llm"), "{offered:?}");
     private.stop().await;
     assert!(server.asked().is_empty());
 }

@@ -23,13 +23,18 @@ pub fn drivers_of(source: &str) -> Vec<String> {
 /// The room that has the drivers, relative to `src-tauri/src`.
 const ROOM: &str = "node/guards/";
 
-/// Who hands drivers over to that room: what a configuration makes, what a test or the simulator adds, and what a
-/// refused start makes safe.
-const BRINGERS: [&str; 3] = [
+/// Who hands drivers over to that room: what a configuration makes, also one that is read again, what a test or the simulator
+/// adds, and what a refused start makes safe.
+const BRINGERS: [&str; 4] = [
     "node/assemble.rs",
     "node/surroundings.rs",
     "node/refused.rs",
+    "node/wiring/mod.rs",
 ];
+
+/// Who may have the right to take actuators out and to put others in: the room that reads the configuration again, and what
+/// hands it over.
+const FITTERS: [&str; 2] = ["node/assemble.rs", "node/wiring/mod.rs"];
 
 /// Who may have the right to begin runs: the executor, and what hands it over.
 const STARTERS: [&str; 2] = ["node/assemble.rs", "node/proposals/executor.rs"];
@@ -48,6 +53,13 @@ pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
         place: format!("{file}:{}", token.line),
         what: "begins runs, which node/proposals/ alone does: send the executor a draft".to_owned(),
     });
+    let fits = tokens
+        .iter()
+        .filter(|token| token.text == "Fitter" && !FITTERS.contains(&file));
+    let fits = fits.map(|token| Fault {
+        place: format!("{file}:{}", token.line),
+        what: "takes actuators out of their guards, which node/wiring/ alone does".to_owned(),
+    });
     let faults = tokens.windows(3).filter_map(|three| {
         let [first, second, third] = [&three[0], &three[1], &three[2]].map(|t| t.text.as_str());
         let has = first == "SharedActuator" || (first == "dyn" && second == "Actuator");
@@ -57,7 +69,7 @@ pub fn check_holders(file: &str, source: &str) -> Vec<Fault> {
             what: format!("has a driver or moves it, which {ROOM} alone does: ask the guards"),
         })
     });
-    faults.chain(starts).collect()
+    faults.chain(starts).chain(fits).collect()
 }
 
 /// Where a source outside the folder names a driver, or looks past the folder's front page.
@@ -122,5 +134,8 @@ fn drivers_are_held_and_moved_by_the_guards_alone() {
             many,
             "{file}"
         );
+    }
+    for (file, many) in [("node/wiring/mod.rs", 0), ("node/planning.rs", 1)] {
+        assert_eq!(faults(file, "struct S { fits: Fitter }"), many, "{file}");
     }
 }

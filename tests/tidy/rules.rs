@@ -28,7 +28,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 45] = [
+const NODE_ROOMS: [&str; 46] = [
     "surroundings",
     "config",
     "context",
@@ -68,6 +68,7 @@ const NODE_ROOMS: [&str; 45] = [
     "housekeeping",
     "discovery",
     "sensing",
+    "wiring",
     "pulse",
     "refused",
     "handles",

@@ -1069,6 +1069,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/devices/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the configuration file again and change the devices of the running node to those in it, all or none.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Reloaded"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/drafts": {
         parameters: {
             query?: never;
@@ -6493,6 +6541,32 @@ export interface components {
              * @description When it last changed.
              */
             updatedAt: number;
+        };
+        /**
+         * @description How a change of the devices ended.
+         * @enum {string}
+         */
+        ReloadOutcome: "applied" | "unchanged" | "refused";
+        /** @description What became of a configuration that was read again. */
+        Reloaded: {
+            /** @description Devices that came in, or would: kind and name. */
+            added: string[];
+            /** @description What stands in the way, such as an actuator that moves; nothing was changed then. */
+            busy: string[];
+            /** @description Devices that were made anew, or would be. */
+            changed: string[];
+            /** @description Everything that is wrong with the file; nothing was changed then. */
+            mistakes: string[];
+            /** @description How it ended. */
+            outcome: components["schemas"]["ReloadOutcome"];
+            /** @description Whether what agrees with what is another, or would be. */
+            redundant: boolean;
+            /** @description Devices that went, or would. */
+            removed: string[];
+            /** @description Keys of the file that differ from those in force and count after a restart only. */
+            restart: string[];
+            /** @description Devices whose tables say the same; they were left alone. */
+            unchanged: number;
         };
         /** @description Who asked, as the executor knows it from the authenticated link. */
         RequestedBy: {

@@ -52,6 +52,8 @@ export type Given = S["ApprovalView"];
 /** An action that can be approved ahead of time. */
 export type Offer = S["StandingOffer"];
 export type Device = S["DeviceView"];
+/** What became of a configuration that was read again. */
+export type Reloaded = S["Reloaded"];
 
 export const ROOT = "/api/operator/v1";
 const TIMEOUT_MS = 20_000;

@@ -2,8 +2,8 @@
 //! the node.
 //!
 //! An interrupt, a request to terminate, a terminal that closes, a quit, a power failure and a used-up
-//! processor limit each ask for a graceful end; systemd's pair of TERM and HUP is one request. A hangup
-//! that was ignored at the start (`nohup`) stays ignored. Only a second signal of one kind that a person
+//! processor limit each ask for a graceful end; systemd's pair of TERM and HUP is one request. Where no terminal can close, a
+//! hangup may mean something else to its hearer. One that was ignored at the start (`nohup`) stays ignored. Only a second signal of one kind that a person
 //! or the system sends, at least a second after the first, or a graceful end that takes too long, ends
 //! the process at once. Every other signal whose default action stops or kills a process (Ctrl-Z, a
 //! timer, a stray USR1, a realtime signal) is heard and ignored. The rest are SIGKILL and SIGSTOP, which
@@ -119,6 +119,11 @@ pub trait Ends: Send + 'static {
     /// winds down.
     fn asked(&mut self, asked: Asked);
 
+    /// A hangup came; whether it was something else than a request to end.
+    fn hung_up(&mut self) -> bool {
+        false
+    }
+
     /// A second has passed; whether the process is to end at once because what it hosts stands still.
     fn each_second(&mut self) -> bool {
         false
@@ -180,6 +185,11 @@ impl Signals {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Whether a terminal controls this process. One that has gone since the start does no more.
+pub fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Waits until something asks the process to end, on the caller's runtime: for a command that tidies
@@ -254,6 +264,7 @@ impl Ears {
         loop {
             let asked = tokio::select! {
                 heard = self.next() => match heard {
+                    Heard::Asks(Asked::Hangup) if ends.hung_up() => continue,
                     Heard::Asks(asked) => Some(asked),
                     Heard::Ignored(name) => {
                         tracing::info!("{name} is ignored; end the node with Ctrl-C or SIGTERM");

@@ -26,7 +26,7 @@ use super::credentials::{self, Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gen1::actuators::Wire;
-use super::guards::{Cut, Guards, RunStarter, moved};
+use super::guards::{Cut, Fitter, Guards, RunStarter, moved};
 use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
@@ -46,6 +46,7 @@ use super::refused;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::surroundings::Outside;
+use super::wiring::{Device, Tools, Wiring};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::{self, Around, Carrier, Keeper, Sensor, SharedActuator};
 use crate::adapters::keystore::Credentials;
@@ -109,16 +110,17 @@ impl Opened {
                     lock,
                     actuators,
                     sensors,
+                    devices,
                     wire,
                     own,
                 } = held;
                 let left = moved::copied(&dir).unwrap_or_default();
                 let guards =
                     Guards::start_after(actuators, &left, &clock, &alarms, &tasks, threads);
-                let (guards, starter) = guards.map_err(OpenError::Guards)?;
-                Ok((lock, sensors, (wire, own), guards, starter))
+                let guards = guards.map_err(OpenError::Guards)?;
+                Ok((lock, (sensors, devices), (wire, own), guards))
             });
-        let (lock, sensors, (wire, own), guards, starter) = match held {
+        let (lock, (sensors, devices), (wire, own), (guards, starter, fitter)) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -141,10 +143,12 @@ impl Opened {
                 variables,
             },
             sensors,
+            devices,
             wire,
             own,
             guards: guards.clone(),
             starter,
+            fitter,
             alarms,
             tasks,
         };
@@ -193,6 +197,7 @@ struct Held {
     lock: StateLock,
     actuators: Vec<SharedActuator>,
     sensors: Vec<Box<dyn Sensor>>,
+    devices: Vec<Device>,
     wire: Wire,
     own: Arc<Own>,
 }
@@ -215,15 +220,20 @@ fn hold(
         carrier: &carrier,
         keeper: &keeper,
     };
-    let made = devices::make(&config.devices, &around)?;
-    super::config::redundant::check(&config.redundant, &made.sensors, &config.models.labels)?;
-    let mut actuators = more;
-    actuators.extend(made.actuators);
+    let (mut actuators, mut sensors, mut wired) = (more, Vec::new(), Vec::new());
+    let each = devices::make_each(&config.devices, &around)?;
+    for (configured, made) in config.devices.iter().zip(each) {
+        wired.push(Device::of(configured.clone(), &made));
+        actuators.extend(made.actuators);
+        sensors.extend(made.sensors);
+    }
+    super::config::redundant::check(&config.redundant, &sensors, &config.models.labels)?;
     devices::not_twice(&actuators)?;
     Ok(Held {
         lock,
         actuators,
-        sensors: made.sensors,
+        sensors,
+        devices: wired,
         wire,
         own,
     })
@@ -233,10 +243,12 @@ fn hold(
 struct Begun {
     outside: Outside,
     sensors: Vec<Box<dyn Sensor>>,
+    devices: Vec<Device>,
     wire: Wire,
     own: Arc<Own>,
     guards: Guards,
     starter: RunStarter,
+    fitter: Fitter,
     alarms: Arc<Alarms>,
     tasks: Tasks,
 }
@@ -254,10 +266,12 @@ async fn assemble(
     let Begun {
         outside,
         mut sensors,
+        devices,
         wire,
         own,
         guards,
         starter,
+        fitter,
         alarms,
         tasks,
     } = begun;
@@ -323,18 +337,7 @@ async fn assemble(
     trust.reload(&store).await?;
     let ground = Ground::of(&dir);
     sensors.extend(more_sensors);
-    let mut capabilities = config.capabilities.clone();
-    capabilities.extend(guards.capabilities());
-    // Those that a later policy brings are told of after the next start.
-    let mut actuators = guards.capabilities();
-    for sequence in policy.current().sequences() {
-        if !actuators.contains(&sequence.capability) {
-            capabilities.push(sequence.capability.clone());
-            actuators.push(sequence.capability.clone());
-        }
-    }
-    let shared_models = config.models.all.iter().filter_map(|m| m.offered());
-    capabilities.extend(shared_models);
+    let offer = super::proposals::offer(&config, &guards, &policy.current());
     let service = credentials::given_by(variables);
     let credentials = Credentials::new(&dir, &key, service.as_deref())?;
     credentials::take_over(&credentials);
@@ -342,6 +345,11 @@ async fn assemble(
     let mut served = Inference::serve(&config.models, &credentials, variables);
     served.extend(more_models.into_iter().map(Served::here));
     let bot_credentials = credentials.clone();
+    let tools = Tools {
+        dir: dir.clone(),
+        carrier: Arc::new(wire.clone()),
+        keeper: own,
+    };
     let kept = Kept::new(dir.clone(), credentials);
     let inference = Inference::open(inference::Needs {
         served,
@@ -388,7 +396,7 @@ async fn assemble(
         context,
         key: frame_log::Signer::new(key.clone()),
         links: Links::default(),
-        known: known.beside(capabilities, actuators),
+        known: known.beside(offer),
         held: HeldKeys::new(horizon.map(|h| h.time), mesh_floor),
         recent: RecentFrames::default(),
         tree: Tree::default(),
@@ -431,6 +439,8 @@ async fn assemble(
     let (own_key, own_tls) = (key.clone(), tls.clone());
     let pairing = Pairing::new(authority.clone(), own_key, own_tls, dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
+    let sensing = Sensors::default();
+    let wiring = Wiring::new(executor.clone(), fitter, sensing.clone(), tools, devices);
     let handles = Handles::new(Inner {
         authority,
         channels,
@@ -448,7 +458,8 @@ async fn assemble(
         sites: super::sites::SiteBook::default(),
         nearby: Arc::default(),
         pulse: Pulse::default(),
-        sensors: Sensors::default(),
+        sensors: sensing,
+        wiring,
         credentials: kept,
     });
     wire.belongs_to(&handles);

@@ -264,6 +264,7 @@ impl RawConfig {
             private_devices,
             telegram: telegram::RawTelegram::resolve(self.telegram)?,
             fixed: self.fixed,
+            flags: None,
         })
     }
 }
@@ -319,6 +320,8 @@ pub struct Config {
     pub telegram: Option<telegram::TelegramConfig>,
     /// Which names no console can change.
     pub fixed: Fixed,
+    /// The flags under which its file was read; none where it came from no file, which is then never read again.
+    pub flags: Option<Box<RawConfig>>,
 }
 
 #[cfg(test)]

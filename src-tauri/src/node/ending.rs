@@ -22,7 +22,11 @@ const STANDS: i32 = 1;
 
 /// Whose actuators are made safe when the process ends. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Ending(Arc<Mutex<Option<Concerned>>>);
+pub struct Ending {
+    node: Arc<Mutex<Option<Concerned>>>,
+    /// Whether a hangup asks for the configuration to be read again.
+    hangup_reads: bool,
+}
 
 #[derive(Debug)]
 struct Concerned {
@@ -31,6 +35,15 @@ struct Concerned {
 }
 
 impl Ending {
+    /// As it is for a process that no terminal controls: nothing can hang up there, and the signal asks for the configuration
+    /// to be read again.
+    pub fn without_terminal() -> Self {
+        Self {
+            hangup_reads: true,
+            ..Self::default()
+        }
+    }
+
     /// A node runs from now on, or none does.
     pub fn concerns(&self, opened: Option<&Opened>) {
         let concerned = opened.map(|opened| Concerned {
@@ -42,18 +55,18 @@ impl Ending {
 
     /// How much longer than usual the end may take, for actuators that need their time.
     pub fn patience(&self) -> Duration {
-        self.node()
+        self.concerned()
             .map_or(Duration::ZERO, |node| node.guards.before_end())
     }
 
-    fn node(&self) -> Option<Handles> {
+    fn concerned(&self) -> Option<Handles> {
         self.locked()
             .as_ref()
             .map(|concerned| concerned.node.clone())
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Concerned>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,16 +88,25 @@ impl Ends for Ending {
         Ending::patience(self)
     }
 
+    fn hung_up(&mut self) -> bool {
+        if self.hangup_reads
+            && let Some(node) = self.concerned()
+        {
+            node.wiring.ask();
+        }
+        self.hangup_reads
+    }
+
     fn asked(&mut self, _: Asked) {
         service_manager::stopping("actuators go to their safe state");
-        if let Some(node) = self.node() {
+        if let Some(node) = self.concerned() {
             // The guards act on threads of their own; the orderly end need not come that far.
             node.guards.secure_each(&Cut::Shutdown);
         }
     }
 
     async fn at_once(&mut self, why: AtOnce) {
-        if let Some(node) = self.node() {
+        if let Some(node) = self.concerned() {
             let limit = Duration::from_millis(SAFE_AT_END_MS);
             for left in node.guards.secure_all(Cut::Shutdown, limit).await {
                 if !left.safe {

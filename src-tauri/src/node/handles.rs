@@ -21,6 +21,7 @@ use super::pulse::Pulse;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::sites::SiteBook;
+use super::wiring::Wiring;
 
 /// The handles of one node's rooms.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct Inner {
     pub nearby: Arc<Nearby>,
     /// How its sensors are.
     pub sensors: Sensors,
+    /// The devices of its configuration.
+    pub wiring: Wiring,
     /// The language models it may ask.
     pub inference: Inference,
     /// The keys of their providers.

@@ -53,9 +53,14 @@ pub enum BootError {
 /// If the directory is a gen-1 node's, or a key or value is wrong, naming it.
 pub fn config(dir: &StateDir, flags: RawConfig) -> Result<Config, BootError> {
     let (said, _) = environment::read(surroundings::environment)?;
+    let flags = said.overlay(flags);
     let raw = raw_config(dir)?.unwrap_or_default();
-    let raw = naming::fill_in(dir, raw.overlay(said).overlay(flags)).map_err(BootError::Names)?;
-    Ok(raw.resolve(dir.root().to_path_buf())?)
+    let raw = naming::fill_in(dir, raw.overlay(flags.clone())).map_err(BootError::Names)?;
+    let config = raw.resolve(dir.root().to_path_buf())?;
+    Ok(Config {
+        flags: Some(Box::new(flags)),
+        ..config
+    })
 }
 
 /// Every value of [`config`], and where each comes from.

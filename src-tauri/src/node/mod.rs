@@ -48,6 +48,7 @@ mod sessions;
 pub mod sites;
 pub mod surroundings;
 pub mod timetable;
+pub mod wiring;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -177,7 +178,7 @@ impl Node {
         handles.tasks.passing("learned peers", learned);
         let records = authority::confirm(handles.authority.clone());
         handles.tasks.essential("records", records);
-        sensing::start(&handles.frames, &handles.sensors, sensors);
+        handles.wiring.begin(sensors).await;
         if handles.config.role.plans() && !handles.config.rules.is_empty() {
             let rules = planning::run(handles.drafts.clone());
             handles.tasks.essential("planner", rules);
@@ -203,6 +204,8 @@ impl Node {
         if handles.threads {
             let copy = guards::moved::keep_copy(handles.context.clone(), handles.guards.clone());
             handles.tasks.essential("copy of moved", copy);
+            let watch = wiring::watch(handles.wiring.clone());
+            handles.tasks.essential("configuration watch", watch);
             let health = health::run(handles.footing.clone());
             handles.tasks.essential("health", health);
             let pulse = handles.pulse.clone().run(handles.tasks.clone());

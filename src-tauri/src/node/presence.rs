@@ -101,12 +101,7 @@ pub fn present(frames: &Frames, wants: Vec<String>, estop: bool) -> Presence {
         role: Some(frames.config.role.as_str().to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         public_key: Some(frames.public_key.to_text()),
-        capabilities: frames
-            .known
-            .own
-            .iter()
-            .map(|c| c.as_str().to_owned())
-            .collect(),
+        capabilities: frames.known.own.now().texts(),
         links: links.iter().map(seen).collect(),
         wants,
         estop,
@@ -203,7 +198,7 @@ pub async fn run(
     latched: impl Fn() -> bool,
 ) {
     let every = Duration::from_millis(PRESENCE_EVERY_MS);
-    let mut changes = frames.links.watch();
+    let (mut changes, mut offers) = (frames.links.watch(), frames.known.own.changes());
     // The first one waits a moment: links that come up at once are told with it.
     let mut tick = tokio::time::interval_at(Instant::now() + SETTLE, every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -214,6 +209,7 @@ pub async fn run(
             () = frames.tasks.stop().cancelled() => return,
             // That everything stands still, or may move again, others must know at once.
             changed = latching.changed() => if changed.is_err() { return },
+            changed = offers.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
             changed = changed(&mut changes, &mut unreached) => {
                 if changed.is_err() {

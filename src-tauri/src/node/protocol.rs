@@ -4,12 +4,12 @@
 //! table of functions, so `__proto__` and `toString` are just unknown methods.
 
 mod handle;
+pub(super) mod offered;
 mod standing;
 
 use serde_json::{Map, Value, json};
 
 pub(super) use self::handle::Protocol;
-use super::authority;
 use super::context::{Context, DURABLE, store_refusal};
 use super::frame_log::tree::{PRUNE, is_in};
 use super::gen1::{self, conversation};
@@ -17,11 +17,12 @@ use super::gossip::tree;
 use super::ingress::Ingress;
 use super::links::LinkHandle;
 use super::links::credit::{self, Taken};
+use super::links::offers::OFFERS;
 use super::links::target::{KEEP, SEEN};
 use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, hold, mirror};
-use super::{leading, mesh_models, reconcile};
+use super::{authority, leading, mesh_models, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
@@ -206,6 +207,9 @@ pub(super) async fn event(
         leading::LEASE if link.info.speaks(Feature::Lease) => {
             leading::heard(&protocol.leading, link, payload)
         }
+        OFFERS if link.info.speaks(Feature::Offers) => {
+            offered::changed(protocol, link, &payload).await
+        }
         tree::OFFER if is_in(link) => tree::offered(protocol, link, &payload, bytes),
         tree::ASK if is_in(link) => {
             need(protocol, link, Grant::Read).and_then(|()| tree::asked(protocol, link, &payload))
@@ -237,7 +241,6 @@ pub(super) async fn event(
         exchange::TAKEN if link.info.speaks(Feature::Infer) => {
             mesh_models::taken(&protocol.mesh_models, link, &payload)
         }
-        "peer.down" => Ok(()),
         other => {
             tracing::debug!(
                 peer = link.info.device.short(),

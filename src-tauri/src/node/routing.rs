@@ -30,12 +30,17 @@ pub struct Place {
 pub fn offers(frames: &Frames) -> BTreeMap<DeviceId, Vec<String>> {
     let mut offers = frames.known_capabilities();
     for link in frames.links.all() {
-        offers.insert(link.info.device.clone(), link.info.capabilities.clone());
+        let offered = link.offered().capabilities.clone();
+        offers.insert(link.info.device.clone(), offered);
     }
     // Trust and grants may have changed since a link began.
     frames.keep_entitled(&mut offers);
-    let own = frames.known.actuators.iter();
-    let own = own.map(|c| c.as_str().to_owned()).collect();
+    let own = frames.known.own.now();
+    let own = own
+        .actuators
+        .iter()
+        .map(|c| c.as_str().to_owned())
+        .collect();
     offers.insert(frames.own_id().clone(), own);
     offers
 }

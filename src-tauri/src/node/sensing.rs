@@ -1,6 +1,7 @@
 //! Sensing: reads the node's sensors and publishes what they say as signed observations. Each sensor has a
 //! task of its own: one that hangs, panics or fails costs only its own readings.
 
+mod changing;
 mod health;
 mod redundant;
 
@@ -14,7 +15,9 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::changing::Sensing;
 use self::health::Standing;
 pub use self::health::{Said, SensorHealth, Sensors};
 use self::redundant::{Groups, Judged};
@@ -52,45 +55,6 @@ impl std::ops::Deref for Desk {
     }
 }
 
-/// Starts a task for each sensor; `health` is where its health is noted.
-pub fn start(frames: &Frames, health: &Sensors, sensors: Vec<Box<dyn Sensor>>) {
-    let desk = Desk {
-        frames: frames.clone(),
-        sensors: health.clone(),
-        groups: Groups::new(&frames.config.redundant, frames.clock.steady_ms()),
-    };
-    let mut of_name = BTreeMap::new();
-    for sensor in sensors {
-        let same = of_name.entry(sensor.name().to_owned()).or_insert(0_usize);
-        *same += 1;
-        let name = match *same {
-            1 => sensor.name().to_owned(),
-            n => format!("{} {n}", sensor.name()),
-        };
-        let device = sensor.meter().map(|meter| meter.device().to_owned());
-        let wanted = desk.sensors.add(SensorHealth {
-            device: device.unwrap_or_else(|| name.clone()),
-            name: name.clone(),
-            last_reading_at: None,
-            failing: None,
-            values: Said::nothing_of(&*sensor),
-        });
-        let one = One {
-            name,
-            every_ms: sensor
-                .interval()
-                .map_or(desk.config.sensor_interval_ms, |every| {
-                    u64::try_from(every.as_millis()).unwrap_or(u64::MAX)
-                }),
-            news: sensor.news(),
-            wanted,
-            blocks: sensor.blocks(),
-            sensor: Arc::new(Mutex::new(sensor)),
-        };
-        desk.tasks.passing("sensing", keep(desk.clone(), one));
-    }
-}
-
 /// A sensor under the name by which the node knows it.
 struct One {
     name: String,
@@ -99,20 +63,35 @@ struct One {
     /// Somebody wants a look at it.
     wanted: Arc<Notify>,
     blocks: bool,
-    /// Only its task locks it, and the thread that reads it.
-    sensor: Arc<Mutex<Box<dyn Sensor>>>,
+    sensor: Arc<Held>,
+    /// It is to be read no more.
+    stop: CancellationToken,
 }
 
-impl One {
-    fn sensor(&self) -> MutexGuard<'_, Box<dyn Sensor>> {
+/// A sensor, which its task has and the thread that reads it.
+struct Held {
+    /// Only its task locks it, and the thread that reads it.
+    sensor: Mutex<Box<dyn Sensor>>,
+    /// Says that nobody has it any more.
+    _gone: DropGuard,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Box<dyn Sensor>> {
         self.sensor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Follows one sensor until the node stops. Whatever else ends that, the sensor is failing and is followed anew
+impl One {
+    fn sensor(&self) -> MutexGuard<'_, Box<dyn Sensor>> {
+        self.sensor.lock()
+    }
+}
+
+/// Follows one sensor until it is to be read no more or the node stops. Whatever else ends that, the sensor is failing and is followed anew
 /// after a while; the node goes on.
 async fn keep(desk: Desk, one: One) {
-    let mut again = false;
+    let (mut again, mut doubts) = (false, Doubts::default());
     loop {
         let followed = async {
             if again {
@@ -120,11 +99,12 @@ async fn keep(desk: Desk, one: One) {
                 failed(&desk, &one.name, why).await;
                 sleep(Duration::from_millis(SENSOR_PAUSE_MAX_MS)).await;
             }
-            follow(&desk, &one).await;
+            follow(&desk, &one, &mut doubts).await;
         };
         tokio::select! {
             biased;
             () = desk.tasks.stop().cancelled() => return,
+            () = one.stop.cancelled() => return doubts.end(&desk).await,
             ended = AssertUnwindSafe(followed).catch_unwind() => again = ended.is_err(),
         }
         if desk.tasks.stop().is_cancelled() {
@@ -134,13 +114,12 @@ async fn keep(desk: Desk, one: One) {
 }
 
 /// Reads one sensor at its interval and when it has news; while it fails, ever more rarely.
-async fn follow(desk: &Desk, one: &One) {
+async fn follow(desk: &Desk, one: &One, doubts: &mut Doubts) {
     let (name, every_ms) = (one.name.as_str(), one.every_ms);
     let mut tick = interval(Duration::from_millis(every_ms));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut pause_ms = every_ms;
     let mut good = 0_u32;
-    let mut doubts = Doubts::default();
     let (mut deaf_until, mut look_from) = (Instant::now(), Instant::now());
     loop {
         let news = async {
@@ -206,9 +185,7 @@ async fn agreed(desk: &Desk, one: &One, readings: &mut [Reading]) -> Judged {
     let Some(group) = judged.group.as_ref().filter(|_| !judged.early) else {
         return judged;
     };
-    let zone = group.zone.as_deref().unwrap_or_default();
-    let subject = format!("{} {zone}", group.metric);
-    let subject = format!("{} (redundant)", subject.trim_end());
+    let subject = subject_of_group(&group.metric, group.zone.as_deref());
     match &group.doubt {
         Some(doubt) => doubted(desk, &subject, group, doubt).await,
         None => {
@@ -222,6 +199,12 @@ async fn agreed(desk: &Desk, one: &One, readings: &mut [Reading]) -> Judged {
         }
     }
     judged
+}
+
+/// What the alarm about a group's value is about.
+fn subject_of_group(metric: &str, zone: Option<&str>) -> String {
+    let what = format!("{metric} {}", zone.unwrap_or_default());
+    format!("{} (redundant)", what.trim_end())
 }
 
 /// Notes what a sensor has said, also where that is not published.
@@ -240,7 +223,7 @@ fn said(desk: &Desk, one: &One, readings: &[Reading]) {
 async fn read(desk: &Desk, one: &One) -> Outcome {
     let (now, sensor) = (desk.now(), one.sensor.clone());
     let look = move || {
-        let mut sensor = sensor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sensor = sensor.lock();
         match catch_unwind(AssertUnwindSafe(|| sensor.read(now))) {
             Ok(read) => read.map_err(|error| error.to_string()),
             Err(_) => Err("its driver panicked; the log has the place".to_owned()),
@@ -353,6 +336,13 @@ async fn failed(desk: &Desk, name: &str, why: &str) {
 struct Doubts(BTreeMap<String, u32>);
 
 impl Doubts {
+    /// The sensor is read no more, so that nothing of it is doubted.
+    async fn end(self, desk: &Desk) {
+        for subject in self.0.into_keys() {
+            changing::taken_out(desk, AlarmKind::ReadingDoubted, &subject).await;
+        }
+    }
+
     /// Tells of each reading that begins to be doubted, and of each that no longer is once that is steady. Where a group of
     /// sensors has just begun (`early`), that the others contradict it tells nothing yet.
     async fn look(&mut self, desk: &Desk, sensor: &str, readings: &[Reading], early: bool) {

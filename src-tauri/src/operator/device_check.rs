@@ -20,11 +20,10 @@ use crate::domain::base::{DeviceId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Gen1Command;
 use crate::domain::gate::command::Behind;
-use crate::node::RawConfig;
-use crate::node::config::redundant;
 use crate::node::credentials::Own;
 use crate::node::sensing::{Said, SensorHealth};
 use crate::node::surroundings::environment;
+use crate::node::wiring::check;
 
 /// Reaches no gen-1 node.
 struct Nobody;
@@ -75,36 +74,22 @@ impl Bench {
         }
     }
 
+    fn around(&self) -> Around<'_> {
+        Around {
+            dir: &self.dir,
+            clock: &self.clock,
+            carrier: &self.carrier,
+            keeper: &self.keeper,
+        }
+    }
+
     fn make(&self, devices: &[Configured]) -> Result<Made, DeviceError> {
-        make(
-            devices,
-            &Around {
-                dir: &self.dir,
-                clock: &self.clock,
-                carrier: &self.carrier,
-                keeper: &self.keeper,
-            },
-        )
+        make(devices, &self.around())
     }
 
     /// Every mistake in the text of a configuration, each with its file, line and key as far as they are known.
     pub fn mistakes(&self, text: &str, file: &Path) -> Vec<String> {
-        let (devices, config, errors) = RawConfig::devices_of(text, &file.display().to_string());
-        let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        for device in &devices {
-            let made = self.make(std::slice::from_ref(device));
-            all.extend(made.err().map(|e| e.to_string()));
-        }
-        if let Some(config) = config.filter(|_| all.is_empty()) {
-            // What is wrong only where they stand beside each other.
-            let made = self.make(&devices);
-            let sensors = made.map(|made| made.sensors);
-            let checked = sensors.and_then(|sensors| {
-                redundant::check(&config.redundant, &sensors, &config.models.labels)
-            });
-            all.extend(checked.err().map(|e| e.to_string()));
-        }
-        all
+        check::mistakes(text, file, &self.around())
     }
 
     /// The sensors of a configuration, of which nothing was asked yet.

@@ -9,12 +9,13 @@ use tokio::time::timeout;
 use super::actuators::ActuatorLast;
 use super::{Answer, Door};
 use crate::adapters::devices::Configured;
-use crate::domain::base::limits::DEVICE_LOOK_MS;
+use crate::domain::base::limits::{DEVICE_LOOK_MS, DEVICE_LOOKS_MAX};
 use crate::domain::base::text::closest;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::policy::{Kind, Level};
 use crate::node::sensing::{Said, SensorHealth};
+use crate::node::wiring::Reloaded;
 
 /// One device of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -208,7 +209,7 @@ impl Door {
     /// # Errors
     /// Whatever the store says.
     pub async fn devices(&self) -> Answer<Vec<DeviceView>> {
-        let mut all = configured(&self.context().config.devices);
+        let mut all = configured(&self.handles.wiring.devices());
         place(&mut all, self.handles.sensors.list());
         let own = self.actuators().await?;
         for view in all.iter_mut().flat_map(|device| &mut device.actuators) {
@@ -259,12 +260,29 @@ impl Door {
         view.operations.iter().map(action).collect()
     }
 
+    /// Reads the configuration file again and makes its devices the node's, all of them or none.
+    ///
+    /// # Errors
+    /// `CONFLICT` for a node that was not started from a file, and whatever the store says. What is wrong with the file, or in
+    /// the way, is in the answer.
+    pub async fn reload_devices(&self, by: &str) -> Answer<Reloaded> {
+        self.handles.wiring.reload(by).await
+    }
+
     /// Has a sensor looked at now, and says how it is then.
     ///
     /// # Errors
-    /// If there is no such sensor.
+    /// If there is no such sensor; `RATE_EXCEEDED` while too many are looked at.
     pub async fn look_at_device(&self, look: &DeviceLook) -> Answer<DeviceSensorView> {
         let sensors = &self.handles.sensors;
+        let limit = Duration::from_millis(DEVICE_LOOK_MS);
+        // Sensors may share a bus, whoever asks for how many of them.
+        let Some(_turn) = sensors.turn(limit).await else {
+            let why = format!(
+                "{DEVICE_LOOKS_MAX} looks at sensors are under way and more wait; try again in a moment"
+            );
+            return Err(Refusal::new(Code::RateExceeded, why));
+        };
         let Some(mut looks) = sensors.look(&look.sensor) else {
             let names = sensors.list().into_iter().map(|health| health.name);
             return Err(Refusal::new(
@@ -286,7 +304,7 @@ impl Door {
             }
         };
         // Without an answer in time it is told how it was before, with its age.
-        let _ = timeout(Duration::from_millis(DEVICE_LOOK_MS), said).await;
+        let _ = timeout(limit, said).await;
         let now = sensors.list().into_iter().find(|health| is(&health));
         now.map(Into::into)
             .ok_or_else(|| Refusal::new(Code::NotFound, "the sensor is gone"))

@@ -128,7 +128,7 @@ impl Door {
             .all()
             .into_iter()
             // Stopping is for everybody who may move something, whether or not we would ask it to.
-            .filter(|l| l.info.claims().any(|c| offers_actuator(c)))
+            .filter(|l| l.offered().claims().any(|c| offers_actuator(c)))
             .collect();
         let own = async {
             let halted = estop::engage(&self.handles, by, &reason, Told::Always).await;

@@ -125,7 +125,10 @@ impl Door {
                 .or_else(|| info.and_then(|i| i.name.clone()))
                 .or_else(|| standing.and_then(|s| s.name.clone())),
             role: info.and_then(|i| i.role.clone()),
-            capabilities: info.map(|i| i.capabilities.clone()).unwrap_or_default(),
+            capabilities: link
+                .as_ref()
+                .map(|l| l.offered().capabilities.clone())
+                .unwrap_or_default(),
             outbound: info.is_some_and(|i| i.outbound),
             transport_label: info.and_then(|i| i.label.clone()),
             posture: info.map(|i| i.posture),

@@ -162,7 +162,7 @@ impl Door {
             peers: self.linked_peers(),
             proposals_waiting: wide(proposals_waiting),
             drafts_waiting: wide(drafts_waiting),
-            capabilities: s.known.own.iter().map(|c| c.as_str().to_owned()).collect(),
+            capabilities: s.known.own.now().texts(),
             sensors: s.sensors.list().into_iter().map(sensor_view).collect(),
             policy,
             clock_trusted: trusted_clock,
@@ -212,7 +212,7 @@ impl Door {
             own: true,
             connected: true,
             role: Some(s.config.role.as_str().to_owned()),
-            capabilities: s.known.own.iter().map(|c| c.as_str().to_owned()).collect(),
+            capabilities: s.known.own.now().texts(),
             withheld: Vec::new(),
             grants: Vec::new(),
         }];
@@ -224,6 +224,8 @@ impl Door {
         {
             let link = s.links.get(&record.device_id);
             let info = link.as_ref().map(|l| &l.info);
+            let offers = link.as_ref().map(|l| l.offered());
+            let offers = offers.as_deref();
             let last = || offered.get(&record.device_id).cloned().unwrap_or_default();
             nodes.push(NodeView {
                 device_id: record.device_id.as_str().to_owned(),
@@ -234,8 +236,8 @@ impl Door {
                 own: false,
                 connected: link.is_some(),
                 role: info.and_then(|i| i.role.clone()),
-                capabilities: info.map_or_else(last, |i| i.capabilities.clone()),
-                withheld: info.map(|i| i.withheld.clone()).unwrap_or_default(),
+                capabilities: offers.map_or_else(last, |o| o.capabilities.clone()),
+                withheld: offers.map(|o| o.withheld.clone()).unwrap_or_default(),
                 grants: grant_names(&record.grants),
             });
         }

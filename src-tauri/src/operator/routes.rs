@@ -40,6 +40,7 @@ use crate::node::proposals::Standing;
 use crate::node::proposals::checks::ChecksView;
 use crate::node::proposals::hold::{HeldView, HoldRequest, HoldView};
 use crate::node::proposals::standing_approvals::ApprovalView;
+use crate::node::wiring::Reloaded;
 
 /// How a route is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +177,8 @@ routes! {
     DEVICES: Get "/devices", Read, () => Vec<DeviceView>;
     /// Has a sensor of this node looked at now, and says how it is then; nothing is moved.
     DEVICE_LOOK: Post "/devices/look", Read, DeviceLook => DeviceSensorView;
+    /// Read the configuration file again and change the devices of the running node to those in it, all or none.
+    DEVICES_RELOAD: Post "/devices/reload", Admin, () => Reloaded;
     /// Sites with their zones and assets, as site.toml places them, or what is wrong with it.
     TWIN: Get "/twin", Read, () => TwinView;
     /// The plan of a site, an SVG image; `v` is its version and changes nothing.

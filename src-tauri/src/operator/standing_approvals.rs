@@ -162,7 +162,7 @@ impl Door {
         let links = self.handles.links.all().into_iter();
         // One of an earlier version has none.
         let links: Vec<LinkHandle> = links
-            .filter(|l| l.info.claims().any(|c| offers_actuator(c)))
+            .filter(|l| l.offered().claims().any(|c| offers_actuator(c)))
             .filter(|l| l.info.speaks(Feature::Standing))
             .collect();
         let others = links.iter().map(|link| self.listed(link));

@@ -23,6 +23,7 @@ import {
 } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { factOf, healthOf, matches, type Position, positionOf, sorted } from "./devices";
+import { Rereading } from "./Rereading";
 
 type Sensor = Device["sensors"][number];
 type Moved = Device["actuators"][number];
@@ -44,6 +45,7 @@ export function Devices() {
           <div className="flex flex-col gap-3">
             <div className="flex flex-wrap items-center gap-3">
               <p className="min-w-0 flex-1 basis-80 text-t2">{t("devicesText")}</p>
+              <Rereading />
               {list.length > 6 ? (
                 <>
                   <Search value={words} onChange={(x) => go({ q: x })} className="w-56" />

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Device, Fact } from "@/node/client";
-import { factOf, healthOf, matches, positionOf, sorted } from "./devices";
+import type { Device, Fact, Reloaded } from "@/node/client";
+import { factOf, healthOf, linesOf, matches, positionOf, sorted } from "./devices";
 
 const sensor = (over: object = {}) => ({
   name: "bench temperature",
@@ -60,5 +60,34 @@ describe("a device", () => {
     expect(factOf(facts, "own", { metric: "t", zone: "bench" })).toBe(facts[2]);
     expect(factOf(facts, "own", { metric: "t" })).toBe(facts[1]);
     expect(factOf(facts, "own", { metric: "x" })).toBeUndefined();
+  });
+});
+
+describe("a configuration that was read again", () => {
+  const report = (over: Partial<Reloaded>): Reloaded => ({
+    outcome: "applied",
+    added: [],
+    removed: [],
+    changed: [],
+    unchanged: 1,
+    redundant: false,
+    restart: [],
+    mistakes: [],
+    busy: [],
+    ...over,
+  });
+  it("says what has changed and what waits for the next start", () => {
+    const lines = linesOf(report({ added: ["file a", "file b"], restart: ["port"] }));
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toContain("file a");
+    expect(lines[1]).toContain("port");
+    expect(linesOf(report({ outcome: "unchanged" }))).toHaveLength(1);
+  });
+  it("names every mistake, and what is in the way", () => {
+    const wrong = linesOf(report({ outcome: "refused", mistakes: ["line 1", "line 2"] }));
+    expect(wrong.slice(1)).toEqual(["line 1", "line 2"]);
+    const busy = linesOf(report({ outcome: "refused", busy: ["the pump runs"] }));
+    expect(busy.slice(1)).toEqual(["the pump runs"]);
+    expect(busy[0]).not.toBe(wrong[0]);
   });
 });

@@ -1,6 +1,7 @@
 /** How a device is, from what its sensors and actuators say; pure. */
 import type { Health } from "@/lib/condition";
-import type { Device, Fact } from "@/node/client";
+import { listed, t } from "@/lib/i18n";
+import type { Device, Fact, Reloaded } from "@/node/client";
 
 type Sensor = Device["sensors"][number];
 type Moved = Device["actuators"][number];
@@ -43,3 +44,22 @@ export const factOf = (
   v: { metric: string; zone?: string | null },
 ): Fact | undefined =>
   facts.find((f) => f.origin === own && f.metric === v.metric && (f.zone ?? "") === (v.zone ?? ""));
+
+/** What came of reading the configuration again, a sentence a line; mistakes as the node says them. */
+export function linesOf(report: Reloaded): string[] {
+  const named = (key: "devicesAdded" | "devicesRemoved" | "devicesChanged", names: string[]) =>
+    names.length ? [t(key, { names: listed(names) })] : [];
+  const restart = report.restart.length ? [t("devicesRestart", { keys: listed(report.restart) })] : [];
+  if (report.outcome === "refused") {
+    const why = report.mistakes.length ? t("devicesMistakes") : t("devicesBusy");
+    return [why, ...report.mistakes, ...report.busy];
+  }
+  if (report.outcome === "unchanged") return [t("devicesSame"), ...restart];
+  return [
+    ...named("devicesAdded", report.added),
+    ...named("devicesRemoved", report.removed),
+    ...named("devicesChanged", report.changed),
+    ...(report.redundant ? [t("devicesRedundant")] : []),
+    ...restart,
+  ];
+}

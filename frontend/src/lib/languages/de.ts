@@ -1221,6 +1221,16 @@ export const de = table({
   devicesNone: "Dieser Knoten hat keine Geräte: In seiner config.toml steht kein [[device]].",
   devicesNoneDo:
     "config.example.toml hat jeden Schlüssel jeder Art. Dies nennt jeden Fehler und sieht jedes Gerät einmal an:",
+  devicesReread: "config.toml neu lesen",
+  devicesAdded: "Hinzugekommen: {names}",
+  devicesRemoved: "Entfernt: {names}",
+  devicesChanged: "Neu eingerichtet: {names}",
+  devicesRedundant: "Welche Messungen übereinstimmen müssen ([[redundant]]), hat sich geändert.",
+  devicesRestart: "Gilt erst nach dem nächsten Start des Knotens: {keys}",
+  devicesSame: "Kein Gerät hat sich geändert.",
+  devicesMistakes: "Nichts wurde geändert, denn die Datei ist fehlerhaft:",
+  devicesBusy:
+    "Nichts wurde geändert. Was herausgenommen werden soll, muss ruhen und im sicheren Zustand sein:",
   devicesOfNode: "Die Geräte dieses Knotens",
   deviceBare: "Es misst und bewegt nichts.",
   sensorFails: "liefert keine Messwerte",

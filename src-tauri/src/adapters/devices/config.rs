@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
+use toml::{Spanned, Table};
 
 use super::orders::Order;
 use super::registry::{Around, DeviceError, Kind, Made, Places, Settings};
@@ -21,6 +21,8 @@ use crate::domain::policy::Offered;
 pub struct Configured {
     kind: &'static Kind,
     settings: Arc<dyn Settings>,
+    /// Everything that its table says, in a form that compares.
+    written: String,
     /// File and line of its table.
     place: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Configured {
     pub(super) fn new(kind: &'static Kind, settings: impl Settings + 'static) -> Self {
         Self {
             kind,
+            written: format!("{settings:?}"),
             settings: Arc::new(settings),
             place: None,
         }
@@ -53,15 +56,26 @@ impl Configured {
             None if is_actuator => &exec::KIND,
             None => return Err(serde::de::Error::missing_field("kind")),
         };
+        let mut written = Table::deserialize(ValueDeserializer::from(table.clone()))?;
+        // The older spelling says the same, and the kind is compared beside it.
+        for key in ["kind", "driver"] {
+            written.remove(key);
+        }
         Ok(Self {
             kind,
             settings: (kind.read)(ValueDeserializer::from(table))?,
+            written: format!("{written:?}"),
             place: None,
         })
     }
 
+    /// Whether another table says the same, wherever it stands.
+    pub fn says_as(&self, other: &Self) -> bool {
+        self.kind.name == other.kind.name && self.written == other.written
+    }
+
     /// Kind and name, for people.
-    pub(super) fn title(&self) -> String {
+    pub fn title(&self) -> String {
         match self.settings.subject() {
             "" => self.kind.name.to_owned(),
             name => format!("{} {name}", self.kind.name),

@@ -33,7 +33,7 @@ pub use keeper::Keeper;
 pub use point::{Meter, Taken};
 #[cfg(test)]
 pub(crate) use registry::Kind;
-pub use registry::{Around, DeviceError, Made, make, not_twice};
+pub use registry::{Around, DeviceError, Made, make, make_each, not_twice};
 pub use rescue::{Ground, rescue};
 pub use sensor::{Reading, Sensor, SensorError};
 pub use sim::moisture as simulated_moisture;

@@ -181,7 +181,21 @@ pub enum DeviceError {
 /// # Errors
 /// [`DeviceError`] naming the file, the device and the key.
 pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceError> {
-    let (mut all, mut seen) = (Made::default(), BTreeSet::new());
+    let mut all = Made::default();
+    for made in make_each(devices, around)? {
+        all.actuators.extend(made.actuators);
+        all.sensors.extend(made.sensors);
+    }
+    Ok(all)
+}
+
+/// As [`make`], each by itself, in their order.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_each(devices: &[Configured], around: &Around<'_>) -> Result<Vec<Made>, DeviceError> {
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut actuators: Vec<SharedActuator> = Vec::new();
     let (mut orders, mut measured) = (Orders::default(), BTreeMap::new());
     let mut places = BTreeMap::new();
     apart(devices)?;
@@ -200,8 +214,8 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
             }
         }
         let made = device.make(around)?;
-        all.actuators.extend(made.actuators);
-        not_twice(&all.actuators).map_err(|error| device.bad(&error.to_string()))?;
+        actuators.extend(made.actuators.iter().cloned());
+        not_twice(&actuators).map_err(|error| device.bad(&error.to_string()))?;
         let mut each = device.orders().into_iter();
         each.try_for_each(|order| orders.take(order))
             .map_err(|why| device.bad(&why))?;
@@ -215,7 +229,7 @@ pub fn make(devices: &[Configured], around: &Around<'_>) -> Result<Made, DeviceE
                 )));
             }
         }
-        all.sensors.extend(made.sensors);
+        all.push(made);
     }
     Ok(all)
 }

@@ -40,6 +40,7 @@ audit_kinds! {
     DecisionApproved = "decision.approve", "A person's signed approval of a proposal counted.";
     DecisionRefused = "decision.refused", "A signed decision about a proposal did not count.";
     DecisionRejected = "decision.reject", "A person's signed rejection of a proposal counted.";
+    DevicesReloaded = "devices.reloaded", "The devices of the configuration were changed while the node ran.";
     EstopEngaged = "estop.engaged", "The emergency stop was engaged.";
     EstopReleased = "estop.released", "The emergency stop was released.";
     MeshPolicy = "mesh.policy", "A person said how this node takes part in a mesh it found.";

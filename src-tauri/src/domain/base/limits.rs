@@ -593,6 +593,8 @@ pub const REDUNDANT_READINGS_MAX: usize = 16;
 pub const REDUNDANT_WITHIN_SEC: u64 = 120;
 /// How long somebody who asks for a look at a sensor waits for it, in milliseconds.
 pub const DEVICE_LOOK_MS: u64 = 6_000;
+/// Sensors that are looked at because somebody asks, at a time.
+pub const DEVICE_LOOKS_MAX: usize = 4;
 /// How long a sensor that sends by itself and failed is not listened to.
 pub const SENSOR_DEAF_MS: u64 = 1_000;
 /// Longest text that an actuator writes into a file, in bytes.
@@ -793,6 +795,14 @@ pub const TREE_OFFERS_KEPT_MAX: usize = 2_048;
 pub const TREE_UNMET_MAX: u32 = 64;
 /// Offers that are remembered of a peer that withholds frames.
 pub const TREE_OFFERS_OF_LIAR_MAX: usize = 16;
+/// How often the other end of a link may say in a minute what it offers.
+pub const LINK_OFFERS_PER_MINUTE: u32 = 30;
+/// How often the configuration file is looked at for changes, in milliseconds; it counts once it has been the same twice.
+pub const CONFIG_LOOK_EVERY_MS: u64 = 2_000;
+/// How long a change of devices waits for the sensors and guards that end with it, in milliseconds.
+pub const REFIT_WAIT_MS: u64 = 3_000;
+/// Sentences that a refused change of devices keeps.
+pub const REFIT_MISTAKES_MAX: usize = 100;
 /// Messages about the tree that are answered on a link in a minute.
 pub const TREE_ASKED_PER_MINUTE: u32 = 600;
 /// Up to so many trusted devices of our own kind a node keeps links with all of them.

@@ -56,11 +56,13 @@ pub enum Feature {
     Standing,
     /// A held action is renewed and released over the link of the device that asked for it.
     Hold,
+    /// A node tells over its links when what it offers has changed.
+    Offers,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 17] = [
+    pub const OURS: [Feature; 18] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -78,6 +80,7 @@ impl Feature {
         Feature::Wishes,
         Feature::Standing,
         Feature::Hold,
+        Feature::Offers,
     ];
 
     fn name(self) -> &'static str {
@@ -99,6 +102,7 @@ impl Feature {
             Feature::Wishes => "wishes",
             Feature::Standing => "standing",
             Feature::Hold => "hold",
+            Feature::Offers => "offers",
         }
     }
 }
@@ -475,7 +479,11 @@ impl Hello {
     }
 }
 
-fn capabilities(map: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
+/// What a device says it offers.
+///
+/// # Errors
+/// `INVALID_PARAMS` for what is no list of short texts.
+pub fn capabilities(map: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
     let list = match map.get("capabilities") {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) if list.len() <= CAPABILITIES_MAX => list,

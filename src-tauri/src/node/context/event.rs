@@ -68,6 +68,8 @@ events! {
     SurfaceFailed = "surface.failed", "A surface inside the process, such as a chat, panicked; it is started again.";
     SensorFailed = "sensor.failed", "A sensor gives no readings: it fails, panics or does not answer in time; it is read again by itself.";
     ReadingDoubted = "reading.doubted", "A sensor's reading is not believed; it is published as an unverified observation with the reason.";
+    DevicesReloaded = "devices.reloaded", "The configuration was read again while the node runs, and its devices are those of the file now.";
+    DevicesRefused = "devices.refused", "The configuration was read again and is refused; the devices stay as they are.";
     StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
     StoreLost = "store.lost", "Readings were lost with a commit that failed, after they had been taken; conditions count none from before it.";
     AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";

@@ -23,6 +23,15 @@ pub struct Tasks {
     ended: CancellationToken,
 }
 
+/// How a task ended that may be dismissed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Of itself, or with the node.
+    Ended,
+    /// It was dismissed, and the node goes on without it.
+    Dismissed,
+}
+
 /// Threads for blocking work that a runtime of [`Tasks::on_thread`] has from its start: one that
 /// hangs leaves others.
 const BLOCKING_THREADS: usize = 3;
@@ -74,6 +83,31 @@ impl Tasks {
         });
     }
 
+    /// As [`Tasks::essential`], for a task that may also be dismissed: then the node goes on.
+    pub fn dismissible(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = Left> + Send + 'static,
+    ) {
+        let (stop, killed) = (self.stop.clone(), self.killed.clone());
+        let task = task.instrument(tracing::info_span!("task", name));
+        self.tracker.spawn(async move {
+            let guard = stop.clone().drop_guard();
+            let left = tokio::select! {
+                biased;
+                () = killed.cancelled() => return,
+                left = task => left,
+            };
+            if left == Left::Dismissed {
+                guard.disarm();
+                return;
+            }
+            if !stop.is_cancelled() {
+                tracing::error!(task = name, "an essential task ended; the node stops");
+            }
+        });
+    }
+
     /// Starts a task that may end by itself, such as a link. What it logs stands in a span of its name, within
     /// the span in which it was started.
     pub fn passing(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -89,13 +123,13 @@ impl Tasks {
         });
     }
 
-    /// As [`Tasks::essential`], on an OS thread with a runtime of its own: a timer and a queue that
+    /// As [`Tasks::dismissible`], on an OS thread with a runtime of its own: a timer and a queue that
     /// no other task can hold up. Its threads and descriptors are taken now, so that it needs none
     /// later.
     ///
     /// # Errors
     /// If the system gives no thread or no descriptors.
-    pub fn on_thread<T: Future<Output = ()>>(
+    pub fn on_thread<T: Future<Output = Left>>(
         &self,
         name: &'static str,
         task: impl FnOnce() -> T + Send + 'static,
@@ -110,18 +144,21 @@ impl Tasks {
         let (stop, token) = (self.stop.clone(), self.tracker.token());
         let body = move || {
             let guard = stop.clone().drop_guard();
-            runtime.block_on(async {
+            let left = runtime.block_on(async {
                 warm_up();
                 tokio::select! {
                     biased;
-                    () = killed.cancelled() => {}
-                    () = ended.cancelled() => {}
-                    () = task() => {}
+                    () = killed.cancelled() => Left::Ended,
+                    () = ended.cancelled() => Left::Ended,
+                    left = task() => left,
                 }
             });
             // Work that hangs is left behind; waiting for it would hang the end of the node.
             runtime.shutdown_background();
-            drop(guard);
+            match left {
+                Left::Dismissed => drop(guard.disarm()),
+                Left::Ended => drop(guard),
+            }
             drop(token);
         };
         let started = std::thread::Builder::new()

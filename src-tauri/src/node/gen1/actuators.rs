@@ -48,6 +48,17 @@ pub fn acts(guards: &Guards, hello: &Hello) -> bool {
     hello.features.is_empty() && !guards.behind(&hello.device_id).is_empty()
 }
 
+/// The configuration has changed: links with gen-1 nodes that act for this node now and did not when the link began, or the
+/// other way round, are made anew.
+pub fn meet_again(frames: &Frames, guards: &Guards) {
+    for link in frames.links.all() {
+        let acts = link.info.features.is_empty() && !guards.behind(&link.info.device).is_empty();
+        if link.info.acts != acts {
+            link.close(1012, "what acts for this node has changed");
+        }
+    }
+}
+
 /// The link over which a gen-1 node may be told. The way to the safe state is said over every link on which it
 /// speaks as a gen-1 node and that we dialed, whatever became of the trust in it since.
 fn way(frames: &Frames, device: &DeviceId, behind: Behind<'_>) -> Result<LinkHandle, Refusal> {

@@ -109,7 +109,7 @@ fn peers(frames: &Frames, capabilities: bool) -> Vec<Value> {
             }
         }
         if capabilities {
-            peer["capabilities"] = info.capabilities.clone().into();
+            peer["capabilities"] = link.offered().capabilities.clone().into();
         }
         peer
     };
@@ -236,13 +236,13 @@ async fn health(frames: &Frames) -> Result<Value, Refusal> {
         .iter()
         .map(|l| {
             json!({
-                "deviceId": short(&l.info.device), "displayName": l.info.name, "capabilities": l.info.capabilities,
+                "deviceId": short(&l.info.device), "displayName": l.info.name, "capabilities": l.offered().capabilities,
                 "role": l.info.role, "connectedMs": now.since(l.info.connected_at), "outbound": l.info.outbound,
                 "securityPosture": l.info.posture.to_string(),
             })
         })
         .collect();
-    let capabilities: Vec<&str> = frames.known.own.iter().map(|c| c.as_str()).collect();
+    let capabilities = frames.known.own.now().texts();
     let alone = links.is_empty() && capabilities.is_empty();
     let status = match frames.alarms.worst() {
         Some(Severity::Critical) => "unhealthy",
@@ -274,7 +274,7 @@ async fn health(frames: &Frames) -> Result<Value, Refusal> {
         "worldModel": {"entries": entries, "frameLogSize": stored},
         "capabilities": {
             "local": capabilities,
-            "meshTotal": links.iter().map(|l| l.info.capabilities.len()).sum::<usize>(),
+            "meshTotal": links.iter().map(|l| l.offered().capabilities.len()).sum::<usize>(),
         },
         "plannerLeader": planner(frames)["leader"],
         "discoveryEnabled": frames.config.discovery,

@@ -44,6 +44,8 @@ pub enum Cut {
         /// The gen-1 node.
         device: DeviceId,
     },
+    /// Its device was changed in the configuration, and its guard is a new one.
+    Refitted,
     /// The node ends.
     Shutdown,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Cut {
             Cut::Untrusted { device } => {
                 write!(f, "the gen-1 node {} is trusted no longer", device.short())
             }
+            Cut::Refitted => f.write_str("a change of its device in the configuration"),
             Cut::Shutdown => f.write_str("the node was shut down"),
         }
     }

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::job::{End, Job, Next, Reached};
 use super::kept::Leased;
 use super::ladder::{Over, Place};
-use super::{Cut, Ended, Handed, Report, Run, View, Wanted};
+use super::{Busy, Cut, Ended, Handed, Report, Run, View, Wanted};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::crash;
 use crate::adapters::devices::{DriverError, SharedActuator};
@@ -34,6 +34,7 @@ use crate::domain::gate::actuation::takes_place;
 use crate::domain::policy::Kind;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::{AlarmKind, Alarms};
+use crate::node::context::tasks::Left;
 
 /// The work of one actuator.
 pub(super) struct Guard {
@@ -48,11 +49,31 @@ pub(super) struct Guard {
     pub place: Option<Place>,
     pub reports: mpsc::Sender<Report>,
     pub stop: CancellationToken,
+    /// Its time has come: one that takes the place of another waits until that is gone.
+    pub begins: CancellationToken,
+    /// Its actuator is to be taken out. Said only while it is idle and safe.
+    pub dismissed: CancellationToken,
+    /// Says, behind the driver, that the guard is gone.
+    pub gone: DropGuard,
 }
 
 impl Guard {
     /// Makes the actuator safe, then serves runs and orders until the node ends and it is safe.
-    pub(super) async fn keep(mut self) {
+    pub(super) async fn keep(mut self) -> Left {
+        tokio::select! {
+            biased;
+            () = self.dismissed.cancelled() => return Left::Dismissed,
+            // Also at the end of the node: whoever has it stand ready lets it begin or go.
+            () = self.begins.cancelled() => {}
+        }
+        let left = self.serve().await;
+        let Self { driver, gone, .. } = self;
+        drop(driver);
+        drop(gone);
+        left
+    }
+
+    async fn serve(&mut self) -> Left {
         // What the driver is told it is made safe for: the node's start, a run, or an order.
         let mut job = "start".to_owned();
         if let Some(place) = &self.place {
@@ -60,9 +81,12 @@ impl Guard {
             place.later_are_down().await;
         }
         loop {
+            if self.dismissed.is_cancelled() {
+                return Left::Dismissed;
+            }
             if self.wanted.has_changed().is_err() {
                 // The node is gone.
-                return;
+                return Left::Ended;
             }
             let (safe, answered, tries) = {
                 let view = self.view.borrow();
@@ -82,10 +106,11 @@ impl Guard {
                 continue;
             }
             if self.stop.is_cancelled() {
-                return;
+                return Left::Ended;
             }
             tokio::select! {
                 biased;
+                () = self.dismissed.cancelled() => return Left::Dismissed,
                 () = self.stop.cancelled() => {}
                 // An error means that the node is gone, which the loop's head sees.
                 _ = self.wanted.changed() => {}
@@ -94,7 +119,7 @@ impl Guard {
                         job = handed.run.permit.proposal_id().as_str().to_owned();
                         self.take(handed).await;
                     }
-                    None => return,
+                    None => return Left::Ended,
                 },
             }
         }
@@ -110,12 +135,14 @@ impl Guard {
             seen,
             started_at,
             done,
+            busy,
         }) = next.take()
         {
             let (status, detail, position, then) = self.run(act, job, seen, replaces).await;
             let ended = self.ended(status, detail, started_at, position);
             // The outcome is recorded by whoever handed the run over.
             let _ = done.send(ended);
+            drop(busy);
             next = then;
             replaces = true;
         }
@@ -124,7 +151,12 @@ impl Guard {
     /// A run that may begin now; its permit is used. One that may not is told so, and nothing has moved for it. `in_force`
     /// is the setting whose place it takes.
     async fn accepted(&mut self, handed: Handed, in_force: Option<&ProposalId>) -> Option<Next> {
-        let Handed { run, seen, done } = handed;
+        let Handed {
+            run,
+            seen,
+            done,
+            busy,
+        } = handed;
         let started_at = self.clock.now();
         let job = Job::of(&run, self.driver.safe_limit());
         let place = run.place.clone();
@@ -137,6 +169,7 @@ impl Guard {
                     seen,
                     started_at,
                     done,
+                    busy,
                 })
             }
             Err(why) => {

@@ -22,6 +22,11 @@ pub(super) struct Leased {
 }
 
 impl Leased {
+    /// Whether a held run is on.
+    pub(super) fn is_on(&self) -> bool {
+        self.lock().is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Lease>> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +87,7 @@ impl Guards {
     /// # Errors
     /// `CONFLICT` if none runs here, `ACTUATOR_BUSY` while somebody else holds it, `NOT_AUTHORIZED` for who may not keep it.
     pub fn keep(&self, id: &ProposalId, keeper: &Keeper, wish: Wish) -> Result<Kept, Refusal> {
-        for handle in self.0.each.values() {
+        for (_, handle) in self.handles() {
             let mut lease = handle.lease.lock();
             let Some(lease) = lease.as_mut().filter(|lease| lease.is_of(id)) else {
                 continue;
@@ -98,7 +103,7 @@ impl Guards {
 
     /// As what a device may keep the held run of a proposal; `None` where it may not, or none is on.
     pub fn kept_as(&self, id: &ProposalId, device: &DeviceId) -> Option<Class> {
-        self.0.each.values().find_map(|handle| {
+        self.handles().into_iter().find_map(|(_, handle)| {
             let lease = handle.lease.lock();
             lease
                 .as_ref()
@@ -109,7 +114,8 @@ impl Guards {
 
     /// How the held run on an actuator stands; `None` where none is on.
     pub fn lease(&self, target: &Capability) -> Option<Shown> {
-        let lease = self.0.each.get(target)?.lease.lock();
+        let handle = self.handle(target)?;
+        let lease = handle.lease.lock();
         lease.as_ref().map(|lease| lease.shown(self.steady_ms()))
     }
 
@@ -117,7 +123,7 @@ impl Guards {
     pub fn held(&self, id: &ProposalId) -> Option<Shown> {
         let of = |lease: &&Lease| lease.is_of(id);
         let now = self.steady_ms();
-        self.0.each.values().find_map(|handle| {
+        self.handles().into_iter().find_map(|(_, handle)| {
             let lease = handle.lease.lock();
             lease.as_ref().filter(of).map(|lease| lease.shown(now))
         })

@@ -7,6 +7,7 @@
 //! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
 
 mod cut;
+pub mod fitting;
 mod guard;
 mod kept;
 pub mod ladder;
@@ -17,24 +18,21 @@ mod record;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::cut::Cut;
-use self::guard::Guard;
+pub use self::fitting::Fitter;
 use self::kept::Leased;
 use self::ladder::Place;
-use self::moved::Moved;
 pub use self::record::run as record;
 use super::context::alarms::Alarms;
-use super::context::tasks::Tasks;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::SharedActuator;
-use crate::domain::base::limits::{
-    GUARD_REPORTS_MAX, GUARD_RUNS_MAX, SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS,
-};
+use crate::domain::base::limits::{SAFE_BEFORE_END_MAX_MS, SHUTDOWN_DEADLINE_MS};
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::gate::Permit;
@@ -151,21 +149,38 @@ struct Handle {
     lease: Arc<Leased>,
     /// Whether it is reached over the node's links, which there are none of before it runs.
     far: bool,
+    /// Held by every run that was handed over and has not ended.
+    busy: Busy,
+    dismissed: CancellationToken,
+    gone: CancellationToken,
 }
+
+/// Held for as long as a guard has a run.
+type Busy = Arc<()>;
 
 /// A run on its way to the guard; orders newer than `seen` end it.
 struct Handed {
     run: Run,
     seen: u64,
     done: oneshot::Sender<Ended>,
+    busy: Busy,
 }
 
 /// The guards of one node.
 #[derive(Clone)]
 pub struct Guards(Arc<Inner>);
 
+/// The guards that there are, and the newest order that one of them had when it was taken out: those that come later count on
+/// from there, so that no run that was permitted before reaches them.
+#[derive(Default)]
+struct Each {
+    handles: BTreeMap<Capability, Arc<Handle>>,
+    newest: u64,
+}
+
 struct Inner {
-    each: BTreeMap<Capability, Handle>,
+    /// Locked for a moment, never across a wait or a call of a driver.
+    each: Mutex<Each>,
     reports: Mutex<Option<mpsc::Receiver<Report>>>,
     reporting: mpsc::Sender<Report>,
     moved: Notify,
@@ -186,84 +201,19 @@ impl RunStarter {
 }
 
 impl Guards {
-    /// Starts a guard for every actuator, which keeps its driver; each makes its actuator safe at once. With `threads` each
-    /// has an OS thread of its own.
-    ///
-    /// # Errors
-    /// If the system gives no thread or no descriptors: then nothing may be operated.
-    pub fn start(
-        actuators: Vec<SharedActuator>,
-        clock: &SharedClock,
-        alarms: &Arc<Alarms>,
-        tasks: &Tasks,
-        threads: bool,
-    ) -> std::io::Result<(Self, RunStarter)> {
-        Self::start_after(actuators, &[], clock, alarms, tasks, threads)
+    fn each(&self) -> MutexGuard<'_, Each> {
+        self.0.each.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`Guards::start`], after an end at which `left` was not known to be safe: the actuators of one sequence are made
-    /// safe in reverse order.
-    ///
-    /// # Errors
-    /// As [`Guards::start`].
-    pub fn start_after(
-        actuators: Vec<SharedActuator>,
-        left: &[Moved],
-        clock: &SharedClock,
-        alarms: &Arc<Alarms>,
-        tasks: &Tasks,
-        threads: bool,
-    ) -> std::io::Result<(Self, RunStarter)> {
-        let mut places = ladder::places_of(left);
-        let (reports, reported) = mpsc::channel(GUARD_REPORTS_MAX);
-        let mut each = BTreeMap::new();
-        for actuator in actuators {
-            let target = actuator.capability().clone();
-            let (limit, far) = (actuator.safe_limit(), actuator.gen1().is_some());
-            let (runs, coming) = mpsc::channel(GUARD_RUNS_MAX);
-            let (wanted, orders) = watch::channel(Wanted {
-                count: 0,
-                why: Cut::Shutdown,
-            });
-            let lease = Arc::<Leased>::default();
-            let (shown, view) = watch::channel(View::default());
-            let guard = Guard {
-                place: places.remove(&target),
-                driver: actuator.clone(),
-                clock: clock.clone(),
-                alarms: alarms.clone(),
-                runs: coming,
-                wanted: orders,
-                view: shown,
-                lease: lease.clone(),
-                reports: reports.clone(),
-                stop: tasks.stop().clone(),
-            };
-            if threads {
-                tasks.on_thread("guard", move || guard.keep())?;
-            } else {
-                tasks.essential("guard", guard.keep());
-            }
-            let handle = Handle {
-                actuator,
-                runs,
-                wanted,
-                view,
-                limit,
-                lease,
-                far,
-            };
-            each.insert(target, handle);
-        }
-        let guards = Self(Arc::new(Inner {
-            each,
-            reports: Mutex::new(Some(reported)),
-            reporting: reports,
-            moved: Notify::new(),
-            alarms: alarms.clone(),
-            clock: clock.clone(),
-        }));
-        Ok((guards.clone(), RunStarter(guards)))
+    fn handle(&self, target: &Capability) -> Option<Arc<Handle>> {
+        self.each().handles.get(target).cloned()
+    }
+
+    fn handles(&self) -> Vec<(Capability, Arc<Handle>)> {
+        let each = self.each();
+        let all = each.handles.iter();
+        all.map(|(target, handle)| (target.clone(), handle.clone()))
+            .collect()
     }
 
     /// What was moved and not seen safe since has changed, or is about to; wakes who keeps the copy of it.
@@ -283,7 +233,7 @@ impl Guards {
 
     /// How long the end of the node waits for its actuators: one attempt of the slowest, and a little.
     pub fn before_end(&self) -> Duration {
-        let slowest = self.0.each.values().map(|h| h.limit).max();
+        let slowest = self.each().handles.values().map(|h| h.limit).max();
         let most = Duration::from_millis(SAFE_BEFORE_END_MAX_MS);
         let attempt = slowest.unwrap_or_default().min(most);
         attempt + Duration::from_millis(SHUTDOWN_DEADLINE_MS)
@@ -292,8 +242,10 @@ impl Guards {
     /// How many orders these actuators have been given; a run that is handed over with these numbers is
     /// ended by every later one.
     pub fn orders(&self, targets: &[Capability]) -> Orders {
+        // Under the lock: the orders are those of guards that are in their places.
+        let each = self.each();
         let count = |target: &Capability| {
-            let count = self.0.each.get(target)?.wanted.borrow().count;
+            let count = each.handles.get(target)?.wanted.borrow().count;
             Some((target.clone(), count))
         };
         Orders(targets.iter().filter_map(count).collect())
@@ -302,24 +254,33 @@ impl Guards {
     /// Why one of these actuators has been given an order since.
     pub fn newer(&self, seen: &Orders) -> Option<Cut> {
         seen.0.iter().find_map(|(target, count)| {
-            let wanted = self.0.each.get(target)?.wanted.borrow();
+            let handle = self.handle(target)?;
+            let wanted = handle.wanted.borrow();
             (wanted.count > *count).then(|| wanted.why.clone())
         })
     }
 
     /// See [`RunStarter::run`].
     fn run(&self, run: Run) -> Option<oneshot::Receiver<Ended>> {
-        let handle = self.0.each.get(&run.permit.action().target)?;
+        // Under the lock: a guard that is dismissed has had its last run.
+        let each = self.each();
+        let handle = each.handles.get(&run.permit.action().target)?;
         let (done, ended) = oneshot::channel();
         let seen = run.seen.of(&run.permit.action().target);
-        let handed = Handed { run, seen, done };
+        let busy = handle.busy.clone();
+        let handed = Handed {
+            run,
+            seen,
+            done,
+            busy,
+        };
         handle.runs.try_send(handed).ok().map(|()| ended)
     }
 
     /// Orders an actuator to its safe state, ends what runs there, and returns at once. `None` if
     /// the node has no such actuator.
     pub fn secure(&self, target: &Capability, why: Cut) -> Option<Order> {
-        let handle = self.0.each.get(target)?;
+        let handle = self.handle(target)?;
         let mut count = 0;
         handle.wanted.send_modify(|wanted| {
             wanted.count += 1;
@@ -338,7 +299,7 @@ impl Guards {
     /// called on any thread.
     pub fn secure_each(&self, why: &Cut) -> Vec<Order> {
         let idle_too = matches!(why, Cut::EmergencyStop | Cut::MayNotOperate { .. });
-        let told = self.0.each.iter().filter(|(_, handle)| {
+        let told = self.handles().into_iter().filter(|(_, handle)| {
             let view = handle.view.borrow();
             idle_too || view.running || !view.safe
         });
@@ -348,10 +309,10 @@ impl Guards {
             let under_way = wanted.count > handle.view.borrow().answered;
             match under_way && *why == Cut::Shutdown && wanted.why == Cut::Shutdown {
                 true => Some(Order {
-                    target: target.clone(),
+                    target,
                     count: wanted.count,
                 }),
-                false => self.secure(target, why.clone()),
+                false => self.secure(&target, why.clone()),
             }
         })
         .collect()
@@ -373,7 +334,7 @@ impl Guards {
             position: None,
             problem: None,
         };
-        let Some(handle) = self.0.each.get(&order.target) else {
+        let Some(handle) = self.handle(&order.target) else {
             secured.problem = Some("this node has no such actuator".to_owned());
             return secured;
         };
@@ -410,14 +371,23 @@ impl Guards {
         all
     }
 
+    /// Waits until an actuator is confirmed safe; `false` once the node does not have it any more.
+    pub async fn is_safe(&self, target: &Capability) -> bool {
+        let Some(handle) = self.handle(target) else {
+            return false;
+        };
+        let mut view = handle.view.clone();
+        drop(handle);
+        let safe = view.wait_for(|v| v.safe && !v.running).await;
+        safe.is_ok()
+    }
+
     /// Waits until every actuator is confirmed safe, no longer than `within`; returns those that are
     /// not. What is reached over links is not waited for: this is asked before there are any.
     pub async fn all_safe(&self, within: Duration) -> Vec<Secured> {
-        let waits = self.0.each.iter().map(|(target, handle)| {
-            let order = Order {
-                target: target.clone(),
-                count: 0,
-            };
+        let all = self.handles().into_iter();
+        let waits = all.map(|(target, handle)| {
+            let order = Order { target, count: 0 };
             async move {
                 let within = if handle.far { Duration::ZERO } else { within };
                 let mut secured = self.settled(&order, within).await;
@@ -436,17 +406,18 @@ impl Guards {
 
     /// An actuator as its guard sees it.
     pub fn view(&self, target: &Capability) -> Option<View> {
-        let handle = self.0.each.get(target);
-        handle.map(|h| h.view.borrow().clone())
+        let handle = self.handle(target)?;
+        let view = handle.view.borrow().clone();
+        Some(view)
     }
 
     /// The actuators on which a proposal runs, or after which they are not safe yet; several where it is a sequence. By
     /// the id or a part of it that fits one proposal only.
     pub fn of(&self, id: &str) -> Option<(ProposalId, Vec<Capability>)> {
-        let fit = self.0.each.iter().filter_map(|(target, handle)| {
+        let fit = self.handles().into_iter().filter_map(|(target, handle)| {
             let proposal = handle.view.borrow().proposal.clone()?;
             let named = !id.is_empty() && proposal.as_str().starts_with(id);
-            named.then(|| (proposal, target.clone()))
+            named.then_some((proposal, target))
         });
         let fit: Vec<(ProposalId, Capability)> = fit.collect();
         let (id, _) = fit.first()?.clone();
@@ -457,7 +428,7 @@ impl Guards {
     /// Raises the alarm of an actuator that is known to be away from its safe state, without waiting for an attempt to
     /// fail. Not if it is safe by now.
     pub fn is_known_open(&self, target: &Capability, why: &str) {
-        let Some(handle) = self.0.each.get(target) else {
+        let Some(handle) = self.handle(target) else {
             return;
         };
         // While this is held its guard cannot find it safe, which ends the alarm.

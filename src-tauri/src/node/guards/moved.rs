@@ -28,10 +28,7 @@ pub struct Far {
 impl Far {
     /// Where an actuator is now, if it is at a gen-1 node.
     pub fn of(guards: &Guards, target: &Capability) -> Option<Self> {
-        guards.gen1(target).map(|far| Self {
-            device: far.device.clone(),
-            target: far.target.clone(),
-        })
+        guards.gen1(target)
     }
 }
 

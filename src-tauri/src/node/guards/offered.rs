@@ -1,31 +1,32 @@
 //! What others may know of the actuators: names, operations, positions, where they are. Nothing here moves one.
 
 use super::Guards;
-use crate::adapters::devices::{Actuator, DriverError, Gen1Place};
+use super::moved::Far;
+use crate::adapters::devices::{Actuator, DriverError, SharedActuator};
 use crate::domain::base::{DeviceId, Digest};
 use crate::domain::capability::{Action, Capability};
 use crate::domain::gate::Gen1Command;
 use crate::domain::policy::Offered;
 
 impl Guards {
-    fn actuator(&self, target: &Capability) -> Option<&dyn Actuator> {
-        let handle = self.0.each.get(target);
-        handle.map(|handle| handle.actuator.as_ref())
+    fn actuator(&self, target: &Capability) -> Option<SharedActuator> {
+        self.handle(target).map(|handle| handle.actuator.clone())
     }
 
-    fn actuators(&self) -> impl Iterator<Item = (&Capability, &dyn Actuator)> {
-        let each = self.0.each.iter();
-        each.map(|(target, handle)| (target, handle.actuator.as_ref()))
+    fn actuators(&self) -> Vec<(Capability, SharedActuator)> {
+        let all = self.handles().into_iter();
+        all.map(|(target, handle)| (target, handle.actuator.clone()))
+            .collect()
     }
 
     /// What the actuators are called.
     pub fn capabilities(&self) -> Vec<Capability> {
-        self.0.each.keys().cloned().collect()
+        self.each().handles.keys().cloned().collect()
     }
 
     /// Whether the node has an actuator.
     pub fn has(&self, target: &Capability) -> bool {
-        self.0.each.contains_key(target)
+        self.each().handles.contains_key(target)
     }
 
     /// What an actuator can do; nothing if the node does not have it.
@@ -36,24 +37,29 @@ impl Guards {
 
     /// The actuators as a policy is compared with them.
     pub fn offered(&self) -> Vec<Offered> {
-        let offered = |(target, actuator): (&Capability, &dyn Actuator)| Offered {
-            capability: target.clone(),
+        let offered = |(target, actuator): (Capability, SharedActuator)| Offered {
+            capability: target,
             operations: actuator.operations(),
             safe: actuator.safe_operation(),
             by_gen1: actuator.gen1().is_some(),
         };
-        self.actuators().map(offered).collect()
+        self.actuators().into_iter().map(offered).collect()
     }
 
     /// Asks an actuator's driver where it is, in a word. `None` if the node does not have it.
     pub async fn position(&self, target: &Capability) -> Option<Result<String, DriverError>> {
-        let state = self.actuator(target)?.state().await;
+        let actuator = self.actuator(target)?;
+        let state = actuator.state().await;
         Some(state.map(|state| state.position))
     }
 
     /// Where an actuator is on which a gen-1 node acts; `None` for every other.
-    pub fn gen1(&self, target: &Capability) -> Option<Gen1Place<'_>> {
-        self.actuator(target)?.gen1()
+    pub fn gen1(&self, target: &Capability) -> Option<Far> {
+        let actuator = self.actuator(target)?;
+        actuator.gen1().map(|far| Far {
+            device: far.device.clone(),
+            target: far.target.clone(),
+        })
     }
 
     /// What a gen-1 node would be told for an action; `None` where this node acts itself.
@@ -69,8 +75,9 @@ impl Guards {
     pub fn behind(&self, device: &DeviceId) -> Vec<Capability> {
         let acts =
             |actuator: &dyn Actuator| actuator.gen1().is_some_and(|far| far.device == device);
-        let fit = self.actuators().filter(|(_, actuator)| acts(*actuator));
-        fit.map(|(target, _)| target.clone()).collect()
+        let all = self.actuators().into_iter();
+        let fit = all.filter(|(_, actuator)| acts(actuator.as_ref()));
+        fit.map(|(target, _)| target).collect()
     }
 
     /// What it means that an actuator is confirmed safe, in a sentence: a gen-1 node confirms less.

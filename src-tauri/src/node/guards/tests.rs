@@ -1,6 +1,7 @@
 //! What a guard promises, on threads where it matters and on a paused clock where time does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fitting;
 mod kinds;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::domain::gate::{Act, ActuationRuling, ExecutionRequest, actuation};
 use crate::domain::identity::DeviceKey;
 use crate::domain::policy::{Class, Kind, Level, Terms};
 use crate::node::context::alarms::AlarmKind;
+use crate::node::context::tasks::Tasks;
 
 const PUMP: &str = "actuator:pump:main";
 
@@ -142,6 +144,7 @@ struct Bench {
     alarms: Arc<Alarms>,
     tasks: Tasks,
     clock: SharedClock,
+    fitter: Fitter,
 }
 
 impl Bench {
@@ -153,7 +156,8 @@ impl Bench {
         let (alarms, tasks) = (Arc::new(Alarms::default()), Tasks::new());
         let driver = PumpDriver(pump.clone(), PUMP.parse().unwrap());
         let drivers: Vec<SharedActuator> = vec![Arc::new(driver)];
-        let (guards, _) = Guards::start(drivers, &clock, &alarms, &tasks, threads).unwrap();
+        let begun = Guards::start_after(drivers, &[], &clock, &alarms, &tasks, threads);
+        let (guards, _, fitter) = begun.unwrap();
         Self {
             kind: Kind::Timed,
             replaces: None,
@@ -165,6 +169,7 @@ impl Bench {
             alarms,
             tasks,
             clock,
+            fitter,
         }
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use serde_json::json;
 
+use super::offers::{Offer, Own};
 use crate::adapters::store::{Class, StoreError, kv};
 use crate::domain::base::DeviceId;
-use crate::domain::capability::Capability;
 use crate::node::context::Context;
 
 const OFFERS: &str = "peers.offers";
@@ -18,10 +18,8 @@ const SIGNERS: &str = "peers.signers";
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Everything that this node offers.
-    pub own: Vec<Capability>,
-    /// Its actuators among it.
-    pub actuators: Vec<Capability>,
+    /// What this node offers.
+    pub own: Own,
     offers: Mutex<BTreeMap<DeviceId, Vec<String>>>,
     /// Unsigned frames in their name are not theirs.
     signers: RwLock<Arc<BTreeSet<DeviceId>>>,
@@ -38,20 +36,16 @@ impl Known {
         let signers = kv::get(conn, SIGNERS)?;
         let signers = signers.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Self {
-            own: Vec::new(),
-            actuators: Vec::new(),
+            own: Own::default(),
             offers: Mutex::new(offers.unwrap_or_default()),
             signers: RwLock::new(Arc::new(signers.unwrap_or_default())),
         })
     }
 
     /// The same, beside what this node offers.
-    pub fn beside(self, own: Vec<Capability>, actuators: Vec<Capability>) -> Self {
-        Self {
-            own,
-            actuators,
-            ..self
-        }
+    pub fn beside(self, offer: Offer) -> Self {
+        let own = Own::of(offer);
+        Self { own, ..self }
     }
 
     /// The capabilities that devices offered when they were last connected, limited to their present grants.

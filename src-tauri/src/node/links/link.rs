@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
+use super::offers::{Offered, Other};
 use super::room::{Outgoing, Room};
 use super::vitals::Vitals;
 use crate::adapters::transport::Posture;
@@ -18,7 +19,6 @@ use crate::domain::base::limits::{
     PEER_REQUESTS_MAX,
 };
 use crate::domain::base::{Code, DeviceId, TimeMs};
-use crate::domain::capability::offers_actuator;
 use crate::domain::sync::FrameKey;
 use crate::domain::wire::Message;
 use crate::domain::wire::envelope::RemoteError;
@@ -34,10 +34,8 @@ pub struct PeerInfo {
     pub name: Option<String>,
     /// Its role, as it says.
     pub role: Option<String>,
-    /// Its offers, limited to its grants: actuators only with the grant `actuate`.
-    pub capabilities: Vec<String>,
-    /// Actuators that it says it has, without that grant; nothing is sent to it for them.
-    pub withheld: Vec<String>,
+    /// What it said it offers when the link began; [`Link::offered`] has what it offers now.
+    pub(super) offered: Offered,
     /// Whether it had that grant when the link began.
     pub may_actuate: bool,
     /// The additions both sides speak; empty towards a gen-1 node.
@@ -67,8 +65,7 @@ impl PeerInfo {
             device: hello.device_id.clone(),
             name: hello.display_name.clone(),
             role: hello.role.clone(),
-            capabilities: hello.capabilities.clone(),
-            withheld: Vec::new(),
+            offered: Offered::of(hello.capabilities.clone(), true),
             may_actuate: true,
             features: hello.features.clone(),
             outbound,
@@ -95,19 +92,9 @@ impl PeerInfo {
     #[must_use]
     pub fn entitled(mut self, may_actuate: bool) -> Self {
         self.may_actuate = may_actuate;
-        if !may_actuate {
-            let (withheld, counts) = self
-                .capabilities
-                .into_iter()
-                .partition(|c| offers_actuator(c));
-            (self.withheld, self.capabilities) = (withheld, counts);
-        }
+        let claims = self.offered.claims().cloned().collect();
+        self.offered = Offered::of(claims, may_actuate);
         self
-    }
-
-    /// Everything it says it offers, whether it may or not.
-    pub fn claims(&self) -> impl Iterator<Item = &String> {
-        self.capabilities.iter().chain(&self.withheld)
     }
 
     /// Whether the other end is one of our own kind rather than a gen-1 node.
@@ -170,6 +157,8 @@ pub struct Link {
     pub rounds: PerMinute,
     /// Wishes for frames that it was offered.
     pub asks: PerMinute,
+    /// How often it said what it offers.
+    pub offering: PerMinute,
     /// Messages about records it sent us.
     pub records: PerMinute,
     /// Whether all our records are on their way to it.
@@ -184,6 +173,7 @@ pub struct Link {
     pub subscribed: AtomicBool,
     /// Tells this link from others of the same device.
     pub(super) serial: u64,
+    pub(super) other: Other,
     answers: mpsc::Sender<Outgoing>,
     control: mpsc::Sender<Outgoing>,
     words: mpsc::Sender<Outgoing>,
@@ -216,12 +206,14 @@ impl Link {
             room: Room::default(),
             rounds: PerMinute::default(),
             asks: PerMinute::default(),
+            offering: PerMinute::default(),
             records: PerMinute::default(),
             records_going: AtomicBool::new(false),
             private_going: AtomicBool::new(false),
             taking: AtomicBool::new(false),
             asked: AtomicU32::new(0),
             subscribed: AtomicBool::new(false),
+            other: Other::of(&info),
             info,
             stop,
             serial,
@@ -476,8 +468,7 @@ mod tests {
             device: DeviceKey::from_seed(&[1; 32]).id().clone(),
             name: None,
             role: None,
-            capabilities: Vec::new(),
-            withheld: Vec::new(),
+            offered: Offered::default(),
             may_actuate: false,
             features: BTreeSet::new(),
             outbound: true,

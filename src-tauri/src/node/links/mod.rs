@@ -3,6 +3,7 @@
 pub mod credit;
 pub mod known;
 mod link;
+pub mod offers;
 mod reach;
 pub mod room;
 pub mod target;

@@ -109,7 +109,11 @@ impl Mesh for Elsewhere {
             let trusted = frames.trust.trusts(&link.info.device) && !link.is_parting();
             if trusted && answers(&link.info) {
                 let info = &link.info;
-                add(&info.device, info.name.as_ref(), &info.capabilities);
+                add(
+                    &info.device,
+                    info.name.as_ref(),
+                    &link.offered().capabilities,
+                );
             }
         }
         // Of many devices some have no link, and get one when something is to be sent to them.

@@ -215,7 +215,7 @@ fn has_to_do_with(supervising: &Supervising, grants: &Grants, offered: Option<&[
         && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
     // Planners hear from each other who leads.
     let plans = grants.has(Grant::Plan);
-    commands && !supervising.known.actuators.is_empty()
+    commands && !supervising.known.own.now().actuators.is_empty()
         || (moves || plans) && supervising.config.role.plans()
 }
 

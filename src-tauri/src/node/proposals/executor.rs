@@ -85,7 +85,9 @@ impl Executor {
     /// # Errors
     /// Why it is refused; the policy in force stays.
     pub async fn reload_policy(&self, file: &Path) -> Result<(), String> {
-        policy_book::reload(self, &self.policy, &self.guards.offered(), file).await
+        policy_book::reload(self, &self.policy, &self.guards.offered(), file).await?;
+        self.offer_again();
+        Ok(())
     }
 
     /// Watches the policy file and reloads it when it changes.

@@ -3,21 +3,26 @@
 //! configuration has them again and they are safe, or a person at the machine says that they are.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
 
 use crate::adapters::store::StoreError;
-use crate::adapters::store::proposals::ProposalRow;
+use crate::adapters::store::proposals::{self, ProposalRow};
 use crate::domain::base::{AuditKind, TimeMs};
 use crate::domain::capability::Capability;
 use crate::domain::identity::DeviceKey;
 use crate::domain::policy::sequence::is_sequence;
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
-use crate::node::context::{Context, DURABLE, audit_entry};
+use crate::node::context::{Context, DURABLE, Event, Severity, audit_entry};
 use crate::node::guards::moved::{self, Moved};
 use crate::node::guards::{Guards, Secured};
+use crate::node::proposals::Executor;
+
+/// How soon a write that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Compares at the start what was moved with what the configuration has now: raises the alarms, and notes
 /// as over what is safe. What it has and is not safe yet has its alarm at once, not with the first attempt that fails. `not_safe` are the guards' actuators that are not confirmed safe yet, `open` the
@@ -93,6 +98,78 @@ fn raise(context: &Context, target: &Capability, things: &[String]) {
     let now = context.now();
     let (kind, alarms) = (AlarmKind::ActuatorLeft, &context.alarms);
     alarms.raise(kind, target.as_str(), &message, &advice, now);
+}
+
+/// The configuration has changed while the node runs: an actuator that was left and that it has again is made safe by its new
+/// guard; once that is confirmed, what was noted of it and its alarm are over. Returns at once.
+pub fn found_again(executor: &Executor) {
+    for left in standing(executor) {
+        if executor.guards.has(&left.target) {
+            let waits = is_safe_again(executor.clone(), left.target);
+            executor.tasks.passing("left actuator", waits);
+        }
+    }
+}
+
+/// What was noted of an actuator that is in the configuration again.
+enum Found {
+    /// It acts now; that has to end first.
+    Acts,
+    /// Something else was moved under its name too.
+    Another,
+    /// Nothing else.
+    All,
+}
+
+async fn is_safe_again(executor: Executor, target: Capability) {
+    let guards = &executor.guards;
+    loop {
+        let safe = tokio::select! {
+            biased;
+            () = executor.tasks.stop().cancelled() => return,
+            safe = guards.is_safe(&target) => safe,
+        };
+        if !safe {
+            // It is taken out again.
+            return;
+        }
+        let (s, is) = (executor.clone(), target.clone());
+        let write = move |c: &Connection| {
+            if !proposals::executing_on(c, is.as_str())?.is_empty() {
+                // What acts on it now is noted too.
+                return Ok(Found::Acts);
+            }
+            // What is noted of another thing under its name stays.
+            moved::end(c, |m| m.target == is && m.is_in(&s.guards))?;
+            match moved::all(c)?.iter().any(|m| m.target == is) {
+                true => Ok(Found::Another),
+                false => Ok(Found::All),
+            }
+        };
+        match executor.store.write(DURABLE, "found again", write).await {
+            Ok(Found::Another) => return,
+            Ok(Found::All) => break,
+            Ok(Found::Acts) => {}
+            Err(error) => {
+                tracing::warn!(%error, "that {target} is safe again could not be stored yet");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = executor.tasks.stop().cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+    guards.moved_changes();
+    let kind = AlarmKind::ActuatorLeft;
+    if executor.alarms.clear(kind, target.as_str()) {
+        let message = format!("{target} is in the configuration and safe again");
+        let data = json!({"alarm": kind.as_str(), "subject": target});
+        let journal = &executor.journal;
+        journal
+            .record(Event::AlarmOver, Severity::Info, &message, data)
+            .await;
+    }
 }
 
 /// The actuators that this node cannot make safe, as its alarms tell.

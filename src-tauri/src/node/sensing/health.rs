@@ -1,12 +1,13 @@
 //! How the node's sensors are: what each gave last, which fail and why, and who waits for the next look at one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::adapters::devices::{Reading, Sensor};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::SENSOR_READINGS_MAX;
+use crate::domain::base::limits::{DEVICE_LOOKS_MAX, SENSOR_READINGS_MAX};
 use crate::domain::quality::Doubt;
 
 /// How a sensor is.
@@ -100,12 +101,31 @@ struct Place {
 }
 
 /// The node's sensors, in the order in which they were added.
-#[derive(Debug, Clone, Default)]
-pub struct Sensors(Arc<Mutex<Vec<Place>>>);
+#[derive(Debug, Clone)]
+pub struct Sensors {
+    places: Arc<Mutex<Vec<Place>>>,
+    /// Turns of those who want a look at one of them.
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Sensors {
+    fn default() -> Self {
+        Self {
+            places: Arc::default(),
+            turns: Arc::new(Semaphore::new(DEVICE_LOOKS_MAX)),
+        }
+    }
+}
 
 impl Sensors {
     fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn of who wants a look, for as long as it is held; `None` if there is none within `wait`.
+    pub async fn turn(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        let turn = self.turns.clone().acquire_owned();
+        tokio::time::timeout(wait, turn).await.ok()?.ok()
     }
 
     /// How each is now.
@@ -125,6 +145,21 @@ impl Sensors {
             looks: watch::Sender::new(0),
         });
         wanted
+    }
+
+    /// A name that no other sensor has: its own, or that with a number.
+    pub(super) fn free_name(&self, name: &str) -> String {
+        let all = self.lock();
+        let is_free = |name: &String| all.iter().all(|place| place.health.name != *name);
+        let numbered = (2_u64..).map(|n| format!("{name} {n}"));
+        let mut names = std::iter::once(name.to_owned()).chain(numbered);
+        names.find(is_free).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// Takes these out.
+    pub(super) fn remove(&self, names: &[String]) {
+        self.lock()
+            .retain(|place| !names.contains(&place.health.name));
     }
 
     pub(super) fn change(&self, name: &str, change: impl FnOnce(&mut SensorHealth)) {

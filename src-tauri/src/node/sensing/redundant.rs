@@ -49,16 +49,29 @@ pub(super) struct Groups(Arc<Mutex<Vec<Group>>>);
 impl Groups {
     /// Those of a configuration, from `now_ms` of a clock that never steps.
     pub(super) fn new(plans: &[Redundant], now_ms: u64) -> Self {
-        let each = plans.iter().map(|plan| Group {
-            votes: vec![None; plan.readings.len()],
-            plan: plan.clone(),
-            unit: String::new(),
-            began_ms: now_ms,
-            spoken: BTreeSet::new(),
-            agreed: None,
-            said: None,
-        });
+        let each = plans.iter().map(|plan| Group::new(plan, now_ms));
         Self(Arc::new(Mutex::new(each.collect())))
+    }
+
+    /// These from now on. One whose table is the same goes on as it is, unless one of its sensors is among `changed`; the
+    /// others that there were are given back.
+    pub(super) fn become_these(
+        &self,
+        plans: &[Redundant],
+        changed: &[String],
+        now_ms: u64,
+    ) -> Vec<Redundant> {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *groups).into_iter();
+        let (mut over, mut same): (Vec<Group>, Vec<Group>) =
+            before.partition(|group| group.plan.readings.iter().any(|r| changed.contains(r)));
+        let each = plans.iter().map(|plan| {
+            let found = same.iter().position(|group| group.plan == *plan);
+            found.map_or_else(|| Group::new(plan, now_ms), |at| same.swap_remove(at))
+        });
+        *groups = each.collect();
+        over.append(&mut same);
+        over.into_iter().map(|group| group.plan).collect()
     }
 
     /// A sensor has no value any more. What its group says then, if too few are left for what it said before.
@@ -93,6 +106,18 @@ impl Groups {
 }
 
 impl Group {
+    fn new(plan: &Redundant, now_ms: u64) -> Self {
+        Self {
+            votes: vec![None; plan.readings.len()],
+            plan: plan.clone(),
+            unit: String::new(),
+            began_ms: now_ms,
+            spoken: BTreeSet::new(),
+            agreed: None,
+            said: None,
+        }
+    }
+
     fn member(&self, sensor: &str) -> Option<usize> {
         self.plan.readings.iter().position(|name| name == sensor)
     }
@@ -213,6 +238,25 @@ mod tests {
             within_ms: 10_000,
         };
         Groups::new(&[plan], 0)
+    }
+
+    #[test]
+    fn a_group_whose_table_and_sensors_are_the_same_goes_on() {
+        let (groups, plan) = (groups(), groups().0.lock().unwrap()[0].plan.clone());
+        says(&groups, "a", 20.0, 1_000);
+        groups.become_these(std::slice::from_ref(&plan), &["other".to_owned()], 2_000);
+        assert!(groups.0.lock().unwrap()[0].votes[0].is_some());
+        groups.become_these(std::slice::from_ref(&plan), &["b".to_owned()], 3_000);
+        assert!(groups.0.lock().unwrap()[0].votes[0].is_none());
+        let wider = Redundant {
+            within_ms: 20_000,
+            ..plan
+        };
+        says(&groups, "a", 20.0, 4_000);
+        groups.become_these(&[wider], &[], 5_000);
+        assert!(groups.0.lock().unwrap()[0].votes[0].is_none());
+        groups.become_these(&[], &[], 6_000);
+        assert!(groups.0.lock().unwrap().is_empty());
     }
 
     /// The device of a sensor says a value, which is read at once.

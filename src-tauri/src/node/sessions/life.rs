@@ -8,23 +8,19 @@ use super::pulse;
 use super::writer::{self, Queues};
 use crate::adapters::transport::{Received, SocketReader, SocketWriter};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::inference::exchange::INFER;
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Message, Reply};
-use crate::node::context::{Context, Event, Severity};
+use crate::node::context::{Event, Severity};
 use crate::node::gen1::parting;
 use crate::node::gossip::{self, catch_up, private};
 use crate::node::ingress::Ingress;
 use crate::node::links::credit::Taken;
-use crate::node::links::{Ended, Lanes, LinkHandle, PeerInfo};
+use crate::node::links::{Ended, Lanes, LinkHandle};
 use crate::node::protocol::Protocol;
 use crate::node::{authority, mesh_models, protocol, reconcile};
-
-/// Most actuators that a refusal names.
-const WITHHELD_SHOWN: usize = 5;
 
 /// Serves a registered link to its end. `from` is where its feeder begins. What is logged meanwhile stands in
 /// a span that names the device.
@@ -40,9 +36,7 @@ pub(super) async fn run(
 ) {
     let info = &link.info;
     node.metrics.peers_connected.inc();
-    let claims: Vec<String> = info.claims().cloned().collect();
-    node.remember_offer(&info.device, &claims).await;
-    tell_withheld(&node, info).await;
+    protocol::offered::heard(&node, &link, &link.offered()).await;
     if info.speaks(Feature::Sig) {
         node.remember_signer(&info.device).await;
     }
@@ -66,6 +60,7 @@ pub(super) async fn run(
         wanted,
     } = lanes;
     node.tree.joined(&link);
+    let (tells, told) = (node.frames.clone(), link.clone());
     let queues = Queues {
         answers,
         control,
@@ -90,6 +85,10 @@ pub(super) async fn run(
         "records",
         authority::greet(node.context.clone(), link.clone()),
     );
+    // What this node offers may have changed since the handshake.
+    tasks.passing("offers", async move {
+        tells.known.own.tell(&told).await;
+    });
     match info.speaks(Feature::Reconcile) {
         true if info.outbound => {
             tasks.passing(
@@ -131,39 +130,6 @@ pub(super) async fn run(
             Severity::Info,
             &message,
             data,
-        )
-        .await;
-}
-
-/// Says that a device offers actuators and may not, once for each of its links.
-async fn tell_withheld(context: &Context, info: &PeerInfo) {
-    if info.withheld.is_empty() {
-        return;
-    }
-    let some: Vec<String> = info
-        .withheld
-        .iter()
-        .take(WITHHELD_SHOWN)
-        .map(|c| one_line(c, NAME_MAX_BYTES))
-        .collect();
-    let refusal = Refusal::new(
-        Code::NotAuthorized,
-        format!(
-            "{} says it has {} actuators ({}), but is not trusted with `actuate`: nothing is sent to it for \
-             them. If they are its own: clawmesh-node trust grant {} actuate",
-            info.shown(),
-            info.withheld.len(),
-            some.join(", "),
-            info.device.short()
-        ),
-    );
-    context
-        .journal
-        .refused_of(
-            Cause::Device(info.device.clone()),
-            Event::CapabilityRefused,
-            info.device.as_str(),
-            &refusal,
         )
         .await;
 }

@@ -76,12 +76,7 @@ fn introduction(frames: &Frames, kin: bool) -> Introduction {
     let role = frames.config.role.as_str();
     Introduction {
         display_name: frames.config.name.clone(),
-        capabilities: frames
-            .known
-            .own
-            .iter()
-            .map(|c| c.as_str().to_owned())
-            .collect(),
+        capabilities: frames.known.own.now().texts(),
         mesh_id: frames.mesh.clone(),
         role: if kin { role } else { role_for_gen1(role) }.to_owned(),
     }

@@ -16,6 +16,7 @@ use crate::adapters::files;
 use crate::adapters::paths::StateLock;
 use crate::domain::base::limits::CONFIG_FILE_MAX_BYTES;
 use crate::node::RawConfig;
+use crate::node::wiring::ReloadOutcome;
 use crate::operator::device_check::Bench;
 use crate::operator::devices::{
     DeviceActuatorView, DeviceSensorView, DeviceValueView, DeviceView, configured, place, unknown,
@@ -37,6 +38,7 @@ pub(super) async fn run(ctx: &Context, command: &DeviceCommand) -> Done {
         DeviceCommand::Test { name } => test(ctx, name.as_deref()).await,
         DeviceCommand::Read { name } => read(ctx, name).await,
         DeviceCommand::Watch { name } => watch(ctx, name).await,
+        DeviceCommand::Reload => reload(ctx).await,
     }
 }
 
@@ -131,7 +133,7 @@ async fn test(ctx: &Context, name: Option<&str>) -> Done {
     } else {
         if node.is_some() {
             out::line(
-                "The configuration file is in order. The running node has asked its devices, as it was started:",
+                "The configuration file is in order. The running node has asked the devices that it has now:",
             );
         }
         print(ctx, &devices);
@@ -146,6 +148,43 @@ async fn test(ctx: &Context, name: Option<&str>) -> Done {
             Exit::Unverified,
             format!("{n} of them do not answer as they should; see above"),
         )),
+    }
+}
+
+async fn reload(ctx: &Context) -> Done {
+    let report = ctx.remote().await?.reload_devices().await?;
+    if ctx.json {
+        out::json(&report)?;
+    }
+    let refused = |exit, what: String, why: &[String]| {
+        let failure = Failure::new(exit, what);
+        Err(why.iter().fold(failure, |failure, one| failure.and(one)))
+    };
+    match report.outcome {
+        ReloadOutcome::Refused if report.mistakes.is_empty() => {
+            let what = "nothing was changed: what is to be taken out must be idle and in its safe state; try again then, or stop what runs";
+            refused(Exit::Failed, what.to_owned(), &report.busy)
+        }
+        ReloadOutcome::Refused => {
+            let what = match report.mistakes.len() {
+                1 => "1 mistake in the configuration, nothing was changed".to_owned(),
+                n => format!("{n} mistakes in the configuration, nothing was changed"),
+            };
+            refused(Exit::Usage, what, &report.mistakes)
+        }
+        ReloadOutcome::Applied | ReloadOutcome::Unchanged if ctx.json => Ok(()),
+        ReloadOutcome::Applied | ReloadOutcome::Unchanged => {
+            out::line(&super::clean::line(&report.in_words()));
+            let same = report.unchanged;
+            if same > 0 {
+                out::line(&format!("left as they are: {same}"));
+            }
+            if !report.restart.is_empty() {
+                let keys = report.restart.join(", ");
+                out::line(&format!("after a restart only: {keys}"));
+            }
+            Ok(())
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::log::{self, Form};
 use crate::adapters::paths::StateDir;
 use crate::adapters::service_manager;
-use crate::adapters::signals::Signals;
+use crate::adapters::signals::{Signals, has_terminal};
 use crate::node::config::ConfigError;
 use crate::node::ending::Ending;
 use crate::node::hosting::{self, BootError};
@@ -39,6 +39,9 @@ pub(super) async fn run(ctx: &Context, args: &StartArgs, app: MakeApp) -> Done {
                 config = settings(ctx, args).await?;
                 // Peers know the port, also one that the system chose.
                 config.port = port;
+                if let Some(flags) = &mut config.flags {
+                    flags.port = Some(port);
+                }
                 if ctx.json {
                     out::json_line(&json!({"restarting": why}))?;
                 } else {
@@ -147,7 +150,10 @@ async fn once(
     let heard = match hearing.take() {
         Some(hearing) => Ok(hearing),
         None => {
-            let ending = Ending::default();
+            let ending = match has_terminal() {
+                true => Ending::default(),
+                false => Ending::without_terminal(),
+            };
             let signals = Signals::listen(ending.clone()).map_err(deaf);
             signals.map(|signals| (signals, ending))
         }

@@ -48,10 +48,11 @@ const NO_PRESS_NEEDED: [&str; 4] = [
 ];
 
 /// Routes that change trust, operators or permissions: each such change uses up one press.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     "/operators",
     "/trust",
     "/policy/reload",
+    "/devices/reload",
     "/pairing",
     "/estop/release",
     "/names",

@@ -108,6 +108,7 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::ACTUATORS, h::actuators)
         .on(routes::DEVICES, h::devices)
         .on(routes::DEVICE_LOOK, h::device_look)
+        .on(routes::DEVICES_RELOAD, models::devices_reload)
         .on(routes::TWIN, h::twin)
         .on(routes::TWIN_PLAN, h::twin_plan)
         .on(routes::PLANNER, h::planner)

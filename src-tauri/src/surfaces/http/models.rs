@@ -1,4 +1,5 @@
-//! The language models over HTTP: how they are, one short try, and their keys, which go in and never come out.
+//! The configuration of a running node over HTTP: language models, one short try of them, keys, which go in and never come
+//! out, and devices that are read again.
 
 use std::sync::Arc;
 
@@ -33,6 +34,15 @@ pub(super) async fn try_models(
     let name = by(&caller, asked.name.as_deref());
     let told = api.door.try_models(&api.trials, &asked, &name).await?;
     Ok(lines(told))
+}
+
+/// The devices of the configuration, read again.
+pub(super) async fn devices_reload(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+) -> Answered {
+    let by = by(&caller, None);
+    Ok(ok(&api.door.reload_devices(&by).await?))
 }
 
 pub(super) async fn credentials(State(api): Door) -> Answered {

@@ -79,6 +79,7 @@ use crate::operator::{
     actuators::ActuatorView,
     devices::DeviceView,
     devices::DeviceLook,
+    crate::node::wiring::Reloaded,
     twin::TwinView,
     crate::node::naming::Names,
     names::NamesView,

@@ -8,6 +8,7 @@ use crate::node::pairing::PairingView;
 use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::hold;
+use crate::node::wiring::Reloaded;
 use crate::operator::access::Scope;
 use crate::operator::access::sessions::{LinkRequest, LinkView};
 use crate::operator::actuators::ActuatorView;
@@ -554,6 +555,14 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn devices(&self) -> Asked<Vec<DeviceView>> {
         self.read(routes::DEVICES).await
+    }
+
+    /// Makes the node read its configuration file again for its devices.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn reload_devices(&self) -> Asked<Reloaded> {
+        self.read(routes::DEVICES_RELOAD).await
     }
 
     /// How a sensor is when it is looked at now.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Cut, Ended, Run};
+use super::{Busy, Cut, Ended, Run};
 use crate::domain::base::limits::{DEADLINE_LOOK_MS, OVERRUN_MAX_MS, PERMIT_TTL_MS};
 use crate::domain::base::{ProposalId, TimeMs};
 use crate::domain::gate::Act;
@@ -34,6 +34,7 @@ pub(super) struct Next {
     pub(super) seen: u64,
     pub(super) started_at: TimeMs,
     pub(super) done: oneshot::Sender<Ended>,
+    pub(super) busy: Busy,
 }
 
 /// Where a run stood when it ended.

@@ -92,4 +92,7 @@ pub(crate) enum DeviceCommand {
         /// The sensor, or the device
         name: String,
     },
+    /// Have the running node take the devices of its configuration file as they stand there now, all of them or none;
+    /// it does so by itself a few seconds after the file has changed. Nothing that moves is touched
+    Reload,
 }
