@@ -4,6 +4,7 @@
 
 mod buttons;
 mod pace;
+mod question;
 mod talk;
 mod told;
 mod words;

@@ -7,13 +7,12 @@ use crate::domain::gate::approval::Verdict;
 use crate::domain::proposal::Status;
 use crate::node::channels::Member;
 use crate::node::context::Event;
-use crate::node::planner::Telling;
-use crate::operator::dto::{AskRequest, ProposalView};
+use crate::operator::dto::ProposalView;
 use crate::operator::estop::EstopRequest;
 use crate::operator::queries::FactQuery;
 
 use super::buttons::{Meaning, Step};
-use super::{KIND, Talk, words};
+use super::{KIND, Talk, question, words};
 use crate::domain::admission::budget::Cause;
 
 /// Answers one update.
@@ -112,12 +111,30 @@ async fn welcome(talk: &Talk, place: &Place, member: &Member) {
 }
 
 /// A refusal as a sentence.
-fn sentence(refusal: &Refusal) -> String {
+pub(super) fn sentence(refusal: &Refusal) -> String {
     words::plain(&refusal.message)
 }
 
+/// A free text of the node, unless it is about private readings; what is private is not known where the readings cannot be
+/// read.
+pub(super) async fn guarded(talk: &Talk, text: &str) -> String {
+    match talk.door.facts(FactQuery::default()).await {
+        Ok(facts) => words::guarded(text, &facts),
+        Err(_) => words::HIDDEN.to_owned(),
+    }
+}
+
+/// How a proposal stands that waits no more.
+pub(super) async fn ended(talk: &Talk, p: &ProposalView) -> String {
+    let how = words::how(p);
+    match how.is_empty() {
+        true => words::ended(p, ""),
+        false => words::ended(p, &guarded(talk, &how).await),
+    }
+}
+
 /// The person's name with the channel, as others read it.
-fn by(member: &Member) -> String {
+pub(super) fn by(member: &Member) -> String {
     let name = member.name.as_deref().map(words::plain);
     let name = name.unwrap_or_else(|| member.channel.operator_id.short().to_owned());
     format!("{name} through telegram")
@@ -136,7 +153,7 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
     // In some clients a command carries the name of the bot.
     let command = command.split('@').next().unwrap_or_default();
     if !command.starts_with('/') {
-        return question(talk, place, member, text).await;
+        return question::question(talk, place, member, text).await;
     }
     let answer = match command {
         "/start" | "/enroll" if !rest.is_empty() => {
@@ -165,9 +182,10 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
 async fn status(talk: &Talk) -> String {
     let latch = talk.door.estop_state().latch;
     let latch = latch.map(|latch| format!("{}: {}", latch.by, latch.reason));
-    match talk.door.status().await {
-        Ok(status) => words::status(&status, latch.as_deref()),
-        Err(refusal) => sentence(&refusal),
+    let facts = talk.door.facts(FactQuery::default()).await;
+    match (talk.door.status().await, facts) {
+        (Ok(status), Ok(facts)) => words::status(&status, latch.as_deref(), &facts),
+        (Err(refusal), _) | (_, Err(refusal)) => sentence(&refusal),
     }
 }
 
@@ -228,68 +246,6 @@ async fn stop(talk: &Talk, member: &Member, reason: &str) -> String {
     said
 }
 
-async fn question(talk: &Talk, place: &Place, member: &Member, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    let new = {
-        let mut asking = talk
-            .asking
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        asking.insert(place.account.clone())
-    };
-    let said = match new {
-        false => "Your last question is still being answered.".to_owned(),
-        true => {
-            let said = asked(talk, member, text).await;
-            let mut asking = talk
-                .asking
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            asking.remove(&place.account);
-            said
-        }
-    };
-    talk.say(&place.chat, Message::text(said)).await;
-}
-
-async fn asked(talk: &Talk, member: &Member, text: &str) -> String {
-    let request = AskRequest {
-        question: text.to_owned(),
-        name: None,
-        conversation: None,
-        private: false,
-        wait: false,
-    };
-    let account = format!("telegram {}", member.account);
-    let mut told = match talk.door.ask_planner(&request, &by(member), &account) {
-        Ok(told) => told,
-        Err(refusal) => return sentence(&refusal),
-    };
-    while let Some(telling) = told.recv().await {
-        match telling {
-            Telling::Answered(answered) if !answered.private.is_empty() => {
-                return "The answer rests on private data and is not shown in a chat; it is in the console.".to_owned();
-            }
-            Telling::Answered(answered) => {
-                let mut said = words::lines_of(&answered.answer);
-                for id in &answered.proposals {
-                    said.push_str(&format!(
-                        "\nProposal {} waits or is under way: /approve {}",
-                        words::short(id),
-                        words::short(id)
-                    ));
-                }
-                return said;
-            }
-            Telling::Failed { message, .. } => return words::plain(&message),
-            _ => {}
-        }
-    }
-    "The planner gave no answer.".to_owned()
-}
-
 async fn proposals(talk: &Talk, place: &Place, member: &Member) {
     let all = match talk.door.proposals(false).await {
         Ok(all) => all,
@@ -321,7 +277,11 @@ async fn open(talk: &Talk, p: &ProposalView) -> Vec<bool> {
 /// A proposal that waits, in full, with its buttons.
 pub(super) async fn whole(talk: &Talk, member: &Member, p: &ProposalView) -> Message {
     let now = talk.now();
-    let mut text = words::proposal(p, &open(talk, p).await, now.0);
+    let reason = match p.reason.trim().is_empty() {
+        true => String::new(),
+        false => guarded(talk, &p.reason).await,
+    };
+    let mut text = words::proposal(p, &open(talk, p).await, &reason, now.0);
     let reaches = words::reaches(p, member.channel.max_level);
     let (steps, names): (&[Step], &[&str]) = match reaches {
         true => (&[Step::Ask, Step::Reject], &["Approve…", "Reject"]),
@@ -390,7 +350,7 @@ async fn waiting(talk: &Talk, wanted: &str) -> Result<ProposalView, String> {
     let p = p.map_err(|refusal| sentence(&refusal))?;
     match p.status {
         Status::AwaitingApproval => Ok(p),
-        _ => Err(words::ended(&p)),
+        _ => Err(ended(talk, &p).await),
     }
 }
 
@@ -428,9 +388,9 @@ async fn decided(
             "Proposal {} · {}: {}",
             words::short(about.0),
             words::state(standing.status),
-            words::plain(&standing.detail)
+            guarded(talk, &standing.detail).await
         ),
-        Err(refusal) => format!("Not done: {}", sentence(&refusal)),
+        Err(refusal) => format!("Not done: {}", guarded(talk, &refusal.message).await),
     }
 }
 
@@ -472,7 +432,7 @@ async fn pressed(
             let said = decided(talk, place, about, verdict, None).await;
             Message::text(format!("{}\n{said}", words::action(&p)))
         }
-        _ => Message::text(words::ended(&p)),
+        _ => Message::text(ended(talk, &p).await),
     };
     talk.told.shows(&place.account, &p.id, message);
     talk.change(&place.chat, message, &next).await;

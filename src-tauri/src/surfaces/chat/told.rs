@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Talk, talk, words};
+use super::{Talk, talk};
 use crate::adapters::channel::Message;
 use crate::domain::base::limits::{CHAT_LOOK_MS, CHAT_TOLD_MAX};
 use crate::domain::proposal::Status;
@@ -107,7 +107,7 @@ async fn look(talk: &Talk) {
         let Ok(p) = talk.door.proposal(&proposal).await else {
             continue;
         };
-        let text = words::ended(&p);
+        let text = talk::ended(talk, &p).await;
         if shown.left != text {
             for id in &shown.messages {
                 talk.change(&account, *id, &Message::text(&text)).await;

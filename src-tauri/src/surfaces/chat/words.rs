@@ -120,9 +120,22 @@ pub(super) fn left(p: &ProposalView, now: u64) -> String {
     }
 }
 
+/// What stands in the place of a text that is about private readings.
+pub(super) const HIDDEN: &str = "(about private readings, not shown here; see the console)";
+
+/// A free text of the node, unless it names the metric of a private reading: its value may be in it.
+pub(super) fn guarded(text: &str, facts: &[FactView]) -> String {
+    let said = text.to_lowercase();
+    let names = |f: &FactView| f.private && said.contains(&f.metric.to_lowercase());
+    match facts.iter().any(names) {
+        true => HIDDEN.to_owned(),
+        false => plain(text),
+    }
+}
+
 /// A proposal in full. `open` says for each piece of its evidence whether it may be shown here; the reason is shown only if
 /// all of it may.
-pub(super) fn proposal(p: &ProposalView, open: &[bool], now: u64) -> String {
+pub(super) fn proposal(p: &ProposalView, open: &[bool], reason: &str, now: u64) -> String {
     let mut said = format!(
         "Proposal {} · {} · {}\n",
         short(&p.id),
@@ -134,7 +147,7 @@ pub(super) fn proposal(p: &ProposalView, open: &[bool], now: u64) -> String {
     let by = plain(&p.requested_by.name);
     said.push_str(&format!("\nAsked for by {by}"));
     match all_open && open.len() == p.evidence.len() {
-        true if !p.reason.trim().is_empty() => said.push_str(&format!(": {}", plain(&p.reason))),
+        true if !reason.is_empty() => said.push_str(&format!(": {reason}")),
         true => {}
         false => said.push_str("; the reason rests on private readings and is not shown here"),
     }
@@ -167,13 +180,17 @@ pub(super) fn proposal(p: &ProposalView, open: &[bool], now: u64) -> String {
     said
 }
 
-/// How a proposal stands that waits no more.
-pub(super) fn ended(p: &ProposalView) -> String {
+/// Why a proposal stands where it stands, as the node says it.
+pub(super) fn how(p: &ProposalView) -> String {
     let how = p.outcome.as_ref().map(|o| o.detail.clone());
-    let how = how.or_else(|| p.detail.clone()).unwrap_or_default();
+    how.or_else(|| p.detail.clone()).unwrap_or_default()
+}
+
+/// How a proposal stands that waits no more.
+pub(super) fn ended(p: &ProposalView, how: &str) -> String {
     let how = match how.is_empty() {
         true => String::new(),
-        false => format!(": {}", plain(&how)),
+        false => format!(": {how}"),
     };
     format!(
         "Proposal {} · {}{how}\n{}",
@@ -261,7 +278,7 @@ pub(super) fn world(all: &[FactView], filter: &str) -> String {
 }
 
 /// The node at a glance.
-pub(super) fn status(s: &StatusView, stopped: Option<&str>) -> String {
+pub(super) fn status(s: &StatusView, stopped: Option<&str>, facts: &[FactView]) -> String {
     let mut said = format!(
         "{} ({}), {} in mesh {}\n{} linked, {} proposals wait",
         plain(&s.display_name),
@@ -278,7 +295,7 @@ pub(super) fn status(s: &StatusView, stopped: Option<&str>) -> String {
         true => said.push_str("\nNo problems are known."),
         false => {
             for problem in s.problems.iter().take(10) {
-                said.push_str(&format!("\n! {}", plain(problem)));
+                said.push_str(&format!("\n! {}", guarded(problem, facts)));
             }
         }
     }
@@ -313,5 +330,26 @@ mod tests {
     fn texts_of_others_stay_in_their_line() {
         assert_eq!(plain("a\nb\u{202e}c\u{7}"), "abc");
         assert_eq!(lines_of("a\u{7}\nb"), "a\nb");
+    }
+
+    #[test]
+    fn a_free_text_that_names_a_private_metric_is_not_shown() {
+        let fact = |metric: &str, private: bool| {
+            let told = serde_json::json!({
+                "metric": metric, "zone": "bed", "value": 1, "unit": null, "origin": "a", "originName": null, "frameId": "f",
+                "sensedAt": 0, "ageMs": 0, "claimedTier": "T2", "effectiveTier": "T2", "signature": "verified", "tainted": false,
+                "private": private,
+            });
+            serde_json::from_value::<FactView>(told).unwrap()
+        };
+        let facts = [fact("tank.level", true), fact("moisture", false)];
+        assert_eq!(guarded("interlock: Tank.Level is 4.2", &facts), HIDDEN);
+        assert_eq!(guarded("moisture is\n12", &facts), "moisture is12");
+        let all = world(&facts, "");
+        assert!(
+            all.contains("moisture in bed") && !all.contains("tank"),
+            "{all}"
+        );
+        assert!(all.contains("Private readings are not shown"));
     }
 }
