@@ -371,7 +371,8 @@ async fn an_update_of_a_bot_is_taken_once_also_after_a_restart() {
     let node = field().start_in(dir.clone(), Some(1)).await;
     let bot = door(&node);
     assert_eq!(bot.channel_next_update(TELEGRAM, "7").await.unwrap(), 0);
-    for (update, new) in [(5, true), (5, false), (4, false), (6, true)] {
+    // After a quiet week the numbers may begin anew below the earlier ones.
+    for (update, new) in [(5, true), (5, false), (4, true), (5, false), (6, true)] {
         let taken = bot.channel_take_update(TELEGRAM, "7", update).await;
         assert_eq!(taken.unwrap(), new, "{update}");
     }

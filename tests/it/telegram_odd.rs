@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::bot_api::{BotApi, TOKEN};
-use crate::channels::door;
+use crate::bot_api::{BotApi, TOKEN, Trouble};
+use crate::channels::{door, give};
 use crate::harness::*;
+use crate::main_job::operator;
 use crate::telegram::{ADA, EVE, enrolled, fresh, setup, started, stop};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,5 +70,53 @@ async fn a_flood_and_huge_texts_are_bounded_and_the_rest_of_the_node_goes_on() {
         .filter(|m| m.text.contains("Alerts are"))
         .count();
     assert!(alerts <= 30, "{alerts}");
+    stop(node, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_stop_waits_behind_no_crowd_no_held_up_answer_and_no_limit() {
+    let bot = BotApi::start().await;
+    let node = fresh(setup(&bot)).await;
+    enrolled(&node, &bot, ADA).await;
+    // Answers to strangers, and then the operator's own, are held up for minutes.
+    for _ in 0..40 {
+        bot.fails("sendMessage", Trouble::Later(300));
+    }
+    for n in 0..30 {
+        bot.says(EVE, &format!("/start AAAAA-{n:05}"));
+    }
+    // More accounts than are counted at a time.
+    for stranger in 0..1_030 {
+        bot.says(10_000 + stranger, "hi");
+    }
+    for _ in 0..60 {
+        bot.says(ADA, "/alerts");
+    }
+    bot.says(ADA, "/stop fire in the shed");
+    until("everything is stopped", || async {
+        door(&node).estop_state().latched.then_some(())
+    })
+    .await;
+    let strangers = bot.asked("sendMessage");
+    assert!(strangers < 200, "{strangers} answers to a crowd");
+    stop(node, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_whose_updates_are_numbered_anew_is_heard() {
+    let bot = BotApi::start().await;
+    bot.numbers_from(i64::MAX - 2);
+    let node = fresh(setup(&bot)).await;
+    let made = give(&node, &operator(), |_| {}).await.unwrap();
+    bot.says(ADA, &format!("/start {}", made.code));
+    bot.hears(ADA, "decides for operator").await;
+    bot.says(ADA, "/alerts off");
+    bot.hears(ADA, "not told here any more").await;
+    bot.numbers_from(5);
+    bot.says(ADA, "/alerts on");
+    bot.hears(ADA, "New proposals are told here.").await;
+    bot.says(ADA, "/stop after a quiet week");
+    bot.hears(ADA, "EMERGENCY STOP").await;
+    assert!(door(&node).estop_state().latched);
     stop(node, &bot).await;
 }

@@ -130,6 +130,10 @@ fn a_person_reads_approves_and_stops_in_a_terminal_of_80_by_24() {
     terminal.keys(&["Enter"]);
     terminal.shows(&["Proposal", "moves:", "digest:"]);
     terminal.keys(&["a"]);
+    terminal.shows(&["read it to its end first"]);
+    terminal.keys(&["End"]);
+    terminal.shows(&["status:"]);
+    terminal.keys(&["a"]);
     terminal.shows(&[&format!("Type {short} to approve exactly this")]);
     terminal.keys(&["-l", "yes"]);
     terminal.keys(&["Enter"]);
@@ -170,7 +174,7 @@ fn the_terminal_is_given_back_however_it_ends_and_may_have_any_size() {
     };
     terminal.shows(&["ClawMesh", "Approvals"]);
     for (width, height, words) in [
-        ("20", "5", "small: 30"),
+        ("20", "5", "small: 60"),
         ("60", "12", "Approvals"),
         ("200", "50", "Approvals"),
     ] {

@@ -130,7 +130,9 @@ impl Telegram {
             let body = body.await.map_err(|_| {
                 lost("broke off in its answer, or its answer is too large".to_owned())
             })?;
-            reading::result(status, &body.to_bytes(), &about)
+            // What a server or a proxy says of a request may repeat its path.
+            let body = without(&body.to_bytes(), &self.token);
+            reading::result(status, &body, &about)
         };
         match timeout(self.patience.answer + wait, over(connection, exchange)).await {
             Ok(done) => done,
@@ -229,4 +231,18 @@ impl Chats for Telegram {
             self.simply("answerCallbackQuery", &body).await.map(drop)
         })
     }
+}
+
+/// An answer without the token, wherever it stands in it.
+pub(super) fn without(body: &[u8], token: &str) -> Vec<u8> {
+    let token = token.as_bytes();
+    let mut kept = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = rest.windows(token.len().max(1)).position(|w| w == token) {
+        kept.extend_from_slice(&rest[..at]);
+        kept.extend_from_slice(b"<token>");
+        rest = &rest[at + token.len()..];
+    }
+    kept.extend_from_slice(rest);
+    kept
 }

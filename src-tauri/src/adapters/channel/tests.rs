@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::telegram::{Patience, Telegram, token_of};
+use super::telegram::{Patience, Telegram, token_of, without};
 use super::{Chats, Fault, What, reading};
 
 const TOKEN: &str = "123456:abcdefghijklmnopqrstuvwxyz012345";
@@ -138,4 +138,16 @@ async fn no_fault_has_the_token_in_it() {
     let why = bot.bot().await.unwrap_err();
     assert!(matches!(why, Fault::Lost(_)));
     assert!(!format!("{why:?} {why}").contains("abcdef"), "{why}");
+}
+
+#[test]
+fn what_a_server_repeats_of_the_token_is_left_out() {
+    let said = |text: &str| String::from_utf8(without(text.as_bytes(), TOKEN)).unwrap();
+    assert_eq!(
+        said(&format!("x http://s/bot{TOKEN}/getMe {TOKEN}")),
+        "x http://s/bot<token>/getMe <token>"
+    );
+    for same in ["", "x", &TOKEN[1..]] {
+        assert_eq!(said(same), same);
+    }
 }

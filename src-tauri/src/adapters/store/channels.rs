@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, kv, row};
-use crate::domain::base::limits::CHANNEL_WINDOW_MS;
+use crate::domain::base::limits::{CHANNEL_WINDOW_MS, CHAT_TAKEN_KEPT};
 use crate::domain::base::{Digest, OperatorId, ProposalId, TimeMs};
 use crate::domain::gate::{Channel, ChannelKind, SignedChannel};
 
@@ -167,17 +167,17 @@ fn place(kind: ChannelKind, bot: &str) -> String {
     format!("channel.{kind}.{bot}")
 }
 
-/// The number after the last update of a bot that was taken.
+/// The number from which updates of a bot are asked for: the one after the last that was taken.
 ///
 /// # Errors
 /// Any SQLite error.
 pub fn next_update(conn: &Connection, kind: ChannelKind, bot: &str) -> Result<i64, StoreError> {
-    let bytes = kv::get(conn, &place(kind, bot))?;
-    let number = bytes.and_then(|b| b.try_into().ok());
-    Ok(number.map_or(0, i64::from_be_bytes))
+    let taken = taken(conn, kind, bot)?;
+    Ok(taken.last().map_or(0, |last| last.saturating_add(1)))
 }
 
-/// Takes an update of a bot, unless it or a later one was taken before.
+/// Takes an update of a bot, unless it is one of those that were taken last. Numbers of a quiet bot may begin anew below
+/// the earlier ones, so the largest says nothing.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -187,10 +187,20 @@ pub fn take_update(
     bot: &str,
     update: i64,
 ) -> Result<bool, StoreError> {
-    if update < next_update(conn, kind, bot)? {
+    let mut taken = taken(conn, kind, bot)?;
+    if taken.contains(&update) {
         return Ok(false);
     }
-    let next = update.saturating_add(1).to_be_bytes();
-    kv::put(conn, &place(kind, bot), &next)?;
+    taken.push(update);
+    let over = taken.len().saturating_sub(CHAT_TAKEN_KEPT);
+    let kept: Vec<u8> = taken[over..].iter().flat_map(|n| n.to_be_bytes()).collect();
+    kv::put(conn, &place(kind, bot), &kept)?;
     Ok(true)
+}
+
+/// The numbers of the updates that were taken last, in their order.
+fn taken(conn: &Connection, kind: ChannelKind, bot: &str) -> Result<Vec<i64>, StoreError> {
+    let bytes = kv::get(conn, &place(kind, bot))?.unwrap_or_default();
+    let numbers = bytes.as_chunks::<8>().0.iter();
+    Ok(numbers.map(|number| i64::from_be_bytes(*number)).collect())
 }

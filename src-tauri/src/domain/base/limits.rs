@@ -875,8 +875,16 @@ pub const CHAT_RETRY_MAX_MS: u64 = 300_000;
 pub const CHAT_PAUSE_MIN_MS: u64 = 500;
 /// See [`CHAT_PAUSE_MIN_MS`].
 pub const CHAT_PAUSE_MAX_MS: u64 = 30_000;
-/// Updates that are answered at a time.
+/// Messages of members that are answered at a time.
 pub const CHAT_BUSY_MAX: usize = 16;
+/// Messages of members that wait for that.
+pub const CHAT_WAITING_MAX: usize = 64;
+/// Strangers that are answered at a time.
+pub const CHAT_STRANGERS_BUSY_MAX: usize = 4;
+/// Longest a message waits for a server that wants to be left alone, in milliseconds.
+pub const CHAT_WAIT_MAX_MS: u64 = 30_000;
+/// Numbers of updates that are remembered as taken.
+pub const CHAT_TAKEN_KEPT: usize = 256;
 /// Messages of one account that are read in a minute.
 pub const CHAT_PER_MINUTE: u32 = 30;
 /// Accounts whose messages are counted at a time.

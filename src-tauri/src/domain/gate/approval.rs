@@ -124,6 +124,8 @@ pub struct Subject<'a> {
     pub asked_by: &'a DeviceId,
     /// The device whose planner led to it, where another one's did.
     pub led_by: Option<&'a DeviceId>,
+    /// The devices whose readings it rests on, those of interlocks too.
+    pub origins: &'a [&'a DeviceId],
     /// When it was minted.
     pub created_at: TimeMs,
     /// When it expires.

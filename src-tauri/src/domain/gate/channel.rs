@@ -59,7 +59,7 @@ pub struct Channel {
     pub max_level: Level,
     /// How many approvals through channels of this operator key count in an hour, at each executor.
     pub actions_per_hour: u32,
-    /// Whether approvals count also for what the node itself asked for, or led to.
+    /// Whether approvals count at other executors also for what the node itself asked for, led to, or has measured.
     pub own_wishes: bool,
     /// When it was given, by the person's clock.
     pub given_at: TimeMs,
@@ -222,7 +222,7 @@ impl ChannelEnd {
 pub struct Through {
     /// Whether its end is known here.
     pub ended: bool,
-    /// Whether the node that holds its key is trusted here, or is this node.
+    /// Whether the node that holds its key is trusted here with `human`, or is this node.
     pub node_trusted: bool,
     /// How many approvals through channels of its operator key have counted in the last hour; 0 where one that has counted
     /// is looked at again.
@@ -259,7 +259,9 @@ pub fn holds(
         return no(Code::ApprovalInvalid, why);
     }
     if !through.node_trusted {
-        let why = format!("{shown}: that node is not trusted here, so nothing counts through it");
+        let why = format!(
+            "{shown}: that node is not trusted here with `human`, so nothing counts through it"
+        );
         return no(Code::NotAuthorized, why);
     }
     Ok(())
@@ -289,10 +291,20 @@ pub(super) fn check(
         );
         return no(Code::OperatorLevelTooLow, why);
     }
-    let wished = *subject.asked_by == channel.node || subject.led_by == Some(&channel.node);
-    if wished && !channel.own_wishes {
+    // A wish and its approval never rest on the word of one device that is not the executor itself. Who feeds the reading
+    // that makes a rule ask has asked by it.
+    let node = &channel.node;
+    let part = if *subject.asked_by == *node || subject.led_by == Some(node) {
+        "that node asked for this, or led to it"
+    } else if subject.origins.contains(&node) {
+        "this rests on a reading of that node"
+    } else {
+        ""
+    };
+    if !part.is_empty() && node != subject.executor && !channel.own_wishes {
         let why = format!(
-            "{shown}: that node asked for this, or led to it, and its channel was given for wishes of others alone"
+            "{shown}: {part}, and its channel was given for wishes of others alone; approve it with your own key, or enroll \
+             the chat with `telegram enroll --own-wishes`"
         );
         return no(Code::SelfVouched, why);
     }

@@ -49,6 +49,7 @@ fn paper(record: ProposalRecord) -> Paper {
         level: record.level,
         asked_by: &record.requested_by.device_id,
         led_by: None,
+        origins: &[],
         created_at: record.created_at,
         expires_at: record.expires_at,
     };

@@ -106,6 +106,7 @@ fn vote(
         level: record.level,
         asked_by: &record.requested_by.device_id,
         led_by: record.led_by.as_ref(),
+        origins: &[],
         created_at: record.created_at,
         expires_at: record.expires_at,
     };

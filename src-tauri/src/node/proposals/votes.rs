@@ -6,9 +6,9 @@ use rusqlite::Connection;
 use super::refused;
 use crate::adapters::store::operators::OperatorRow;
 use crate::adapters::store::{StoreError, approvals, channels, issuers, operators, records, trust};
-use crate::domain::admission::TrustRecord;
+use crate::domain::admission::{Grant, TrustRecord};
 use crate::domain::base::limits::OPERATOR_CONFIRM_MAX_AGE_MS;
-use crate::domain::base::{Code, OperatorId, ProposalId, TimeMs};
+use crate::domain::base::{Code, DeviceId, OperatorId, ProposalId, TimeMs};
 use crate::domain::gate::approval::{Known, Subject, Verdict, verify_through};
 use crate::domain::gate::channel::{self, Through};
 use crate::domain::gate::{Channel, OperatorRecord, SignedDecision, VerifiedApproval};
@@ -113,7 +113,9 @@ fn through(
     (new, now): (bool, TimeMs),
 ) -> Result<Through, StoreError> {
     let own = channel.node == *context.own_id();
-    let trusted = trust::get(conn, &channel.node)?.filter(TrustRecord::is_live);
+    // By whatever way its decision comes: from that node it needs the same grant.
+    let may = |r: &TrustRecord| r.is_live() && r.grants.has(Grant::Human);
+    let trusted = trust::get(conn, &channel.node)?.filter(may);
     Ok(Through {
         ended: records::channel_ended(conn, &channel.id(), &channel.operator_id)?,
         node_trusted: own || trusted.is_some(),
@@ -144,6 +146,7 @@ fn checked(
 ) -> Result<VerifiedApproval, StoreError> {
     let key = key(context, conn, &signed.decision.operator_id, now)?;
     let record = proposal.record();
+    let origins: Vec<&DeviceId> = record.evidence.iter().map(|e| &e.origin).collect();
     let subject = Subject {
         mesh_id: &context.mesh,
         executor: context.own_id(),
@@ -152,6 +155,7 @@ fn checked(
         level: record.level,
         asked_by: &record.requested_by.device_id,
         led_by: record.led_by.as_ref(),
+        origins: &origins,
         created_at: record.created_at,
         expires_at: record.expires_at,
     };

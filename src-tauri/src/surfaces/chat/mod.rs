@@ -3,6 +3,7 @@
 //! that is nobody's gets a refusal and nothing else.
 
 mod buttons;
+mod lanes;
 mod pace;
 mod question;
 mod talk;
@@ -12,15 +13,12 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-
 use self::buttons::Buttons;
 use self::pace::{Pace, Pause};
 use self::told::Told;
-use crate::adapters::channel::{BotName, Chats, Fault, Message, Update};
+use crate::adapters::channel::{BotName, Chats, Fault, Message};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{CHAT_BUSY_MAX, CHAT_PAUSE_MAX_MS};
+use crate::domain::base::limits::{CHAT_PAUSE_MAX_MS, CHAT_WAIT_MAX_MS};
 use crate::domain::gate::ChannelKind;
 use crate::node::channels::Bot;
 use crate::operator::Door;
@@ -71,7 +69,7 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         asking: Default::default(),
     };
     tokio::select! {
-        () = poll(&talk) => {}
+        () = lanes::poll(&talk) => {}
         () = told::watch(&talk) => {}
     }
 }
@@ -91,6 +89,11 @@ fn well(door: &Door, bot: &BotName) {
     }));
 }
 
+/// Whether a message waits for a server that wants to be left alone for so long.
+fn soon(wait: Duration) -> bool {
+    wait <= Duration::from_millis(CHAT_WAIT_MAX_MS)
+}
+
 /// One bot that talks.
 struct Talk {
     door: Door,
@@ -108,8 +111,8 @@ impl Talk {
         self.door.context().now()
     }
 
-    /// Sends a text in as many messages as it needs, the buttons under the last. A server that says so is left alone; a
-    /// message whose fate is not known is not sent again.
+    /// Sends a text in as many messages as it needs, the buttons under the last. A server that says so is left alone for a
+    /// while, and where it wants longer the message is not sent; one whose fate is not known is not sent again.
     async fn say(&self, chat: &str, message: Message) -> Option<i64> {
         let mut parts = words::split(&message.text);
         let last = parts.pop()?;
@@ -127,7 +130,7 @@ impl Talk {
         for _ in 0..3 {
             match self.chats.send(chat, message).await {
                 Ok(id) => return Some(id),
-                Err(Fault::Later(wait)) => tokio::time::sleep(wait).await,
+                Err(Fault::Later(wait)) if soon(wait) => tokio::time::sleep(wait).await,
                 Err(fault) => {
                     tracing::warn!("a message of the Telegram bot was not sent: {fault}");
                     return None;
@@ -137,83 +140,35 @@ impl Talk {
         None
     }
 
+    /// Sends a text in as many messages as it needs, the buttons under the last, and waits for nothing.
+    async fn send(&self, chat: &str, message: Message) -> Result<i64, Fault> {
+        let mut parts = words::split(&message.text);
+        let text = parts.pop().unwrap_or_default();
+        for part in parts {
+            self.chats.send(chat, &Message::text(part)).await?;
+        }
+        let buttons = message.buttons;
+        self.chats.send(chat, &Message { text, buttons }).await
+    }
+
+    /// Sends one message, and waits for nothing: to strangers, and after an emergency stop.
+    async fn say_now(&self, chat: &str, text: &str) {
+        let first = words::split(text).into_iter().next().unwrap_or_default();
+        if let Err(fault) = self.chats.send(chat, &Message::text(first)).await {
+            tracing::warn!("a message of the Telegram bot was not sent: {fault}");
+        }
+    }
+
     async fn change(&self, chat: &str, id: i64, message: &Message) {
         for _ in 0..3 {
             match self.chats.edit(chat, id, message).await {
                 Ok(()) => return,
-                Err(Fault::Later(wait)) => tokio::time::sleep(wait).await,
+                Err(Fault::Later(wait)) if soon(wait) => tokio::time::sleep(wait).await,
                 Err(fault) => {
                     tracing::info!("a message of the Telegram bot was not changed: {fault}");
                     return;
                 }
             }
-        }
-    }
-}
-
-/// Takes updates and answers them, each once: that one was taken is on disk before it is answered. Ends where the server
-/// does not take the token any more.
-async fn poll(talk: &Talk) {
-    let mut pause = Pause::default();
-    let mut next = loop {
-        match talk.door.channel_next_update(KIND, &talk.bot.id).await {
-            Ok(next) => break next,
-            Err(refusal) => tracing::error!("the updates of the bot cannot be counted: {refusal}"),
-        }
-        tokio::time::sleep(Duration::from_millis(CHAT_PAUSE_MAX_MS)).await;
-    };
-    let ask = |from: i64, wait: Duration| {
-        let chats = talk.chats.clone();
-        Box::pin(async move {
-            tokio::time::sleep(wait).await;
-            chats.updates(from).await
-        })
-    };
-    let mut asked = ask(next, Duration::ZERO);
-    let mut busy = FuturesUnordered::new();
-    loop {
-        let answer = tokio::select! {
-            answer = &mut asked => answer,
-            Some(()) = busy.next() => continue,
-        };
-        let mut wait = Duration::ZERO;
-        match answer {
-            Ok(updates) => {
-                if !matches!(talk.door.channel_bot(), Some(Bot { problem: None, .. })) {
-                    well(&talk.door, &talk.bot);
-                }
-                pause = Pause::default();
-                for update in updates {
-                    if !take(talk, &update).await {
-                        continue;
-                    }
-                    next = update.id.saturating_add(1);
-                    if busy.len() >= CHAT_BUSY_MAX {
-                        busy.next().await;
-                    }
-                    busy.push(talk::answer(talk, update));
-                }
-            }
-            Err(fault) => {
-                problem(&talk.door, Some(talk.bot.name.clone()), fault.to_string());
-                if matches!(fault, Fault::Token(_)) {
-                    return;
-                }
-                wait = pause.after(&fault);
-            }
-        }
-        asked = ask(next, wait);
-    }
-}
-
-/// Whether an update is new here. One that cannot be written down is not answered: it may come again.
-async fn take(talk: &Talk, update: &Update) -> bool {
-    let taken = talk.door.channel_take_update(KIND, &talk.bot.id, update.id);
-    match taken.await {
-        Ok(new) => new,
-        Err(refusal) => {
-            tracing::error!("an update of the bot is not answered: {refusal}");
-            false
         }
     }
 }

@@ -11,30 +11,43 @@ use crate::domain::base::limits::{
     CHAT_STRANGER_EVERY_MS, CHAT_STRANGERS_PER_HOUR,
 };
 
+/// Messages of each account in its minute.
+type Heard = BTreeMap<String, (TimeMs, u32)>;
+
+/// Counts a message; whether it is read.
+fn counted(heard: &mut Heard, account: &str, now: TimeMs) -> bool {
+    heard.retain(|_, (since, _)| now.distance(*since) < 60_000);
+    if heard.len() >= CHAT_ACCOUNTS_MAX && !heard.contains_key(account) {
+        return false;
+    }
+    let (_, count) = heard.entry(account.to_owned()).or_insert((now, 0));
+    *count = count.saturating_add(1);
+    *count <= CHAT_PER_MINUTE
+}
+
 /// Counts by account.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    heard: BTreeMap<String, (TimeMs, u32)>,
+    members: Heard,
+    heard: Heard,
     strangers: BTreeMap<String, TimeMs>,
     answered: (TimeMs, u32),
 }
 
 impl Pace {
-    /// Whether a message of an account is read now.
+    /// Whether a message of a member is read now. Members are few, and strangers take no place of theirs.
     pub(super) fn reads(&self, account: &str, now: TimeMs) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .heard
-            .retain(|_, (since, _)| now.distance(*since) < 60_000);
-        if state.heard.len() >= CHAT_ACCOUNTS_MAX && !state.heard.contains_key(account) {
-            return false;
-        }
-        let (_, count) = state.heard.entry(account.to_owned()).or_insert((now, 0));
-        *count = count.saturating_add(1);
-        *count <= CHAT_PER_MINUTE
+        counted(&mut state.members, account, now)
+    }
+
+    /// Whether a message of a stranger is read now.
+    pub(super) fn reads_stranger(&self, account: &str, now: TimeMs) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counted(&mut state.heard, account, now)
     }
 
     /// Whether a stranger is answered now.
@@ -94,6 +107,12 @@ mod tests {
         let many = (0..1_000).filter(|n| pace.answers_stranger(&format!("s{n}"), now));
         assert_eq!(u32::try_from(many.count()), Ok(CHAT_STRANGERS_PER_HOUR - 1));
         assert!(pace.answers_stranger("1", now.plus(3_600_000)));
+        let strangers = (0..2_000).filter(|n| pace.reads_stranger(&format!("s{n}"), now));
+        assert_eq!(strangers.count(), CHAT_ACCOUNTS_MAX);
+        assert!(
+            pace.reads("3", now),
+            "a crowd of strangers takes no member's place"
+        );
     }
 
     #[test]

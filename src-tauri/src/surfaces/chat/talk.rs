@@ -1,6 +1,6 @@
 //! Updates and what is answered to each.
 
-use crate::adapters::channel::{Message, Place, Update, What};
+use crate::adapters::channel::{Message, Place, What};
 use crate::domain::base::limits::{CHAT_BUTTON_MS, CHAT_CONFIRM_MS};
 use crate::domain::base::{Code, Refusal};
 use crate::domain::gate::approval::Verdict;
@@ -15,15 +15,10 @@ use super::buttons::{Meaning, Step};
 use super::{KIND, Talk, question, words};
 use crate::domain::admission::budget::Cause;
 
-/// Answers one update.
-pub(super) async fn answer(talk: &Talk, update: Update) {
-    let Some(place) = update.place else { return };
-    if !talk.pace.reads(&place.account, talk.now()) {
-        return;
-    }
-    let member = talk.door.channel_member(KIND, &place.account).await;
-    match (update.what, member, place.private) {
-        (What::Said { text, forwarded }, Ok(member), true) => {
+/// Answers what a member said or pressed.
+pub(super) async fn to_member(talk: &Talk, place: Place, member: Member, what: What) {
+    match (what, place.private) {
+        (What::Said { text, forwarded }, true) => {
             said(talk, &place, &member, text.trim(), forwarded).await;
         }
         (
@@ -32,19 +27,25 @@ pub(super) async fn answer(talk: &Talk, update: Update) {
                 message,
                 data,
             },
-            Ok(member),
             true,
         ) => {
             pressed(talk, &place, &member, (&press, message, &data)).await;
         }
-        (What::Said { text, .. }, Ok(_), false) if text.starts_with('/') => {
+        (What::Said { text, .. }, false) if text.starts_with('/') => {
             let why = "Nothing is shown or decided in groups. Write to me in a private chat.";
             talk.say(&place.chat, Message::text(why)).await;
         }
-        (What::Said { text, forwarded }, Err(refusal), true) => {
+        _ => {}
+    }
+}
+
+/// Answers a chat that is nobody's.
+pub(super) async fn to_stranger(talk: &Talk, place: Place, refusal: Refusal, what: What) {
+    match (what, place.private) {
+        (What::Said { text, forwarded }, true) => {
             stranger(talk, &place, text.trim(), forwarded, refusal).await;
         }
-        (What::Pressed { press, .. }, Err(refusal), _) => {
+        (What::Pressed { press, .. }, _) => {
             refused(talk, &place, &refusal).await;
             // The one who pressed sees no more than that.
             let _ = talk
@@ -54,6 +55,14 @@ pub(super) async fn answer(talk: &Talk, update: Update) {
         }
         _ => {}
     }
+}
+
+/// The command of a message, without the bot's name that some clients put after it, and what follows it.
+pub(super) fn command(text: &str) -> (&str, &str) {
+    let (command, rest) = text
+        .split_once(char::is_whitespace)
+        .map_or((text, ""), |(command, rest)| (command, rest.trim()));
+    (command.split('@').next().unwrap_or_default(), rest)
 }
 
 async fn refused(talk: &Talk, place: &Place, refusal: &Refusal) {
@@ -72,25 +81,20 @@ fn code_in(text: &str) -> Option<&str> {
 }
 
 async fn stranger(talk: &Talk, place: &Place, text: &str, forwarded: bool, refusal: Refusal) {
-    if let Some(code) = code_in(text).filter(|_| !forwarded) {
-        let entered = talk.door.channel_enter(KIND, &place.account, code).await;
-        match entered {
+    let refusal = match code_in(text).filter(|_| !forwarded) {
+        None => refusal,
+        Some(code) => match talk.door.channel_enter(KIND, &place.account, code).await {
             Ok(member) => return welcome(talk, place, &member).await,
-            Err(refusal) => {
-                refused(talk, place, &refusal).await;
-                talk.say(&place.chat, Message::text(sentence(&refusal)))
-                    .await;
-            }
-        }
-        return;
-    }
+            Err(refusal) => refusal,
+        },
+    };
     refused(talk, place, &refusal).await;
     if talk.pace.answers_stranger(&place.account, talk.now()) {
         let said = match refusal.code {
             Code::NotAuthorized => words::STRANGER.to_owned(),
             _ => sentence(&refusal),
         };
-        talk.say(&place.chat, Message::text(said)).await;
+        talk.say_now(&place.chat, &said).await;
     }
 }
 
@@ -147,11 +151,7 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
         talk.say(chat, Message::text(why)).await;
         return;
     }
-    let (command, rest) = text
-        .split_once(char::is_whitespace)
-        .map_or((text, ""), |(command, rest)| (command, rest.trim()));
-    // In some clients a command carries the name of the bot.
-    let command = command.split('@').next().unwrap_or_default();
+    let (command, rest) = command(text);
     if !command.starts_with('/') {
         return question::question(talk, place, member, text).await;
     }
@@ -169,7 +169,6 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
         "/approve" => return ask_once_more(talk, place, member, rest).await,
         "/reject" => reject(talk, place, rest).await,
         "/alerts" => alerts(talk, place, member, rest).await,
-        "/stop" => stop(talk, member, rest).await,
         other => format!(
             "{} is no command here.\n\n{}",
             words::plain(other),
@@ -212,7 +211,8 @@ async fn alerts(talk: &Talk, place: &Place, member: &Member, rest: &str) -> Stri
     }
 }
 
-async fn stop(talk: &Talk, member: &Member, reason: &str) -> String {
+/// Stops everything; what came of it, in words.
+pub(super) async fn stopped(talk: &Talk, member: &Member, reason: &str) -> String {
     let reason = match reason.is_empty() {
         true => "asked for in a chat".to_owned(),
         false => words::plain(reason),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Talk, talk};
-use crate::adapters::channel::Message;
+use crate::adapters::channel::{Fault, Message};
 use crate::domain::base::limits::{CHAT_LOOK_MS, CHAT_TOLD_MAX};
 use crate::domain::proposal::Status;
 use crate::operator::dto::ProposalView;
@@ -89,11 +89,15 @@ async fn look(talk: &Talk) {
             }
             let message = talk::whole(talk, member, p).await;
             // In a private chat account and chat have the same number.
-            if let Some(id) = talk.say(&member.account, message).await {
-                talk.told.shows(&member.account, &p.id, id);
-            } else {
-                // Told once, whether or not it arrived: /proposals lists it.
-                talk.told.with(|all| all.insert(key, Shown::default()));
+            match talk.send(&member.account, message).await {
+                Ok(id) => talk.told.shows(&member.account, &p.id, id),
+                // The others do not wait for this one; the next look tries again.
+                Err(Fault::Later(_)) => break,
+                Err(fault) => {
+                    tracing::warn!("a proposal was not told in a chat: {fault}");
+                    // Told once, whether or not it arrived: /proposals lists it.
+                    talk.told.with(|all| all.insert(key, Shown::default()));
+                }
             }
         }
     }
@@ -108,10 +112,15 @@ async fn look(talk: &Talk) {
             continue;
         };
         let text = talk::ended(talk, &p).await;
+        let mut later = false;
         if shown.left != text {
             for id in &shown.messages {
-                talk.change(&account, *id, &Message::text(&text)).await;
+                let changed = talk.chats.edit(&account, *id, &Message::text(&text)).await;
+                later |= matches!(changed, Err(Fault::Later(_)));
             }
+        }
+        if later {
+            continue;
         }
         let key = (account, proposal);
         talk.told.with(|all| match p.status.is_open() {

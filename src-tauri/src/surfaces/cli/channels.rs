@@ -49,7 +49,7 @@ async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
         channel_key: PublicKey::from_text(&offer.channel_key).map_err(|_| odd())?,
         max_level: args.level.parse().map_err(Failure::usage)?,
         actions_per_hour: args.rate,
-        own_wishes: !args.others_only,
+        own_wishes: args.own_wishes,
         given_at: now,
         valid_until: now.plus(u64::from(args.days) * DAY_MS),
         nonce: offer.nonce,
@@ -110,7 +110,9 @@ fn text(channel: &Channel, name: &str, width: usize) -> String {
         true => {
             "yes: whoever takes over this node, or the chat, can ask for an action and approve it, up to this level and rate"
         }
-        false => "no",
+        false => {
+            "no: approvals do not count at other executors for what this node asks for, leads to or measures; --own-wishes allows it"
+        }
     };
     let lines = [
         ("channel", channel.kind.to_string()),

@@ -59,6 +59,8 @@ struct Case {
     operator_level: Level,
     asked_by: DeviceKey,
     led_by: Option<DeviceId>,
+    origins: Vec<DeviceId>,
+    executor: DeviceKey,
     operator: OperatorKey,
     revoked: bool,
 }
@@ -74,6 +76,8 @@ impl Case {
             operator_level: Level::L3,
             asked_by: device(1),
             led_by: None,
+            origins: Vec::new(),
+            executor: device(1),
             operator: hand(50),
             revoked: false,
         }
@@ -83,7 +87,7 @@ impl Case {
         Decision {
             verdict: self.verdict,
             mesh_id: MeshId::of_name("m"),
-            executor: device(1).id().clone(),
+            executor: self.executor.id().clone(),
             proposal_id: "p1".parse::<ProposalId>().unwrap(),
             digest: Digest([7; 32]),
             operator_id: self.operator.id().clone(),
@@ -101,12 +105,12 @@ impl Case {
             name: "ana".into(),
             person: None,
             max_level: self.operator_level,
-            issuer: device(1).id().clone(),
+            issuer: self.executor.id().clone(),
             issued_at: TimeMs(NOW.0 - 2 * HOUR),
             expires_at: None,
         };
-        let own = device(1);
-        let operator = SignedOperator::issue(record, &own);
+        let own = &self.executor;
+        let operator = SignedOperator::issue(record, own);
         let known = Known {
             operator: &operator,
             person: &operator.record.operator_id,
@@ -117,12 +121,13 @@ impl Case {
         let (mesh, digest) = (MeshId::of_name("m"), Digest([7; 32]));
         let subject = Subject {
             mesh_id: &mesh,
-            executor: own.id(),
+            executor: self.executor.id(),
             proposal_id: &proposal,
             digest: &digest,
             level: self.level,
             asked_by: self.asked_by.id(),
             led_by: self.led_by.as_ref(),
+            origins: &self.origins.iter().collect::<Vec<_>>(),
             created_at: NOW,
             expires_at: NOW.plus(HOUR),
         };
@@ -241,20 +246,27 @@ fn its_ceiling_rate_end_time_and_node_are_the_executors_to_judge() {
 
 #[test]
 fn a_node_whose_channel_is_for_wishes_of_others_approves_none_of_its_own() {
-    for (own_wishes, led) in [(true, false), (true, true), (false, false), (false, true)] {
-        let mut channel = channel();
-        channel.own_wishes = own_wishes;
-        let mut case = Case::of(channel);
-        match led {
-            true => case.led_by = Some(device(2).id().clone()),
-            false => case.asked_by = device(2),
+    let parts: [fn(&mut Case); 3] = [
+        |case| case.led_by = Some(device(2).id().clone()),
+        |case| case.asked_by = device(2),
+        // It feeds the reading that makes another node's rule ask.
+        |case| case.origins = vec![device(3).id().clone(), device(2).id().clone()],
+    ];
+    for part in parts {
+        for (own_wishes, at_itself) in [(true, false), (false, false), (false, true)] {
+            let mut channel = channel();
+            channel.own_wishes = own_wishes;
+            let mut case = Case::of(channel);
+            part(&mut case);
+            if at_itself {
+                case.executor = device(2);
+            }
+            let right = match own_wishes || at_itself {
+                true => Ok(()),
+                false => Err(Code::SelfVouched),
+            };
+            assert_eq!(case.taken().map(drop), right);
         }
-        let taken = case.taken().map(drop);
-        let right = match own_wishes {
-            true => Ok(()),
-            false => Err(Code::SelfVouched),
-        };
-        assert_eq!(taken, right);
     }
 }
 

@@ -22,10 +22,10 @@ pub(crate) struct EnrollArgs {
     /// For how many days, 90 at most
     #[arg(long, default_value_t = 30)]
     pub days: u32,
-    /// Approvals do not count for what this node itself asks for, or leads to: then it cannot approve wishes of its own even
-    /// if it is taken over
+    /// Let approvals count at other executors also for what this node asks for, leads to or measures. Then whoever takes
+    /// over this node can ask for actions and approve them, up to the level and rate
     #[arg(long)]
-    pub others_only: bool,
+    pub own_wishes: bool,
     /// Sign what this command prints without being asked
     #[arg(long)]
     pub yes: bool,

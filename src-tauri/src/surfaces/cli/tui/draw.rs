@@ -14,7 +14,7 @@ use super::views::{self, Row, Weight};
 use super::wish::Tab;
 
 /// Columns and rows below which nothing can be read.
-const NARROWEST: (u16, u16) = (30, 6);
+const NARROWEST: (u16, u16) = (60, 10);
 /// Columns that a column other than the last takes at most.
 const COLUMN_MAX: usize = 36;
 /// Columns that the last one keeps.
@@ -33,7 +33,9 @@ fn style(weight: Weight) -> Style {
 /// Draws everything.
 pub(super) fn all(frame: &mut Frame<'_>, app: &App, now: u64) {
     let area = frame.area();
-    if area.width < NARROWEST.0 || area.height < NARROWEST.1 {
+    let small = area.width < NARROWEST.0 || area.height < NARROWEST.1;
+    app.small.set(small);
+    if small {
         let (width, height) = NARROWEST;
         let text = format!("This terminal is too small: {width}×{height} at least. q leaves.");
         let lines = layout::wrap(&text, usize::from(area.width).max(1));
@@ -214,8 +216,13 @@ fn over(frame: &mut Frame<'_>, sheet: &Sheet, title: Rect, body: Rect, now: u64)
     frame.render_widget(Clear, body);
     let lines = sheet.lines(now, usize::from(body.width));
     let height = usize::from(body.height);
-    let first = sheet.scroll.min(lines.len().saturating_sub(height));
+    let most = lines.len().saturating_sub(height);
+    sheet.most.set(most);
+    let first = sheet.scroll.min(most);
     let below = lines.len().saturating_sub(first + height);
+    if below == 0 {
+        sheet.read.set(true);
+    }
     let mut shown: Vec<Line<'_>> = lines
         .into_iter()
         .skip(first)

@@ -1,5 +1,6 @@
 //! A sheet over the view: a proposal before a decision, or a text to read.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
@@ -44,6 +45,10 @@ pub(super) struct Sheet {
     content: Content,
     /// Lines that have gone up.
     pub scroll: usize,
+    /// Whether its end has been on the screen; drawing tells.
+    pub read: Cell<bool>,
+    /// Most lines that can go up; drawing tells.
+    pub most: Cell<usize>,
 }
 
 impl Sheet {
@@ -51,9 +56,11 @@ impl Sheet {
     pub(super) fn record(checked: Arc<Checked>) -> Self {
         Self {
             title: format!("Proposal {}", checked.short()),
-            keys: "a approve  r reject  s stop its run  ↑↓ read on  Esc close",
+            keys: "↑↓ read on; at its end: a approve  r reject  s stop its run  Esc close",
             content: Content::Record(checked),
             scroll: 0,
+            read: Cell::new(false),
+            most: Cell::new(usize::MAX),
         }
     }
 
@@ -64,6 +71,8 @@ impl Sheet {
             keys: "↑↓ read on  Esc close",
             content: Content::Lines(lines),
             scroll: 0,
+            read: Cell::new(false),
+            most: Cell::new(usize::MAX),
         }
     }
 
@@ -80,12 +89,14 @@ impl Sheet {
         let of_record = self
             .checked()
             .map(|c| c.record().proposal_id.as_str().to_owned());
+        self.scroll = self.scroll.min(self.most.get());
         match (key.code, of_record) {
             (KeyCode::Esc | KeyCode::Char('q') | KeyCode::Backspace, _) => return SheetKey::Close,
             (KeyCode::Char('!'), _) => return SheetKey::Estop,
             (KeyCode::Char('a'), Some(_)) => return SheetKey::Approve,
             (KeyCode::Char('r'), Some(_)) => return SheetKey::Reject,
             (KeyCode::Char('s'), Some(id)) => return SheetKey::Stop(id),
+            (KeyCode::End | KeyCode::Char('G'), _) => self.scroll = usize::MAX,
             (KeyCode::Down | KeyCode::Char('j'), _) => self.scroll = self.scroll.saturating_add(1),
             (KeyCode::Up | KeyCode::Char('k'), _) => self.scroll = self.scroll.saturating_sub(1),
             (KeyCode::PageDown | KeyCode::Char(' '), _) => {

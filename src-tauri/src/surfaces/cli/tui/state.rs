@@ -1,5 +1,7 @@
 //! What is shown and what the keys do. Pure: it asks nothing and draws nothing.
 
+use std::cell::Cell;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -45,6 +47,8 @@ pub(super) struct App {
     asking: Option<(Asking, Zeroizing<String>)>,
     /// The last message, and whether it is bad news.
     pub(super) message: Option<(String, bool)>,
+    /// Whether the terminal is too small to show anything; drawing tells.
+    pub(super) small: Cell<bool>,
     over: bool,
     hurry: bool,
 }
@@ -65,6 +69,7 @@ impl App {
             sheet: None,
             asking: None,
             message: None,
+            small: Cell::new(false),
             over: false,
             hurry: false,
         }
@@ -153,13 +158,9 @@ impl App {
             Asking::Word(checked) => {
                 format!("Type {} to approve exactly this: ", word(checked))
             }
-            Asking::Reason(_) => {
-                "Why is it rejected? (Enter signs the refusal, Esc leaves it) ".to_owned()
-            }
+            Asking::Reason(_) => "Why? (Enter signs the refusal, Esc leaves it) ".to_owned(),
             Asking::Passphrase(_) => "Passphrase of your key: ".to_owned(),
-            Asking::Estop => {
-                "Emergency stop of everything that can be reached: type stop and Enter ".to_owned()
-            }
+            Asking::Estop => "Type stop to stop everything that can be reached: ".to_owned(),
         };
         let seen = match asking {
             Asking::Passphrase(_) => "*".repeat(typed.chars().count()),
@@ -183,6 +184,11 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && matches!(key.code, KeyCode::Char('c' | 'd')) {
             self.over = true;
+            return None;
+        }
+        // What cannot be seen is not answered.
+        if self.small.get() {
+            self.over = key.code == KeyCode::Char('q');
             return None;
         }
         match self.asking.take() {
@@ -363,7 +369,12 @@ impl App {
 
     /// Asks for the word that the decision needs.
     fn decides(&mut self, verdict: Verdict) -> Option<Wish> {
-        let checked = self.sheet.as_ref().and_then(Sheet::checked)?.clone();
+        let sheet = self.sheet.as_ref()?;
+        let checked = sheet.checked()?.clone();
+        if verdict == Verdict::Approve && !sheet.read.get() {
+            self.say_bad("read it to its end first: ↓, PgDn or End".to_owned());
+            return None;
+        }
         if let Err(failure) = checked.fit_to_sign() {
             self.say_bad(failure.message);
             return None;

@@ -164,6 +164,23 @@ async fn everything_is_stopped_by_the_word_only() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_seen_is_not_answered() {
+    let mut app = app();
+    screen(&app, 59, 24);
+    press(&mut app, KeyCode::Char('!'));
+    assert!(write(&mut app, "stop").is_none());
+    screen(&app, 60, 10);
+    press(&mut app, KeyCode::Char('!'));
+    screen(&app, 60, 9);
+    assert!(write(&mut app, "stop").is_none());
+    screen(&app, 60, 10);
+    assert!(matches!(write(&mut app, "stop"), Some(Wish::Estop(None))));
+    screen(&app, 1, 1);
+    press(&mut app, KeyCode::Char('q'));
+    assert!(app.over());
+}
+
+#[tokio::test]
 async fn commands_do_what_they_say_or_say_what_is_wrong() {
     let command = |line: &str| {
         let mut app = app();
