@@ -268,7 +268,8 @@ async fn a_revoked_channel_ends_at_executors_that_hear_of_it_only_through_others
     };
     let b = centre().trusting(key(1), peer).trusting(key(3), peer);
     let b = b.start_in(place(), Some(2)).await;
-    let a = dialing(centre().trusting(key(2), peer), 2, &b);
+    let a = centre().with_operator(operator(), "L2");
+    let a = dialing(a.trusting(key(2), peer), 2, &b);
     let a = a.start_in(place(), Some(1)).await;
     let c = field().trusting(key(1), peer).trusting(key(2), peer);
     let c = dialing(c.with_operator(operator(), "L2"), 2, &b);
@@ -331,7 +332,9 @@ async fn a_revoked_channel_ends_at_executors_that_hear_of_it_only_through_others
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_of_a_node_that_is_not_trusted_any_more_counts_for_nothing() {
-    let a = centre().start_in(Arc::new(tempfile::tempdir().unwrap()), Some(1));
+    let place = || Arc::new(tempfile::tempdir().unwrap());
+    let a = centre().with_operator(operator(), "L2");
+    let a = a.start_in(place(), Some(1));
     let a = a.await;
     let c = field().with_operator(operator(), "L2").start().await;
     enrolled(&a, CHAT).await;
@@ -340,9 +343,29 @@ async fn a_channel_of_a_node_that_is_not_trusted_any_more_counts_for_nothing() {
     let refused = proposals::decide(c.shared(), yes).await.unwrap_err();
     assert_eq!(refused.code, Code::NotAuthorized);
     assert_eq!(status(c.shared(), &minted).await, Status::AwaitingApproval);
-    for node in [a, c] {
-        node.stop().await;
+    c.stop().await;
+    // Trusted for all but people's words: by whatever way the decision comes, it is that node's.
+    for (grants, right) in [
+        ("observe:T2,relay,read,plan", Some(Code::NotAuthorized)),
+        ("observe:T2,relay,read,plan,human", None),
+    ] {
+        let c = field().with_operator(operator(), "L2");
+        let c = c.trusting(key(1), grants).start_in(place(), Some(3)).await;
+        let minted = mint(&c, 1).await;
+        let yes = signed(&a, CHAT, &minted).await;
+        let said = proposals::decide(c.shared(), yes).await;
+        assert_eq!(said.err().map(|refusal| refusal.code), right, "{grants}");
+        c.stop().await;
     }
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_a_key_that_the_node_does_not_know_is_not_taken() {
+    let node = field().start().await;
+    let refused = give(&node, &operator(), |_| {}).await.unwrap_err();
+    assert_eq!(refused, Code::OperatorUnknown);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

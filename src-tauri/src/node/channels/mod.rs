@@ -157,12 +157,22 @@ impl Channels {
             let why = "the channel is of another node";
             return Ok(Some(Refusal::new(Code::WrongExecutor, why)));
         }
-        if let Some(known) = operators::get(conn, &channel.operator_id)?
-            && known.revocation.is_some()
-        {
-            let name = known.signed.record.name;
-            let why = format!("the key of operator {name} has been revoked");
+        // What ends the key has to reach this node too, and it does only where the key is known.
+        let Some(known) = operators::get(conn, &channel.operator_id)? else {
+            let why = format!(
+                "operator key {} is not known at this node: enroll it here too, with `clawmesh-node operator enroll`",
+                channel.operator_id.short()
+            );
+            return Ok(Some(Refusal::new(Code::OperatorUnknown, why)));
+        };
+        let record = known.signed.record;
+        if known.revocation.is_some() {
+            let why = format!("the key of operator {} has been revoked", record.name);
             return Ok(Some(Refusal::new(Code::OperatorRevoked, why)));
+        }
+        if record.expires_at.is_some_and(|at| at <= self.now()) {
+            let why = format!("the key of operator {} has run out", record.name);
+            return Ok(Some(Refusal::new(Code::OperatorExpired, why)));
         }
         Ok(holds(channel, &self.mesh, &through, self.now()).err())
     }

@@ -16,13 +16,8 @@ use crate::domain::base::limits::{
 };
 use crate::node::channels::{Bot, Member};
 
-/// An update that is read, by who is behind it.
-enum Lane {
-    /// A member.
-    Member(Place, Member, What),
-    /// A chat that is nobody's, and why.
-    Stranger(Place, Refusal, What),
-}
+/// An update that is read: where, by which member, and what; for a chat that is nobody's why.
+type Read = (Place, Result<Box<Member>, Refusal>, What);
 
 /// A member's own private wish that everything is stopped.
 async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)> {
@@ -38,23 +33,19 @@ async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)
     Some((place.clone(), member, reason.to_owned()))
 }
 
-/// Where an update goes; none for what is not read: a flood, and what says not who is behind it.
-async fn lane(talk: &Talk, update: Update) -> Option<Lane> {
+/// What is read of an update; nothing of a flood, and of what says not who is behind it.
+async fn read(talk: &Talk, update: Update) -> Option<Read> {
     let place = update.place?;
-    let account = place.account.as_str();
-    match talk.door.channel_member(KIND, account).await {
-        Ok(member) if talk.pace.reads(account, talk.now()) => {
-            Some(Lane::Member(place, member, update.what))
-        }
-        Ok(_) => {
-            tracing::warn!("a member of the Telegram bot writes too often; a message is not read");
-            None
-        }
-        Err(refusal) => talk
-            .pace
-            .reads_stranger(account, talk.now())
-            .then(|| Lane::Stranger(place, refusal, update.what)),
+    let (account, now) = (place.account.as_str(), talk.now());
+    let member = talk.door.channel_member(KIND, account).await;
+    let reads = match &member {
+        Ok(_) => talk.pace.reads(account, now),
+        Err(_) => talk.pace.reads_stranger(account, now),
+    };
+    if !reads && member.is_ok() {
+        tracing::warn!("a member of the Telegram bot writes too often; a message is not read");
     }
+    reads.then_some((place, member.map(Box::new), update.what))
 }
 
 /// Stops everything, and only then takes the update: one that a crash cuts off comes again, and stopping twice is stopping.
@@ -120,21 +111,19 @@ pub(super) async fn poll(talk: &Talk) {
                         continue;
                     }
                     new = true;
-                    match lane(talk, update).await {
+                    match read(talk, update).await {
                         None => {}
-                        Some(Lane::Member(..)) if waiting.len() >= CHAT_WAITING_MAX => {
-                            tracing::warn!(
+                        Some((place, Err(refusal), what)) => {
+                            let full = strangers.len() >= CHAT_STRANGERS_BUSY_MAX;
+                            let answer = answers::to_stranger(talk, place, refusal, what);
+                            strangers.extend((!full).then_some(answer));
+                        }
+                        Some((place, Ok(member), what)) => match waiting.len() {
+                            0..CHAT_WAITING_MAX => waiting.push_back((place, *member, what)),
+                            _ => tracing::warn!(
                                 "a message to the Telegram bot is not answered: too many wait"
-                            );
-                        }
-                        Some(Lane::Member(place, member, what)) => {
-                            waiting.push_back((place, member, what));
-                        }
-                        Some(Lane::Stranger(place, refusal, what)) => {
-                            if strangers.len() < CHAT_STRANGERS_BUSY_MAX {
-                                strangers.push(answers::to_stranger(talk, place, refusal, what));
-                            }
-                        }
+                            ),
+                        },
                     }
                 }
                 while stopping.next().await.is_some() {}

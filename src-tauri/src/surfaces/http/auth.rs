@@ -32,7 +32,7 @@ const CSRF: &str = "x-clawmesh-csrf";
 
 /// The routes that find a place where other requests have taken all of theirs: stops, renewals, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
-const URGENT: [(Verb, &str); 18] = [
+const URGENT: [(Verb, &str); 20] = [
     route(&routes::ESTOP),
     route(&routes::ESTOP_ENGAGE),
     route(&routes::ESTOP_RELEASE),
@@ -41,6 +41,8 @@ const URGENT: [(Verb, &str); 18] = [
     route(&routes::PROPOSAL_DECIDE),
     route(&routes::PROPOSAL_WITHDRAW),
     route(&routes::CONSOLE_DECIDE),
+    route(&routes::CHANNEL_END),
+    route(&routes::CHANNEL_VOID),
     route(&routes::STANDING_END),
     route(&routes::STANDING_VOID),
     route(&routes::CONSOLE_STANDING_END),
