@@ -165,6 +165,48 @@ fn a_pump_that_runs_is_left_alone_and_named_and_an_idle_one_gets_its_new_driver(
 }
 
 #[test]
+fn what_was_asked_for_of_the_old_device_does_not_move_the_new_one() {
+    let bed = Bed::new(600);
+    let (node, id) = bed.on();
+    let place = &bed.place;
+    place.json(&["stop", &id]);
+    place.await_status(&id, &["failed"]);
+    let old = bed.propose();
+    place.write("config.toml", &other_pump(&bed));
+    place.await_status(&old, &["superseded"]);
+    let said = place.run(&["approve", &old]);
+    assert_ne!(said.code, 0, "{said:?}");
+    let shown = place.json(&["show", &old]).to_string();
+    assert!(shown.contains("its device was changed"), "{shown}");
+    bed.last("new off");
+    audit_is_whole(place);
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn a_device_that_new_labels_make_private_does_not_begin_under_the_old_ones() {
+    let (place, a, b) = shed();
+    place.write("config.toml", &a);
+    let node = place.start(&["--role", "field"]);
+    read_value(&place, "a");
+    let private = "[privacy]\nzones = [\"b\"]\n";
+    place.write("config.toml", &format!("{a}{b}{private}"));
+    let said = place.run(&["device", "reload"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("[privacy]"), "{said:?}");
+    assert_eq!(names(&place), ["a"]);
+    // Labels alone wait for the restart, and are named.
+    place.write("config.toml", &format!("{a}{private}"));
+    let report = place.json(&["device", "reload"]);
+    assert_eq!(report["outcome"], "unchanged", "{report}");
+    assert!(
+        report["restart"].to_string().contains("privacy"),
+        "{report}"
+    );
+    assert_eq!(node.stop(), 0);
+}
+
+#[test]
 fn a_wrong_file_changes_nothing_and_every_mistake_is_told() {
     let (place, a, b) = shed();
     place.write("config.toml", &a);

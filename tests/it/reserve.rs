@@ -404,18 +404,19 @@ fn a_safe_command_that_fails_without_descriptors_is_tried_again() {
     let mut kept = Kept::to(&node);
     kept.ask(&bed, "GET", "/status");
     std::fs::write(bed.place.beside("broken"), "").unwrap();
-    // The highest number in use is the last one there may be; connections use up what is free below.
     let fds = || {
         let all = std::fs::read_dir(format!("/proc/{}/fd", node.id())).unwrap();
         let numbers = all.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap());
-        numbers.collect::<Vec<usize>>()
+        numbers.collect::<std::collections::BTreeSet<usize>>()
     };
-    let limit = fds().into_iter().max().unwrap() + 1;
+    // Up to the lowest free number; what is let go below it is used up by connections.
+    let used = fds();
+    let limit = (0..).find(|number| !used.contains(number)).unwrap();
     take(&node, "nofile", limit);
     let mut waiting = Vec::new();
     eventually("none is left", || {
         waiting.push(TcpStream::connect(node.address).unwrap());
-        (fds().len() == limit).then_some(())
+        (fds().range(..limit).count() == limit).then_some(())
     });
     let said = kept.ask(&bed, "POST", &format!("/proposals/{id}/stop"));
     assert_eq!(said["stopped"]["safe"], false, "{said}");

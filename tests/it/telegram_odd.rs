@@ -92,7 +92,7 @@ async fn an_emergency_stop_waits_behind_no_crowd_no_held_up_answer_and_no_limit(
     for _ in 0..60 {
         bot.says(ADA, "/alerts");
     }
-    bot.says(ADA, "/stop fire in the shed");
+    bot.says(ADA, "/Stop! fire in the shed");
     until("everything is stopped", || async {
         door(&node).estop_state().latched.then_some(())
     })

@@ -20,6 +20,7 @@ pub mod mirror;
 mod offer;
 mod orphans;
 mod recover;
+pub mod rewired;
 mod running;
 mod sequence;
 pub mod standing_approvals;

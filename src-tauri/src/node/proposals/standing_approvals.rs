@@ -404,7 +404,7 @@ fn end_in(
 }
 
 /// Ends one, with its audit entry; whether it had not ended.
-fn end_for(
+pub(super) fn end_for(
     executor: &Executor,
     conn: &Connection,
     id: &Digest,

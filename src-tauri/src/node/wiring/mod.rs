@@ -24,7 +24,7 @@ use super::context::{DURABLE, Event, Severity, internal, store_refusal};
 use super::gen1;
 use super::guards::fitting::{Out, Spare};
 use super::guards::{Fitter, moved};
-use super::proposals::{Executor, left};
+use super::proposals::{Executor, left, rewired};
 use super::sensing::{Sensing, Sensors};
 use crate::adapters::devices::{Around, Carrier, Configured, Keeper, Made, Sensor, SharedActuator};
 use crate::adapters::paths::StateDir;
@@ -284,6 +284,11 @@ impl Wiring {
         if plan.is_empty() && !redundant {
             return Ok(report);
         }
+        if config.models.labels != executor.config.models.labels {
+            // A device must not begin to be read under labels that do not hold any more.
+            let why = "[privacy] has changed as well, which takes a restart: nothing was changed; restart the node, or change the devices alone";
+            return Ok(Reloaded::mistaken(vec![why.to_owned()]));
+        }
         let (mut coming, mut actuators) = (Vec::new(), Vec::new());
         for (at, made) in made.into_iter().enumerate() {
             let Some(configured) = config.devices.get(at).filter(|_| plan.put_in.contains(&at))
@@ -315,6 +320,7 @@ impl Wiring {
                 Ok(report)
             }
             Turn::Fitted(spare, out) => {
+                executor.proposals_changed();
                 self.follow(change, spare, out).await;
                 report.outcome = ReloadOutcome::Applied;
                 self.tell_applied(by, &report).await;
@@ -392,7 +398,8 @@ impl Wiring {
             }
         }
         if busy.is_empty() {
-            match self.0.fitter.fit(out, &mut spare) {
+            let fit = || self.0.fitter.fit(out, &mut spare);
+            match rewired::end_all_and(&self.0.executor, conn, out, fit)? {
                 Ok(gone) => return Ok(Turn::Fitted(spare, gone)),
                 Err(why) => busy = why,
             }

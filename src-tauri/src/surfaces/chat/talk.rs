@@ -57,12 +57,15 @@ pub(super) async fn to_stranger(talk: &Talk, place: Place, refusal: Refusal, wha
     }
 }
 
-/// The command of a message, without the bot's name that some clients put after it, and what follows it.
-pub(super) fn command(text: &str) -> (&str, &str) {
+/// The command of a message in small letters, and what follows it. Left out are the bot's name that some clients put after
+/// a command, and what a hurried thumb does: `/Stop!` is `/stop`.
+pub(super) fn command(text: &str) -> (String, &str) {
     let (command, rest) = text
         .split_once(char::is_whitespace)
         .map_or((text, ""), |(command, rest)| (command, rest.trim()));
-    (command.split('@').next().unwrap_or_default(), rest)
+    let command = command.split('@').next().unwrap_or_default();
+    let command = command.trim_end_matches(|c: char| !c.is_alphanumeric());
+    (command.to_lowercase(), rest)
 }
 
 async fn refused(talk: &Talk, place: &Place, refusal: &Refusal) {
@@ -155,7 +158,7 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
     if !command.starts_with('/') {
         return question::question(talk, place, member, text).await;
     }
-    let answer = match command {
+    let answer = match command.as_str() {
         "/start" | "/enroll" if !rest.is_empty() => {
             match talk.door.channel_enter(KIND, &place.account, rest).await {
                 Ok(member) => return welcome(talk, place, &member).await,

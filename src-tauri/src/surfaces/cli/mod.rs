@@ -86,7 +86,9 @@ pub fn main(app: MakeApp) -> ExitCode {
         Err(error) => {
             // A service whose flags are wrong must not leave on what its last run left on.
             let left = start::refused_words(std::env::args_os().skip(1));
-            let failure = Failure::usage(usage_line(&error.render().to_string()));
+            let words = std::env::args_os().skip(1);
+            let words: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
+            let failure = Failure::usage(usage(&words, &error));
             return end(Err(left.into_iter().fold(failure, Failure::and)));
         }
     };
@@ -107,6 +109,18 @@ fn end(done: Done) -> ExitCode {
             failure.more.iter().for_each(|line| out::error(line));
             failure.code()
         }
+    }
+}
+
+/// What is wrong with a command line. What stands behind `credential set NAME` may be a secret and is not repeated.
+fn usage(words: &[String], error: &clap::Error) -> String {
+    let secret = words.iter().any(|word| word == "credential")
+        && error.kind() == clap::error::ErrorKind::UnknownArgument;
+    match secret {
+        true => "one word too many: a secret is never an argument, which other programs can see; change it if it was one, and give only \
+                 its name: the secret is then asked for, or read from the first line of stdin (see --help)"
+            .to_owned(),
+        false => usage_line(&error.render().to_string()),
     }
 }
 
@@ -236,6 +250,15 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn a_secret_on_the_command_line_is_not_repeated() {
+        let words = ["credential", "set", "provider/x", "s3cret"].map(str::to_owned);
+        let line = std::iter::once("clawmesh-node").chain(words.iter().map(String::as_str));
+        let error = Cli::try_parse_from(line).unwrap_err();
+        let said = usage(&words, &error);
+        assert!(!said.contains("s3cret") && said.contains("stdin"), "{said}");
+    }
 
     #[test]
     fn a_usage_error_is_one_line_that_names_the_flag() {
