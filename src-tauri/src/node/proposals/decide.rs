@@ -183,10 +183,17 @@ fn decide_in(
         signed,
     };
     let verdict = signed.decision.verdict;
-    let seen = executor.guards.orders(&proposal.record().actuators());
+    let actuators = proposal.record().actuators();
+    let seen = executor.guards.orders(&actuators);
     let found = find(executor, conn, case, proposal, verdict, now)?;
     let at_steady_ms = executor.guards.steady_ms();
     let decided = rules::decide(&found, &given, now).map_err(StoreError::Refused)?;
+    let gone = actuators.iter().find(|a| executor.guards.view(a).is_none());
+    if let Some(gone) = gone.filter(|_| decided.permit.is_some()) {
+        let why =
+            format!("{gone} is not among the devices of this node any more: nothing was begun");
+        return Err(StoreError::Refused(Refusal::new(Code::UnknownTarget, why)));
+    }
     write(executor, conn, &decided.step, Some(signed))?;
     let run = decided.permit.map(|permit| Run {
         permit,
