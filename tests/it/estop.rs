@@ -15,10 +15,11 @@ use clawmesh::node::proposals::{self, estop};
 use clawmesh::operator::estop::StopKnown;
 use serde_json::json;
 
+use crate::crash::Pair;
 use crate::harness::*;
 use crate::levels;
 use crate::main_job::{decision, mint, operator, status};
-use crate::process::Place;
+use crate::process::{Place, eventually};
 
 fn last_position(node: &TestNode) -> Option<String> {
     let last = journal(node.state().root()).pop()?;
@@ -317,4 +318,43 @@ async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer(
     assert!(field.shared().running.latched().is_some());
     centre.stop().await;
     field.stop().await;
+}
+
+#[test]
+fn an_executor_that_comes_after_the_stop_is_stopped_as_long_as_the_stop_stands() {
+    let pair = Pair::new();
+    pair.field
+        .json(&["trust", "grant", &pair.centre.device(), "estop"]);
+    let centre = pair.start_centre(0);
+    let field = pair.start_field(&centre);
+    pair.connected();
+    field.kill();
+    eventually("the centre knows that it is gone", || {
+        let peers = pair.centre.json(&["peers"]);
+        let all = peers.as_array().unwrap().iter();
+        all.clone().all(|p| p["state"] != "connected").then_some(())
+    });
+    let said = pair.centre.run(&["estop", "--reason", "late", "--json"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["complete"], false, "{report}");
+    assert_eq!(report["executors"][1]["known"], "not_told", "{report}");
+    let field = pair.start_field(&centre);
+    eventually("it is stopped as soon as it is there", || {
+        let state = pair.field.json(&["estop", "status"]);
+        (state["latched"] == true && state["latch"]["reason"] == "late").then_some(())
+    });
+    eventually("that is told", || {
+        let events = pair.centre.json(&["events", "--limit", "200"]);
+        let mut all = events.as_array().unwrap().iter();
+        all.find(|e| e["kind"] == "estop.late").cloned()
+    });
+    // It is asked once: released there, it stays so.
+    pair.field.json(&["estop", "release", "--reason", "looked"]);
+    field.kill();
+    let field = pair.start_field(&centre);
+    pair.connected();
+    assert_eq!(pair.field.json(&["estop", "status"])["latched"], false);
+    assert_eq!(field.stop(), 0);
+    assert_eq!(centre.stop(), 0);
 }

@@ -82,6 +82,7 @@ mod records;
 mod refused;
 mod rehearse;
 mod reload;
+mod reload_bounds;
 mod reserve;
 mod restored;
 mod room;

@@ -12,7 +12,7 @@ use crate::process::*;
 use crate::reserve::{Bed, PUMP};
 
 /// A device of one file.
-fn board(name: &str, file: &Path) -> String {
+pub fn board(name: &str, file: &Path) -> String {
     let path = file.display();
     format!(
         "[[device]]\nkind = \"file\"\nname = \"{name}\"\nevery_ms = 50\n[[device.reading]]\nmetric = \"t\"\n\
@@ -21,7 +21,7 @@ fn board(name: &str, file: &Path) -> String {
 }
 
 /// A place with files `a` and `b` to read.
-fn shed() -> (Place, String, String) {
+pub fn shed() -> (Place, String, String) {
     let place = Place::new();
     let [a, b] = ["a", "b"].map(|name| {
         let file = place.beside(name);
@@ -31,21 +31,21 @@ fn shed() -> (Place, String, String) {
     (place, a, b)
 }
 
-fn read_value(place: &Place, zone: &str) -> Value {
+pub fn read_value(place: &Place, zone: &str) -> Value {
     eventually(&format!("{zone} is read"), || {
         let all = place.json(&["world", "--metric", "t", "--zone", zone]);
         all.get(0).cloned()
     })
 }
 
-fn names(place: &Place) -> Vec<String> {
+pub fn names(place: &Place) -> Vec<String> {
     let list = place.json(&["device", "list"]);
     let each = list["devices"].as_array().unwrap().iter();
     each.map(|d| d["name"].as_str().unwrap().to_owned())
         .collect()
 }
 
-fn alarms(place: &Place) -> Vec<(String, String)> {
+pub fn alarms(place: &Place) -> Vec<(String, String)> {
     let status: Value = serde_json::from_str(&place.run(&["status", "--json"]).out).unwrap();
     let all = status["alarms"].as_array().unwrap().iter();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
@@ -53,7 +53,7 @@ fn alarms(place: &Place) -> Vec<(String, String)> {
         .collect()
 }
 
-fn events(place: &Place, kind: &str) -> Vec<Value> {
+pub fn events(place: &Place, kind: &str) -> Vec<Value> {
     let all = place.json(&["events", "--limit", "200"]);
     let all = all.as_array().unwrap().iter();
     all.filter(|e| e["kind"] == kind).cloned().collect()
@@ -109,7 +109,7 @@ fn a_sensor_that_is_added_is_read_and_one_that_is_removed_takes_its_alarms_with_
 }
 
 /// The bed's pump by another script, which notes other words.
-fn other_pump(bed: &Bed) -> String {
+pub fn other_pump(bed: &Bed) -> String {
     let script = bed.place.beside("other");
     let moves = bed.place.beside("moves").display().to_string();
     let text = format!("#!/bin/sh\necho \"new $1\" >> {moves}\n");
@@ -351,7 +351,7 @@ fn linked_peers_hear_at_once_what_a_node_offers_now() {
     assert_eq!(events(&pair.centre, "peer.connect").len(), 1);
     // The kit that a flag brings is no part of the file, and stays.
     assert!(offers(VALVE));
-    pair.field.write("config.toml", "");
+    pair.field.write("config.toml", "# no devices\n");
     pair.field.json(&["device", "reload"]);
     eventually("the centre knows that it is gone", || {
         (!offers(PUMP)).then_some(())

@@ -122,14 +122,7 @@ impl Door {
     /// longer than a request may take; who did not answer is named.
     pub async fn estop(&self, asked: &EstopRequest, by: &str) -> EstopReport {
         let reason = asked.reason.clone().unwrap_or_default();
-        let links: Vec<LinkHandle> = self
-            .handles
-            .links
-            .all()
-            .into_iter()
-            // Stopping is for everybody who may move something, whether or not we would ask it to.
-            .filter(|l| l.offered().claims().any(|c| offers_actuator(c)))
-            .collect();
+        let links = self.stoppable();
         let own = async {
             let halted = estop::engage(&self.handles, by, &reason, Told::Always).await;
             let executor = self.executor(self.handles.own_id());
@@ -153,10 +146,19 @@ impl Door {
         let mut executors = vec![own];
         executors.extend(others);
         executors.extend(dialed);
-        EstopReport {
+        let report = EstopReport {
             complete: executors.iter().all(EstopExecutor::is_safe),
             executors,
-        }
+        };
+        self.stop_later(&report, by, &reason);
+        report
+    }
+
+    /// The links to everybody who may move something, whether or not this node would ask it to.
+    pub(super) fn stoppable(&self) -> Vec<LinkHandle> {
+        let mut links = self.handles.links.all();
+        links.retain(|l| l.offered().claims().any(|c| offers_actuator(c)));
+        links
     }
 
     fn executor(&self, device: &DeviceId) -> EstopExecutor {
@@ -171,7 +173,7 @@ impl Door {
         }
     }
 
-    async fn ask(&self, link: &LinkHandle, by: &str, reason: &str) -> EstopExecutor {
+    pub(super) async fn ask(&self, link: &LinkHandle, by: &str, reason: &str) -> EstopExecutor {
         let executor = self.executor(&link.info.device);
         if !link.info.speaks(Feature::Proposals) {
             let why = "it does not know the emergency stop; stop it by hand";
@@ -194,17 +196,22 @@ impl Door {
     }
 
     /// Asks an executor that has no link, if it can be reached now.
-    async fn ask_away(&self, device: &DeviceId, by: &str, reason: &str) -> EstopExecutor {
+    pub(super) async fn ask_away(
+        &self,
+        device: &DeviceId,
+        by: &str,
+        reason: &str,
+    ) -> EstopExecutor {
         if let Some(link) = self.handles.reach.reach(device).await {
             return self.ask(&link, by, reason).await;
         }
-        let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand";
+        let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand; this node goes on asking it for ten minutes, as long as it is stopped itself";
         self.executor(device)
             .took(Err((StopKnown::NotTold, why.to_owned())))
     }
 
     /// Executors that are known and have no link now.
-    fn away(&self, linked: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
+    pub(super) fn away(&self, linked: &BTreeSet<DeviceId>) -> Vec<DeviceId> {
         let known = self.handles.known_capabilities();
         let away = known.into_iter().filter(|(device, offered)| {
             !linked.contains(device)

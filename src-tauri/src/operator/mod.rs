@@ -19,6 +19,7 @@ pub mod enrolling;
 pub mod estop;
 mod holding;
 pub mod inference;
+mod late_stops;
 pub mod meshes;
 pub mod model_token;
 pub mod models;

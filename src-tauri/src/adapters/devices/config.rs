@@ -12,6 +12,7 @@ use toml::{Spanned, Table};
 use super::orders::Order;
 use super::registry::{Around, DeviceError, Kind, Made, Places, Settings};
 use super::{exec, host, sim};
+use crate::domain::base::Digest;
 use crate::domain::base::limits::{NAME_MAX_BYTES, SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS};
 use crate::domain::capability::{Action, Capability, Params};
 use crate::domain::policy::Offered;
@@ -72,6 +73,11 @@ impl Configured {
     /// Whether another table says the same, wherever it stands.
     pub fn says_as(&self, other: &Self) -> bool {
         self.kind.name == other.kind.name && self.written == other.written
+    }
+
+    /// Digest of everything that its table says, in whichever spelling.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&[self.kind.name.as_bytes(), b"\n", self.written.as_bytes()])
     }
 
     /// Kind and name, for people.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::config::Configured;
+
 /// One operation as its device gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -13,6 +15,8 @@ pub(crate) struct Order {
     pub operation: String,
     /// Whether it is the safe one.
     pub is_safe: bool,
+    /// Where it is said, such as a topic or a file.
+    pub place: String,
     /// What is said and where; two orders with the same key are one and the same to the device.
     pub key: String,
     /// The same for people.
@@ -76,6 +80,40 @@ pub(super) fn uncertain(orders: &[Order]) -> BTreeMap<String, String> {
     found.collect()
 }
 
+/// An actuator that comes in and is made safe where one that stays is told something too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedWay {
+    /// The one that comes in.
+    pub coming: String,
+    /// The one that stays.
+    pub staying: String,
+    /// What makes the first safe, for people.
+    pub shown: String,
+}
+
+/// The actuators of `coming` that are made safe at a place where one of `staying` is told something: the one may end what the
+/// other does.
+pub fn shared_ways<'a>(
+    coming: impl Iterator<Item = &'a Configured>,
+    staying: impl Iterator<Item = &'a Configured>,
+) -> Vec<SharedWay> {
+    let stay: Vec<Order> = staying.flat_map(Configured::orders).collect();
+    let mut found = Vec::new();
+    for safe in coming.flat_map(Configured::orders).filter(|o| o.is_safe) {
+        for other in stay.iter().filter(|o| o.place == safe.place) {
+            let shared = SharedWay {
+                coming: safe.actuator.clone(),
+                staying: other.actuator.clone(),
+                shown: safe.shown.clone(),
+            };
+            if !found.contains(&shared) {
+                found.push(shared);
+            }
+        }
+    }
+    found
+}
+
 /// A host in one spelling: the names of this machine's own address are one, and capital letters count for nothing.
 pub(super) fn host_key(host: &str) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -97,6 +135,7 @@ mod tests {
             actuator: actuator.to_owned(),
             operation: operation.to_owned(),
             is_safe: operation == "stop",
+            place: key.to_owned(),
             key: key.to_owned(),
             shown: key.to_owned(),
         }

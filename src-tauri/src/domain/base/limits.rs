@@ -233,6 +233,10 @@ pub const PASSPHRASE_MAX_BYTES: usize = 1_024;
 pub const PASSPHRASE_TRIES_MAX: u32 = 5;
 /// How long it waits then, in milliseconds.
 pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
+/// For how long executors that did not answer an emergency stop are asked again, in milliseconds.
+pub const ESTOP_ASKED_AGAIN_MS: u64 = 600_000;
+/// How often, in milliseconds.
+pub const ESTOP_ASKED_AGAIN_EVERY_MS: u64 = 2_000;
 /// How long each step of an emergency stop waits before it answers without it, in milliseconds.
 pub const ESTOP_WAIT_MAX_MS: u64 = 2_500;
 /// The longest one attempt to bring an actuator to its safe state may take before it counts as

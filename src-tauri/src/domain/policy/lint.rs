@@ -95,6 +95,14 @@ impl Policy {
         found
     }
 
+    /// What it says of the safe states of these actuators that their devices say otherwise, in one sentence each.
+    pub fn other_safe_states(&self, offered: &[Offered]) -> Vec<String> {
+        let each = self.rules.iter();
+        each.filter_map(|rule| Some((rule, another_safe_state(rule, offered)?)))
+            .map(|(rule, why)| format!("policy line {}, rule {:?}: {why}", rule.line, rule.name))
+            .collect()
+    }
+
     /// The faults in one sentence each.
     pub fn faults(&self, offered: &[Offered]) -> Vec<String> {
         self.findings(offered)
@@ -234,9 +242,11 @@ fn never_automatic(rule: &Rule, offered: &[Offered]) -> Option<String> {
 fn another_safe_state(rule: &Rule, offered: &[Offered]) -> Option<String> {
     let differs = |o: &&Offered| {
         let Some(safe) = &o.safe else { return false };
-        // A rule for the safe operations of several actuators moves none of them away.
+        // A rule for the safe operations of several actuators moves none of them away, unless the device has both.
         let moves = |operation: &String| {
-            operation == ANY_OPERATION || (o.operations.contains(operation) && operation != safe)
+            let both = o.operations.contains(&rule.safe_state);
+            operation == ANY_OPERATION
+                || (o.operations.contains(operation) && (operation != safe || both))
         };
         *safe != rule.safe_state && rule.operations.iter().any(moves)
     };

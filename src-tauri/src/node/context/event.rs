@@ -105,6 +105,7 @@ events! {
 
     EstopEngaged = "estop.engaged", "The emergency stop is engaged: nothing moves until it is released.";
     EstopReleased = "estop.released", "The emergency stop is released.";
+    EstopLate = "estop.late", "The emergency stop has reached an executor that did not answer it at first.";
     EstopNotStored = "estop.not_stored", "The emergency stop holds, but could not be written to the disk yet.";
 
     CredentialSet = "credential.set", "A credential (of a provider, a device or a channel) was set.";

@@ -1,5 +1,5 @@
 //! Actuators and their guards: those that a node starts with, and those that are put in and taken out while it runs. Only one
-//! that is idle and confirmed safe is taken out, all of a change or nothing. Nothing here moves an actuator; a guard that begins
+//! that is idle and confirmed safe is taken out for good, all of a change or nothing. Nothing here moves an actuator; a guard that begins
 //! makes its own safe first, as at the start of the node.
 
 use std::collections::BTreeSet;
@@ -165,7 +165,13 @@ impl Fitter {
         })
     }
 
-    /// Takes these actuators out and puts those of `spare` in, all or nothing: a sentence for each that is not idle and safe.
+    /// By what an actuator is moved now, in words that follow its name; `None` where it is not.
+    pub fn moves(&self, target: &Capability) -> Option<String> {
+        moves(self.guards.each().handles.get(target)?)
+    }
+
+    /// Takes these actuators out and puts those of `spare` in, all or nothing: a sentence for each that is not idle and, where
+    /// it does not come in again, safe, and for each that would be made safe by what makes one safe that moves.
     /// Those that come in begin with [`Spare::begin`]; no run that was permitted before reaches them.
     ///
     /// # Errors
@@ -178,9 +184,33 @@ impl Fitter {
         let named = out
             .iter()
             .filter_map(|target| each.handles.get_key_value(target));
+        let again: BTreeSet<&Capability> = spare.each.iter().map(|(target, _)| target).collect();
         let mut bad: Vec<String> = named
-            .filter_map(|(target, handle)| Some(format!("{target} {}", why_not(handle)?)))
+            .filter_map(|(target, handle)| {
+                let why = why_not(handle, again.contains(target))?;
+                Some(format!("{target} {why}"))
+            })
             .collect();
+        for (target, new) in &spare.each {
+            let way = new.actuator.safe_way();
+            let same = |(other, handle): &(&Capability, &Arc<Handle>)| {
+                way.is_some()
+                    && *other != target
+                    && !out.contains(*other)
+                    && handle.actuator.safe_way() == way
+            };
+            bad.extend(
+                each.handles
+                    .iter()
+                    .filter(same)
+                    .filter_map(|(other, handle)| {
+                        let moves = moves(handle)?;
+                        Some(format!(
+                            "what makes {target} safe makes {other} safe too, which {moves}"
+                        ))
+                    }),
+            );
+        }
         let twice = spare.each.iter().map(|(target, _)| target);
         let twice = twice.filter(|t| !out.contains(*t) && each.handles.contains_key(*t));
         bad.extend(twice.map(|target| format!("{target} is there already")));
@@ -206,23 +236,36 @@ impl Fitter {
     }
 }
 
-/// Why an actuator cannot be taken out now.
-fn why_not(handle: &Handle) -> Option<String> {
+/// By what an actuator is moved now.
+fn moves(handle: &Handle) -> Option<String> {
     let view = handle.view.borrow();
     let runs = Arc::strong_count(&handle.busy) > 1 || view.running || handle.lease.is_on();
     let proposal = view.proposal.as_ref().map(|id| id.short().to_owned());
-    let ordered = handle.wanted.borrow().count > view.answered;
     match (runs, proposal) {
         (true, Some(id)) => Some(format!("is moved by proposal {id}")),
         (true, None) => Some("has been given an action".to_owned()),
-        (false, _) if !view.safe => Some(format!(
+        (false, _) => None,
+    }
+}
+
+/// Why an actuator cannot be taken out now. One that comes in `again` by another table may be without confirmation: the new
+/// one makes it safe, and until then nothing begins there and its alarm stands.
+fn why_not(handle: &Handle, again: bool) -> Option<String> {
+    if let Some(moves) = moves(handle) {
+        return Some(moves);
+    }
+    let view = handle.view.borrow();
+    let ordered = handle.wanted.borrow().count > view.answered;
+    match again {
+        true => None,
+        false if !view.safe => Some(format!(
             "is not confirmed to be in its safe state ({})",
             view.problem
                 .as_deref()
                 .unwrap_or("no answer of its driver yet")
         )),
-        (false, _) if ordered => Some("is being brought to its safe state".to_owned()),
-        (false, _) => None,
+        false if ordered => Some("is being brought to its safe state".to_owned()),
+        false => None,
     }
 }
 

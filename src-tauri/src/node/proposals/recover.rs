@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::execute::finish;
-use super::{estop, left};
+use super::{estop, left, rewired};
 use crate::adapters::store::steps::{self, StepRow};
 use crate::adapters::store::{StoreError, cases, proposals};
 use crate::domain::base::limits::{QUERY_MAX, SAFE_AT_START_MS};
@@ -66,7 +66,7 @@ pub async fn recover(executor: &Executor) -> Result<(), StoreError> {
             finish(executor, row.id, target, outcome, Vec::new()).await;
         }
     }
-    Ok(())
+    rewired::since_the_last_run(executor).await
 }
 
 /// Reports a sequence that was interrupted: in which step, and what became of each actuator that it had moved.

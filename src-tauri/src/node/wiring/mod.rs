@@ -2,7 +2,9 @@
 //! would check is checked first, then all of a change is made or nothing; a device whose table says the same is left alone. An
 //! actuator is taken out only while it is idle and safe, and one that is put in is made safe as at a start. Nothing else is moved.
 
+mod change;
 pub mod check;
+mod hindrances;
 mod plan;
 mod watching;
 
@@ -14,21 +16,24 @@ use rusqlite::Connection;
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
+use self::change::{Change, Coming, Fits};
 use self::check::Checked;
 use self::plan::Plan;
 pub use self::plan::{ReloadOutcome, Reloaded};
 pub use self::watching::watch;
+use super::config::RawConfig;
 use super::config::redundant::Redundant;
-use super::config::{Config, RawConfig};
 use super::context::{DURABLE, Event, Severity, internal, store_refusal};
 use super::gen1;
 use super::guards::fitting::{Out, Spare};
 use super::guards::{Fitter, moved};
 use super::proposals::{Executor, left, rewired};
 use super::sensing::{Sensing, Sensors};
-use crate::adapters::devices::{Around, Carrier, Configured, Keeper, Made, Sensor, SharedActuator};
+use crate::adapters::devices::{
+    Around, Carrier, Configured, Keeper, Made, Sensor, SharedActuator, SharedWay, shared_ways,
+};
 use crate::adapters::paths::StateDir;
-use crate::adapters::store::{StoreError, proposals};
+use crate::adapters::store::StoreError;
 use crate::domain::base::limits::REFIT_WAIT_MS;
 use crate::domain::base::{AuditKind, Code, Digest, Refusal};
 use crate::domain::capability::Capability;
@@ -105,20 +110,6 @@ enum Turn {
     Missed,
     Busy(Vec<String>),
     Fitted(Spare, Out),
-}
-
-/// A change on its way into force.
-struct Change {
-    plan: Plan,
-    config: Config,
-    /// What comes in, in the order of the plan.
-    coming: Vec<Coming>,
-    before: Vec<Device>,
-}
-
-struct Coming {
-    device: Device,
-    sensors: Vec<Box<dyn Sensor>>,
 }
 
 impl Wiring {
@@ -206,6 +197,7 @@ impl Wiring {
             let why = "the node is just starting; try again in a moment";
             return Err(Refusal::new(Code::Busy, why));
         }
+        watching::settled(&inner.tools.dir).await;
         let (read, checked) = self.checked(*flags).await;
         let report = match checked {
             Err(mistakes) => Reloaded::mistaken(mistakes),
@@ -225,11 +217,20 @@ impl Wiring {
     /// Reads and checks the file; the content that was read, and what came of it.
     async fn checked(&self, flags: RawConfig) -> (Option<Digest>, Result<Checked, Vec<String>>) {
         let (tools, executor) = (self.0.tools.clone(), self.0.executor.clone());
-        let from_file = self.wired().from_file;
+        let (from_file, has_devices) = {
+            let wired = self.wired();
+            (wired.from_file, !wired.devices.is_empty())
+        };
         let look = move || {
             let file = tools.dir.config_file();
             let shown = file.display();
             let text = match watching::text(&tools.dir) {
+                Ok(Some(text)) if text.trim().is_empty() && from_file && has_devices => {
+                    // As a program leaves it that is just writing it.
+                    let why = "it is empty; a file that means no devices has at least a comment";
+                    let read = Some(watching::digest(&text));
+                    return (read, Err(vec![format!("{shown}: {why}")]));
+                }
                 Ok(Some(text)) => text,
                 Ok(None) if from_file => {
                     return (
@@ -306,13 +307,17 @@ impl Wiring {
             coming,
             before,
         };
-        let out = change
-            .plan
-            .out
-            .iter()
-            .filter_map(|at| change.before.get(*at));
-        let out = out.flat_map(|d| d.actuators.iter().cloned()).collect();
-        match self.fit(by, &report, out, actuators).await? {
+        report.busy = hindrances::of_policy(executor, change.coming());
+        if !report.busy.is_empty() {
+            report.outcome = ReloadOutcome::Refused;
+            return Ok(report);
+        }
+        let fits = Fits {
+            out: change.out().flat_map(|d| d.actuators.clone()).collect(),
+            shared: shared_ways(change.coming(), change.staying()),
+            tables: rewired::tables(&change.config.devices),
+        };
+        match self.fit(by, &report, fits, actuators).await? {
             Turn::Missed => Err(internal("the store did not take the change of the devices")),
             Turn::Busy(busy) => {
                 report.busy = busy;
@@ -334,7 +339,7 @@ impl Wiring {
         &self,
         by: &str,
         report: &Reloaded,
-        out: BTreeSet<Capability>,
+        fits: Fits,
         actuators: Vec<SharedActuator>,
     ) -> Result<Turn, Refusal> {
         let executor = &self.0.executor;
@@ -347,17 +352,23 @@ impl Wiring {
         })?;
         let done = Arc::<Mutex<Turn>>::default();
         let (slot, wiring) = (done.clone(), self.clone());
+        let Fits {
+            out,
+            shared,
+            tables,
+        } = fits;
         let detail = json!({
             "by": by, "added": report.added, "removed": report.removed, "changed": report.changed,
             "unchanged": report.unchanged, "redundant": report.redundant,
         });
         let write = move |c: &Connection| {
-            let turn = wiring.fit_now(c, &out, spare)?;
+            let turn = wiring.fit_now(c, (&out, &shared), spare)?;
             let is_done = matches!(turn, Turn::Fitted(..));
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = turn;
             if !is_done {
                 return Ok(());
             }
+            rewired::keep(c, &tables)?;
             let journal = &wiring.0.executor.journal;
             journal.audit(c, AuditKind::DevicesReloaded, "devices", detail)
         };
@@ -378,25 +389,10 @@ impl Wiring {
     fn fit_now(
         &self,
         conn: &Connection,
-        out: &BTreeSet<Capability>,
+        (out, shared): (&BTreeSet<Capability>, &[SharedWay]),
         mut spare: Spare,
     ) -> Result<Turn, StoreError> {
-        let guards = &self.0.executor.guards;
-        let noted = moved::all(conn)?;
-        let mut busy = Vec::new();
-        for target in out {
-            let acting = proposals::executing_on(conn, target.as_str())?;
-            if let Some(id) = acting.first() {
-                busy.push(format!(
-                    "{target} is part of what proposal {} does",
-                    id.short()
-                ));
-            } else if noted.iter().any(|m| m.target == *target && m.is_in(guards)) {
-                busy.push(format!(
-                    "{target} was moved, and it is not written down yet that it is safe again"
-                ));
-            }
-        }
+        let mut busy = hindrances::now(self, conn, out, shared)?;
         if busy.is_empty() {
             let fit = || self.0.fitter.fit(out, &mut spare);
             match rewired::end_all_and(&self.0.executor, conn, out, fit)? {

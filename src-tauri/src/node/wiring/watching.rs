@@ -15,12 +15,30 @@ use crate::domain::base::limits::{CONFIG_FILE_MAX_BYTES, CONFIG_LOOK_EVERY_MS};
 /// After how many looks a content that had to wait is tried again.
 const AGAIN_LOOKS: u32 = 5;
 
+/// How long a file stays the same that is not being written.
+const SETTLE: Duration = Duration::from_millis(150);
+/// How often that is looked at before the file is taken as it is.
+const SETTLE_LOOKS: u32 = 20;
+
 /// The text of the configuration file; `None` where there is none.
 pub(super) fn text(dir: &StateDir) -> io::Result<Option<String>> {
     match files::read_text(&dir.config_file(), CONFIG_FILE_MAX_BYTES) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until the file has stopped changing, for as long as one that is written takes, and no longer.
+pub(super) async fn settled(dir: &StateDir) {
+    let mut seen = stamp(dir);
+    for _ in 0..SETTLE_LOOKS {
+        tokio::time::sleep(SETTLE).await;
+        let now = stamp(dir);
+        if now == seen {
+            return;
+        }
+        seen = now;
     }
 }
 
@@ -31,6 +49,11 @@ pub(super) fn digest(text: &str) -> Digest {
 
 /// What tells cheaply that a file may have changed.
 type Stamp = Option<(SystemTime, u64)>;
+
+fn stamp(dir: &StateDir) -> Stamp {
+    let about = std::fs::metadata(dir.config_file()).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
 
 /// What is known of the file between two looks.
 #[derive(Default)]
@@ -43,23 +66,18 @@ struct Seen {
 }
 
 impl Wiring {
-    fn stamp(&self) -> Stamp {
-        let about = std::fs::metadata(self.0.tools.dir.config_file()).ok()?;
-        Some((about.modified().ok()?, about.len()))
-    }
-
     /// Whether the file has a content that was not handled and has been the same twice.
     fn is_due(&self, seen: &mut Seen) -> Option<Digest> {
         if let Some((content, looks)) = &mut seen.waits {
             *looks = looks.saturating_sub(1);
             let (content, due) = (*content, *looks == 0);
-            let stamp = self.stamp();
+            let stamp = stamp(&self.0.tools.dir);
             if stamp == seen.stamp {
                 return due.then_some(content);
             }
             seen.waits = None;
         }
-        let stamp = self.stamp();
+        let stamp = stamp(&self.0.tools.dir);
         let settled = stamp == seen.stamp;
         seen.stamp = stamp;
         if settled && seen.new.is_none() {

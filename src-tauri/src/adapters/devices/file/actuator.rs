@@ -72,6 +72,7 @@ impl Moved {
             actuator: self.capability.clone(),
             operation: o.name.clone(),
             is_safe: o.name == self.safe,
+            place: place::key(&o.path),
             // A kernel takes a text with and without the end of its line for the same.
             key: format!("{:?} in {}", o.text.trim(), place::key(&o.path)),
             shown: format!("{:?} in {}", o.text, o.path.display()),

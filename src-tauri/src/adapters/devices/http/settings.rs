@@ -381,6 +381,7 @@ impl Settings for Http {
                     actuator: moved.capability.clone(),
                     operation: o.name.clone(),
                     is_safe: o.name == moved.safe,
+                    place: format!("{place} {}", o.path),
                     key: format!("{method} {place} {} {:?}", o.path, o.body),
                     shown: format!("{method} {url}{} {:?}", o.path, o.body),
                 }

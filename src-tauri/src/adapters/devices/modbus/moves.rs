@@ -239,6 +239,7 @@ impl Moved {
                 actuator: self.capability.clone(),
                 operation: does.name.clone(),
                 is_safe: does.name == self.safe,
+                place: format!("{} of {place}", operation.span),
                 key: what.clone(),
                 shown: what,
             })

@@ -368,6 +368,7 @@ impl Settings for Mqtt {
                 actuator: moved.capability.clone(),
                 operation: o.name.clone(),
                 is_safe: o.name == moved.safe,
+                place: format!("{:?} at {}", o.topic, broker.key()),
                 key: format!("{:?} on {:?} at {}", o.payload, o.topic, broker.key()),
                 shown: format!("{:?} on {:?} at {broker}", o.payload, o.topic),
             })
