@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -44,9 +44,23 @@ const packed: Plugin = {
   },
 };
 
+/** The icons of the installed web app, from the application's own, and the list of files that its worker keeps. */
+const installable: Plugin = {
+  name: "installable",
+  apply: "build",
+  writeBundle({ dir = "dist" }, bundle) {
+    const icons = fileURLToPath(new URL("../icons", import.meta.url));
+    copyFileSync(join(icons, "128x128@2x.png"), join(dir, "icon-256.png"));
+    copyFileSync(join(icons, "icon.png"), join(dir, "icon-512.png"));
+    const built = Object.keys(bundle).filter((name) => name.startsWith("assets/"));
+    const files = ["/", "/icon.svg", "/app.webmanifest", ...built.map((name) => `/${name}`)];
+    writeFileSync(join(dir, "shell.json"), JSON.stringify(files));
+  },
+};
+
 export default defineConfig({
   base: "/",
-  plugins: [react(), tailwind(), packed],
+  plugins: [react(), tailwind(), packed, installable],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   worker: { format: "es" },
   build: { target: "safari18", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },

@@ -4,6 +4,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { queries } from "@/node/reads";
 import { Around } from "@/platform/Around";
+import { keepPages } from "@/platform/browser";
 import { attend, inWindow, onGoto } from "@/platform/desktop";
 import { router } from "./router";
 import { StopReport } from "./Stop";
@@ -12,6 +13,7 @@ export function start(): void {
   const root = document.getElementById("root");
   if (!root) return;
   if (inWindow) attend();
+  else keepPages();
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={queries}>

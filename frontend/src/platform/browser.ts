@@ -22,3 +22,16 @@ export function applyTheme(next: Theme = theme()): void {
   window.dispatchEvent(new Event("clawmesh-theme"));
 }
 dark.addEventListener("change", () => applyTheme());
+
+/** Has the browser keep the console's files, so that it opens where the node cannot be reached. Needs TLS or this machine. */
+export function keepPages(): void {
+  if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return;
+  const keep = async () => {
+    const { serviceWorker } = navigator;
+    await serviceWorker.register("/sw.js");
+    (await serviceWorker.ready).active?.postMessage("take");
+  };
+  // A browser that refuses, such as in a private window, shows the console all the same.
+  addEventListener("load", () => void keep().catch(() => undefined), { once: true });
+  if (document.readyState === "complete") void keep().catch(() => undefined);
+}

@@ -24,7 +24,7 @@ include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
 /// The content security policy of our pages: only what comes from this node itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+     connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 /// Paths that programs use: what is missing there is an error in JSON, never a page.
 const NOT_PAGES: [&str; 6] = ["/api", "/metrics", "/healthz", "/v1", "/console", "/mcp"];
 
