@@ -108,3 +108,4 @@ mod twin;
 mod vanished;
 mod view;
 mod watchdog;
+mod webhook;

@@ -48,7 +48,7 @@ use super::sessions::Sessions;
 use super::surroundings::Outside;
 use super::wiring::{Device, Tools, Wiring};
 use crate::adapters::clock::SharedClock;
-use crate::adapters::devices::{self, Around, Carrier, Keeper, Sensor, SharedActuator};
+use crate::adapters::devices::{self, Around, Carrier, Hooks, Keeper, Sensor, SharedActuator};
 use crate::adapters::keystore::Credentials;
 use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{StateDir, StateLock};
@@ -113,14 +113,15 @@ impl Opened {
                     devices,
                     wire,
                     own,
+                    hooks,
                 } = held;
                 let left = moved::copied(&dir).unwrap_or_default();
                 let guards =
                     Guards::start_after(actuators, &left, &clock, &alarms, &tasks, threads);
                 let guards = guards.map_err(OpenError::Guards)?;
-                Ok((lock, (sensors, devices), (wire, own), guards))
+                Ok((lock, (sensors, devices), (wire, own, hooks), guards))
             });
-        let (lock, (sensors, devices), (wire, own), (guards, starter, fitter)) = match held {
+        let (lock, (sensors, devices), (wire, own, hooks), (guards, starter, fitter)) = match held {
             Ok(held) => held,
             Err(error) => {
                 drop(abandoned);
@@ -146,6 +147,7 @@ impl Opened {
             devices,
             wire,
             own,
+            hooks,
             guards: guards.clone(),
             starter,
             fitter,
@@ -200,6 +202,7 @@ struct Held {
     devices: Vec<Device>,
     wire: Wire,
     own: Arc<Own>,
+    hooks: Hooks,
 }
 
 fn hold(
@@ -214,11 +217,13 @@ fn hold(
     let carrier: Arc<dyn Carrier> = Arc::new(wire.clone());
     let own = Arc::new(Own::of(dir.clone(), variables));
     let keeper: Arc<dyn Keeper> = own.clone();
+    let hooks = Hooks::default();
     let around = Around {
         dir,
         clock,
         carrier: &carrier,
         keeper: &keeper,
+        hooks: &hooks,
     };
     let (mut actuators, mut sensors, mut wired) = (more, Vec::new(), Vec::new());
     let each = devices::make_each(&config.devices, &around)?;
@@ -236,6 +241,7 @@ fn hold(
         devices: wired,
         wire,
         own,
+        hooks,
     })
 }
 
@@ -246,6 +252,7 @@ struct Begun {
     devices: Vec<Device>,
     wire: Wire,
     own: Arc<Own>,
+    hooks: Hooks,
     guards: Guards,
     starter: RunStarter,
     fitter: Fitter,
@@ -269,6 +276,7 @@ async fn assemble(
         devices,
         wire,
         own,
+        hooks,
         guards,
         starter,
         fitter,
@@ -349,6 +357,7 @@ async fn assemble(
         dir: dir.clone(),
         carrier: Arc::new(wire.clone()),
         keeper: own,
+        hooks,
     };
     let kept = Kept::new(dir.clone(), credentials);
     let inference = Inference::open(inference::Needs {

@@ -379,7 +379,7 @@ mod tests {
         use std::sync::Arc;
 
         use crate::adapters::clock::{SharedClock, SystemClock};
-        use crate::adapters::devices::{Around, Carrier, Keeper, make};
+        use crate::adapters::devices::{Around, Carrier, Hooks, Keeper, make};
         use crate::adapters::paths::StateDir;
 
         let raw = RawConfig::parse(text, "config.toml").unwrap();
@@ -395,6 +395,7 @@ mod tests {
             clock: &clock,
             carrier: &carrier,
             keeper: &keeper,
+            hooks: &Hooks::default(),
         };
         let made = make(&config.devices, &around).unwrap();
         let sensors = made.sensors.iter().map(|s| s.name().to_owned());

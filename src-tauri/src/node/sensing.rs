@@ -63,6 +63,8 @@ struct One {
     /// Somebody wants a look at it.
     wanted: Arc<Notify>,
     blocks: bool,
+    /// How sure it is that a reading is kept before its sensor is told so.
+    class: Class,
     sensor: Arc<Held>,
     /// It is to be read no more.
     stop: CancellationToken,
@@ -154,15 +156,16 @@ async fn follow(desk: &Desk, one: &One, doubts: &mut Doubts) {
                 doubts.look(desk, name, &readings, judged.early).await;
                 readings.extend(judged.group);
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
-                if !publish(desk, readings).await {
-                    one.sensor().untold();
+                match publish(desk, readings, one.class).await {
+                    true => one.sensor().told(),
+                    false => one.sensor().untold(),
                 }
             }
             Err(why) => {
                 good = 0;
                 let group = desk.groups.fails(name, desk.clock.steady_ms());
                 failed(desk, name, &why).await;
-                publish(desk, Vec::from_iter(group)).await;
+                publish(desk, Vec::from_iter(group), one.class).await;
                 deaf_until = Instant::now() + Duration::from_millis(SENSOR_DEAF_MS);
                 let most_ms = SENSOR_PAUSE_MAX_MS.max(every_ms);
                 pause_ms = pause_ms.saturating_mul(2).min(most_ms);
@@ -257,13 +260,13 @@ async fn read(desk: &Desk, one: &One) -> Outcome {
 }
 
 /// Publishes readings as observations; `false` where they were not stored.
-async fn publish(desk: &Desk, mut readings: Vec<Reading>) -> bool {
+async fn publish(desk: &Desk, mut readings: Vec<Reading>, class: Class) -> bool {
     readings.truncate(SENSOR_READINGS_MAX);
     if readings.is_empty() {
         return true;
     }
     let specs = readings.into_iter().map(observation).collect();
-    let stored = frame_log::publish(&desk.frames, specs, Class::Gathered).await;
+    let stored = frame_log::publish(&desk.frames, specs, class).await;
     if let Err(refusal) = &stored {
         tracing::error!("readings not stored: {refusal}");
         desk.metrics.refused(refusal.code);

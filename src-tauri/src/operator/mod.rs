@@ -18,6 +18,7 @@ pub mod dto;
 pub mod enrolling;
 pub mod estop;
 mod holding;
+pub mod hooks;
 pub mod inference;
 mod late_stops;
 pub mod meshes;

@@ -25,6 +25,7 @@ mod sim;
 mod template;
 mod twin;
 mod value;
+mod webhook;
 
 use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
@@ -39,6 +40,7 @@ pub use rescue::{Ground, rescue};
 pub use sensor::{Reading, Sensor, SensorError};
 pub use sim::moisture as simulated_moisture;
 pub use twin::{BEHAVIOUR as TWIN_BEHAVIOUR, Behaviour, Told, journal as twin_journal};
+pub use webhook::{Hook, Hooks, Kept, Knock};
 
 #[cfg(test)]
 mod tests;

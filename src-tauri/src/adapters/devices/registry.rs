@@ -14,7 +14,8 @@ use super::config::Configured;
 use super::orders::{Order, Orders};
 use super::rescue::Ground;
 use super::{
-    Carrier, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt, sim, twin,
+    Carrier, Hooks, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt,
+    sim, twin, webhook,
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -33,6 +34,7 @@ const KINDS: &[&Kind] = &[
     &mqtt::KIND,
     &sim::KIND,
     &twin::KIND,
+    &webhook::KIND,
     #[cfg(test)]
     &super::pretend::KIND,
 ];
@@ -139,6 +141,8 @@ pub struct Around<'a> {
     pub carrier: &'a Arc<dyn Carrier>,
     /// Tells who the node is, and the passwords of its devices.
     pub keeper: &'a Arc<dyn Keeper>,
+    /// Where readings come in that others send.
+    pub hooks: &'a Hooks,
 }
 
 /// The two sides of a device.

@@ -88,4 +88,13 @@ pub trait Sensor: Send {
 
     /// The last reading was not published: report it again, also within a deadband.
     fn untold(&mut self) {}
+
+    /// Whether others send it to the running node and wait until it is kept: then a reading is on the disk before
+    /// [`Sensor::told`], and where no node runs nothing can come.
+    fn is_sent(&self) -> bool {
+        false
+    }
+
+    /// The last reading was published.
+    fn told(&mut self) {}
 }

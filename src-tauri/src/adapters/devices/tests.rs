@@ -144,6 +144,7 @@ fn made_by(
         clock: &clock,
         carrier: &carrier,
         keeper: &keeper,
+        hooks: &Hooks::default(),
     };
     make(&all, &around).map_err(|e| e.to_string())
 }
@@ -340,6 +341,7 @@ fn the_switches_of_older_configurations_give_the_same_devices() {
         clock: &clock,
         carrier: &carrier,
         keeper: &keeper,
+        hooks: &Hooks::default(),
     };
     for (set, sensors, actuators) in [
         ((false, false, false), &[][..], &[][..]),

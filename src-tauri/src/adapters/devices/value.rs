@@ -58,17 +58,38 @@ fn plain(text: &str) -> Option<f64> {
 }
 
 fn at(text: &str, pointer: &str) -> Result<f64, String> {
-    let document: Value =
-        serde_json::from_str(text).map_err(|_| format!("{} is no JSON", shown(text)))?;
-    let found = document.pointer(pointer);
-    let found = found.ok_or_else(|| format!("{} has nothing at {pointer}", shown(text)))?;
-    let number = match found {
-        Value::Number(number) => number.as_f64(),
-        Value::Bool(is) => Some(f64::from(u8::from(*is))),
-        Value::String(text) => plain(text.trim()),
-        _ => None,
+    let found = number_in(&document(text)?, pointer)
+        .map_err(|_| format!("{} is no number at {pointer}", shown(text)))?;
+    found.ok_or_else(|| format!("{} has nothing at {pointer}", shown(text)))
+}
+
+/// The JSON document that a text is.
+///
+/// # Errors
+/// That it is none, with its beginning.
+pub(super) fn document(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|_| format!("{} is no JSON", shown(text)))
+}
+
+/// The number at a place of a JSON document; `None` where there is nothing or `null`.
+///
+/// # Errors
+/// What stands there instead, cut.
+pub(super) fn number_in(document: &Value, pointer: &str) -> Result<Option<f64>, String> {
+    let number = match document.pointer(pointer) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::Bool(is)) => Some(f64::from(u8::from(*is))),
+        Some(Value::String(text)) => plain(text.trim()),
+        Some(_) => None,
     };
-    number.ok_or_else(|| format!("{} is no number at {pointer}", shown(text)))
+    let found = document
+        .pointer(pointer)
+        .map_or_else(String::new, Value::to_string);
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(format!("{} is no number", shown(&found))),
+    }
 }
 
 /// Times scale, plus offset, without the rounding error of a scale such as 0.1: fifteen digits count, from the first one

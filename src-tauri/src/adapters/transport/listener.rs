@@ -45,7 +45,7 @@ const REQUEST_GRACE: Duration = Duration::from_millis(REQUEST_GRACE_MS);
 /// Pause after the system refused to accept, so that a lack of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Paths whose upgrades belong to the application.
-const APP_PATHS: [&str; 5] = ["/api", "/metrics", "/healthz", "/v1", "/mcp"];
+const APP_PATHS: [&str; 6] = ["/api", "/metrics", "/healthz", "/v1", "/mcp", "/hooks"];
 
 /// In the extensions of every HTTP request: whether it came over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -844,6 +844,24 @@ pub const HTTP_SENT_MAX_BYTES: usize = 4_096;
 pub const HTTP_READINGS_MAX: usize = 64;
 /// Most actuators of one device over HTTP.
 pub const HTTP_ACTUATORS_MAX: usize = 16;
+/// Largest body that a hook takes, in bytes.
+pub const HOOK_BODY_MAX_BYTES: usize = 16_384;
+/// Longest name of a hook, in bytes.
+pub const HOOK_NAME_MAX_BYTES: usize = 64;
+/// Shortest token of a hook, in bytes.
+pub const HOOK_TOKEN_MIN_BYTES: usize = 16;
+/// For how long a hook's token counts before it is read again, in milliseconds.
+pub const HOOK_TOKEN_MS: u64 = 2_000;
+/// Most readings of one hook.
+pub const HOOK_READINGS_MAX: usize = 64;
+/// Most values of one reading of a hook that wait to be taken.
+pub const HOOK_WAITING_MAX: usize = 32;
+/// Requests that a hook takes at once before its rate counts.
+pub const HOOK_BURST: u64 = 20;
+/// Requests that a hook takes in a second in the long run.
+pub const HOOK_PER_SEC: u64 = 5;
+/// How old a value of a hook may be where its reading has no `late_sec`, in milliseconds.
+pub const HOOK_FRESH_MS: u64 = 60_000;
 /// How long one answer with readings may take, in milliseconds; a sensor that takes longer than [`SENSOR_ANSWER_MS`] is
 /// failing.
 pub const HTTP_READING_MS: u64 = 4_000;

@@ -12,6 +12,7 @@ use super::health::{Said, SensorHealth, Sensors, Standing};
 use super::redundant::Groups;
 use super::{ADVICE, Desk, Held, One, keep, subject_of_group};
 use crate::adapters::devices::Sensor;
+use crate::adapters::store::Class;
 use crate::node::config::redundant::Redundant;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{Event, Severity};
@@ -85,6 +86,10 @@ impl Sensing {
             news: sensor.news(),
             wanted,
             blocks: sensor.blocks(),
+            class: match sensor.is_sent() {
+                true => Class::Durable,
+                false => Class::Gathered,
+            },
             sensor: Arc::new(Held {
                 sensor: Mutex::new(sensor),
                 _gone: reader.gone.clone().drop_guard(),

@@ -6,6 +6,7 @@ mod change;
 pub mod check;
 mod hindrances;
 mod plan;
+mod tools;
 mod watching;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use self::change::{Change, Coming, Fits};
 use self::check::Checked;
 use self::plan::Plan;
 pub use self::plan::{ReloadOutcome, Reloaded};
+pub use self::tools::Tools;
 pub use self::watching::watch;
 use super::config::RawConfig;
 use super::config::redundant::Redundant;
@@ -30,9 +32,8 @@ use super::guards::{Fitter, moved};
 use super::proposals::{Executor, left, rewired};
 use super::sensing::{Sensing, Sensors};
 use crate::adapters::devices::{
-    Around, Carrier, Configured, Keeper, Made, Sensor, SharedActuator, SharedWay, shared_ways,
+    Configured, Hooks, Made, Sensor, SharedActuator, SharedWay, shared_ways,
 };
-use crate::adapters::paths::StateDir;
 use crate::adapters::store::StoreError;
 use crate::domain::base::limits::REFIT_WAIT_MS;
 use crate::domain::base::{AuditKind, Code, Digest, Refusal};
@@ -54,17 +55,6 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// Somebody asks for one.
     asked: Notify,
-}
-
-/// What devices are made with.
-#[derive(Clone)]
-pub struct Tools {
-    /// The node's state directory.
-    pub dir: StateDir,
-    /// Tells gen-1 nodes what to do.
-    pub carrier: Arc<dyn Carrier>,
-    /// Tells who the node is, and the passwords of its devices.
-    pub keeper: Arc<dyn Keeper>,
 }
 
 /// A device, and what the node has of it.
@@ -148,6 +138,11 @@ impl Wiring {
     pub fn devices(&self) -> Vec<Configured> {
         let wired = self.wired();
         wired.devices.iter().map(|d| d.configured.clone()).collect()
+    }
+
+    /// Where readings come in that others send.
+    pub fn hooks(&self) -> &Hooks {
+        &self.0.tools.hooks
     }
 
     /// Begins to read the sensors: those of the devices in their order, then further ones.
@@ -243,12 +238,7 @@ impl Wiring {
                 Ok(None) => String::new(),
                 Err(error) => return (None, Err(vec![format!("{shown}: {error}")])),
             };
-            let around = Around {
-                dir: &tools.dir,
-                clock: &executor.clock,
-                carrier: &tools.carrier,
-                keeper: &tools.keeper,
-            };
+            let around = tools.around(&executor.clock);
             let labels = &executor.config.models.labels;
             let checked = check::whole(&text, flags, labels, &around);
             (Some(watching::digest(&text)), checked)

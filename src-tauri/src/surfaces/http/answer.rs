@@ -30,7 +30,8 @@ impl From<Refusal> for Failed {
 /// The result of a handler.
 pub(super) type Answered = Result<Response, Failed>;
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+/// An answer as JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => {
             let kind = [

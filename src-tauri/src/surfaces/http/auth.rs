@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 
 use super::answer::{Failed, received};
 use super::console::cookie;
-use super::{Api, completions};
+use super::{Api, completions, hooks};
 use crate::adapters::transport::{FromOwner, Slot, Visit, host_allowed};
 use crate::domain::base::limits::{API_REQUEST_MS, MODEL_TOTAL_MS};
 use crate::domain::base::{Code, Refusal};
@@ -155,15 +155,17 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|c| c.0);
-    if remote.is_some_and(|r| !r.ip().to_canonical().is_loopback()) {
+    // A hook says itself who may send; it needs a token, which no page of another site has.
+    let to_hook = request.uri().path().starts_with(hooks::ROOT);
+    if !to_hook && remote.is_some_and(|r| !r.ip().to_canonical().is_loopback()) {
         return forbidden("the operator API answers this machine only; use an SSH tunnel");
     }
     let headers = request.headers();
     let named = host(headers).is_some_and(host_allowed);
-    if !named && (headers.contains_key(header::HOST) || remote.is_some()) {
+    if !named && !to_hook && (headers.contains_key(header::HOST) || remote.is_some()) {
         return forbidden("use localhost or an IP address as the host name");
     }
-    if headers.contains_key(header::ORIGIN) && !of_our_page(headers) {
+    if headers.contains_key(header::ORIGIN) && (to_hook || !of_our_page(headers)) {
         return forbidden("requests of other web pages are not answered here");
     }
     // A model takes its time until it begins, and the whole of a reply until it ends.
@@ -278,7 +280,8 @@ fn unknown(message: &str) -> Refusal {
     Refusal::new(Code::Unauthenticated, message)
 }
 
-fn turned_away(refusal: Refusal) -> Response {
+/// A refusal, with what is needed where nobody is known.
+pub(super) fn turned_away(refusal: Refusal) -> Response {
     let nobody = refusal.code == Code::Unauthenticated;
     let mut response = Failed::from(refusal).into_response();
     if nobody {

@@ -9,6 +9,7 @@ mod channels;
 mod completions;
 mod console;
 mod handlers;
+mod hooks;
 mod models;
 #[cfg(test)]
 mod models_tests;
@@ -223,6 +224,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         .route("/healthz", get(h::healthz))
         .route("/console/open", get(console::open))
         .merge(completions::routes())
+        .merge(hooks::routes())
         .merge(people_routes(action_routes(mesh_routes(bound))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)

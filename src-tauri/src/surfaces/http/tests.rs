@@ -284,6 +284,21 @@ async fn web_pages_other_names_and_other_machines_get_nothing() {
             .status();
         assert_eq!(status.as_u16(), wanted, "{remote}");
     }
+    // A hook has a token of its own and says itself who may send; a web page never may.
+    for (origin, wanted) in [(None, 401), (Some("http://field.lan"), 403)] {
+        let request = Request::post("/hooks/shed").header("host", "field.lan");
+        let request = match origin {
+            Some(origin) => request.header("origin", origin),
+            None => request,
+        };
+        let remote = "192.168.1.9:5".parse::<SocketAddr>().unwrap();
+        let request = request.extension(ConnectInfo(remote));
+        let status = house
+            .send(request.body(Body::empty()).unwrap())
+            .await
+            .status();
+        assert_eq!(status.as_u16(), wanted, "{origin:?}");
+    }
 }
 
 #[tokio::test]

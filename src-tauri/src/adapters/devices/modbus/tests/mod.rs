@@ -14,7 +14,7 @@ use super::settings::Modbus;
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::devices::registry::Settings as _;
 use crate::adapters::devices::tests::{NoKeeper, Nobody};
-use crate::adapters::devices::{Around, Carrier, Keeper, Made};
+use crate::adapters::devices::{Around, Carrier, Hooks, Keeper, Made};
 use crate::adapters::paths::StateDir;
 
 /// The device of a table.
@@ -29,6 +29,7 @@ fn made(text: &str) -> Result<Made, String> {
         clock: &clock,
         carrier: &carrier,
         keeper: &keeper,
+        hooks: &Hooks::default(),
     };
     device.make(&around).map_err(|e| e.to_string())
 }
