@@ -1,4 +1,4 @@
-//! Entry point of the desktop application: the window, with the HTTP surface put in.
+//! Entry point of the desktop application: the window, with the HTTP surface put in, and the bot of the configuration.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,10 @@ use clawmesh::surfaces::{desktop, http};
 fn main() -> ExitCode {
     desktop::main(|state_dir| {
         let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
-        Ok(Box::new(|door| http::app(door, tokens)))
+        Ok(Box::new(|door| {
+            #[cfg(feature = "telegram")]
+            clawmesh::surfaces::chat::attach(&door);
+            http::app(door, tokens)
+        }))
     })
 }

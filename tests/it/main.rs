@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::disallowed_methods)]
 
+mod answering;
 mod attached;
 mod audit_export;
 mod bad_frames;
@@ -98,6 +99,7 @@ mod standing_approvals;
 mod standing_bounds;
 mod standing_lies;
 mod starting;
+mod takeover;
 mod telegram;
 mod telegram_odd;
 mod timetables;

@@ -28,7 +28,7 @@ const DOMAIN_ROOMS: [&str; 17] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 46] = [
+const NODE_ROOMS: [&str; 47] = [
     "surroundings",
     "config",
     "context",
@@ -55,6 +55,7 @@ const NODE_ROOMS: [&str; 46] = [
     "mesh_models",
     "proposals",
     "leading",
+    "answering",
     "timetable",
     "planning",
     "planner",

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use self::error::OpenError;
 use self::identity::{Identified, identify, open_store, resume};
+use super::answering::Answering;
 use super::authority::Authority;
 use super::channels::Channels;
 use super::config::Config;
@@ -426,6 +427,7 @@ async fn assemble(
         traffic: Arc::new(traffic),
     };
     let leading = Leading::new(log.clone(), inference.clone(), planner.clone());
+    let answering = Answering::new(log.clone());
     let footing = Footing::new(footing::Parts {
         frames: log,
         guards,
@@ -438,6 +440,7 @@ async fn assemble(
     let protocol = Protocol {
         executor: executor.clone(),
         leading: leading.clone(),
+        answering: answering.clone(),
         asking: asking.clone(),
         mesh_models: mesh_models.clone(),
         other_planners: Arc::default(),
@@ -459,6 +462,7 @@ async fn assemble(
         executor,
         drafts,
         leading,
+        answering,
         planner,
         inference,
         mesh_models,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::answering::Answering;
 use super::authority::Authority;
 use super::channels::Channels;
 use super::credentials::Kept;
@@ -61,6 +62,8 @@ pub struct Inner {
     pub planner: Arc<PlannerState>,
     /// Which planner does what.
     pub leading: Leading,
+    /// Which node answers the bot.
+    pub answering: Answering,
     /// How actions are asked for.
     pub drafts: Drafts,
     /// The planner and what it is asked.

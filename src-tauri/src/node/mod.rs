@@ -4,6 +4,7 @@
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
 mod alike;
+pub mod answering;
 mod assemble;
 pub mod authority;
 pub mod channels;
@@ -185,6 +186,8 @@ impl Node {
         }
         let leadership = leading::run(handles.leading.clone());
         handles.tasks.essential("leadership", leadership);
+        let answering = answering::run(handles.answering.clone());
+        handles.tasks.essential("answering", answering);
         planner::start(&handles.asking);
         let drafts = planning::retry_waiting(handles.drafts.clone());
         handles.tasks.essential("drafts", drafts);

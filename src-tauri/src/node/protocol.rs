@@ -22,7 +22,7 @@ use super::links::target::{KEEP, SEEN};
 use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, hold, mirror};
-use super::{authority, leading, mesh_models, reconcile};
+use super::{answering, authority, leading, mesh_models, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
@@ -206,6 +206,9 @@ pub(super) async fn event(
         }
         leading::LEASE if link.info.speaks(Feature::Lease) => {
             leading::heard(&protocol.leading, link, payload)
+        }
+        answering::CLAIM if link.info.speaks(Feature::Answering) => {
+            answering::heard(&protocol.answering, link, payload)
         }
         OFFERS if link.info.speaks(Feature::Offers) => {
             offered::changed(protocol, link, &payload).await

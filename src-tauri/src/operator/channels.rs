@@ -11,6 +11,8 @@ use crate::domain::gate::approval::Verdict;
 use crate::domain::gate::{ChannelKind, Decision, SignedChannel, SignedChannelEnd};
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
+use crate::domain::router::answering::Other;
+use crate::node::answering::Answering;
 use crate::node::channels::{Bot, Known, Member};
 use crate::node::proposals::Standing;
 
@@ -78,6 +80,27 @@ pub struct BotView {
     /// What stands in its way.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Why this node does not answer, where another does or it looks whether one does.
+    #[serde(default)]
+    pub stands_by: Option<String>,
+    /// The other nodes that run this bot.
+    #[serde(default)]
+    pub others: Vec<BotNode>,
+}
+
+/// Another node that runs the same bot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct BotNode {
+    /// The device.
+    pub device_id: String,
+    /// Its name and the start of its id.
+    pub name: String,
+    /// Whether it answers.
+    pub holds: bool,
+    /// How long ago it was heard, in milliseconds.
+    pub heard_ms: u64,
 }
 
 /// The channels of this node.
@@ -174,11 +197,25 @@ fn digest(text: &str) -> Answer<Digest> {
 impl Door {
     fn bot_view(&self) -> Option<BotView> {
         let bot = self.handles.channels.bot()?;
+        let others = self.answering().others().into_iter();
+        let node = |(other, name): (Other, String)| BotNode {
+            device_id: other.device.as_str().to_owned(),
+            name,
+            holds: other.holds,
+            heard_ms: other.heard_ms,
+        };
         Some(BotView {
             kind: ChannelKind::Telegram,
             name: bot.name,
             problem: bot.problem,
+            stands_by: bot.stands_by,
+            others: others.map(node).collect(),
         })
+    }
+
+    /// Which node answers the bot of this node.
+    pub fn answering(&self) -> &Answering {
+        &self.handles.answering
     }
 
     /// The channels of this node.
@@ -217,6 +254,8 @@ impl Door {
         let key = PublicKey::from_text(asked.operator_key.trim());
         let key = key.map_err(|e| bad(format!("operatorKey: {e}")))?;
         let (known, code) = self.handles.channels.give(asked.given, key).await?;
+        // The code is entered with this node, so this one answers meanwhile.
+        self.answering().wanted_for(CHANNEL_CODE_TTL_MS);
         Ok(ChannelCode {
             channel: view(known),
             code,
@@ -292,7 +331,9 @@ impl Door {
         account: &str,
         code: &str,
     ) -> Answer<Member> {
-        self.handles.channels.enter(kind, account, code).await
+        let entered = self.handles.channels.enter(kind, account, code).await?;
+        self.answering().wanted_no_more();
+        Ok(entered)
     }
 
     /// Sets whether new proposals are told in a chat.

@@ -33,6 +33,9 @@ pub enum Fault {
     /// The server does not take what was sent.
     #[error("the server refused it: {0}")]
     Refused(String),
+    /// Another node answers.
+    #[error("another node answers this bot now")]
+    Silent,
     /// The server cannot be reached, or its answer does not read.
     #[error("{0}")]
     Lost(String),
@@ -119,8 +122,8 @@ pub trait Chats: Send + Sync + 'static {
     /// The bot.
     fn bot(&self) -> Done<'_, BotName>;
 
-    /// The updates from a number on; waits for one. The server forgets those before it.
-    fn updates(&self, from: i64) -> Done<'_, Vec<Update>>;
+    /// The updates from a number on; waits so long for one. The server forgets those before it, and with 0 none.
+    fn updates(&self, from: i64, wait: Duration) -> Done<'_, Vec<Update>>;
 
     /// Sends a message to a chat; returns its number.
     fn send<'a>(&'a self, chat: &'a str, message: &'a Message) -> Done<'a, i64>;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{BotName, Chats, Done, Fault, Message, Update, reading};
 use crate::adapters::http_client::{Address, Reach, begin, dial, over};
 use crate::domain::base::limits::{
-    CHAT_ANSWER_MAX_BYTES, CHAT_CONNECT_MS, CHAT_POLL_MS, CHAT_REQUEST_MS, CHAT_UPDATES_MAX,
+    CHAT_ANSWER_MAX_BYTES, CHAT_CONNECT_MS, CHAT_REQUEST_MS, CHAT_UPDATES_MAX,
 };
 
 /// How long a server may take.
@@ -25,8 +25,6 @@ pub struct Patience {
     pub connect: Duration,
     /// To answer.
     pub answer: Duration,
-    /// To wait for an update.
-    pub poll: Duration,
 }
 
 impl Default for Patience {
@@ -34,7 +32,6 @@ impl Default for Patience {
         Self {
             connect: Duration::from_millis(CHAT_CONNECT_MS),
             answer: Duration::from_millis(CHAT_REQUEST_MS),
-            poll: Duration::from_millis(CHAT_POLL_MS),
         }
     }
 }
@@ -192,9 +189,8 @@ impl Chats for Telegram {
         })
     }
 
-    fn updates(&self, from: i64) -> Done<'_, Vec<Update>> {
+    fn updates(&self, from: i64, wait: Duration) -> Done<'_, Vec<Update>> {
         Box::pin(async move {
-            let wait = self.patience.poll;
             let body = json!({
                 "offset": from, "limit": CHAT_UPDATES_MAX, "timeout": wait.as_secs(),
                 "allowed_updates": ["message", "callback_query"],

@@ -1,11 +1,13 @@
 //! Every limit in one place, units last. A limit that is reached is reported, never silent.
 
+mod chats;
 mod gen1;
 mod modbus;
 mod models;
 mod planner;
 mod private;
 
+pub use self::chats::*;
 pub use self::gen1::*;
 pub use self::modbus::*;
 pub use self::models::*;

@@ -2,6 +2,8 @@
 //! the only one there is. Several that fit are never chosen between by chance: the wish is refused
 //! with the choice, because two nodes of one image offer the same actuator over different beds.
 
+pub mod answering;
+
 use std::collections::BTreeSet;
 
 use super::base::{Code, DeviceId, Refusal};

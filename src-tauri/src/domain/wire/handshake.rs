@@ -58,11 +58,13 @@ pub enum Feature {
     Hold,
     /// A node tells over its links when what it offers has changed.
     Offers,
+    /// Nodes that run the same bot tell who answers.
+    Answering,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 18] = [
+    pub const OURS: [Feature; 19] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -81,6 +83,7 @@ impl Feature {
         Feature::Standing,
         Feature::Hold,
         Feature::Offers,
+        Feature::Answering,
     ];
 
     fn name(self) -> &'static str {
@@ -103,6 +106,7 @@ impl Feature {
             Feature::Standing => "standing",
             Feature::Hold => "hold",
             Feature::Offers => "offers",
+            Feature::Answering => "answering",
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Bot {
     pub name: Option<String>,
     /// What stands in its way, in words.
     pub problem: Option<String>,
+    /// Why this node does not answer, where another does or it looks whether one does.
+    pub stands_by: Option<String>,
 }
 
 impl std::ops::Deref for Channels {

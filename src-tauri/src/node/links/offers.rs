@@ -36,6 +36,8 @@ impl Offer {
 #[derive(Debug)]
 pub struct Own {
     now: RwLock<Arc<Offer>>,
+    /// Bots that run here, beside what the configuration and the devices offer.
+    bots: RwLock<Vec<Capability>>,
     changes: watch::Sender<u64>,
 }
 
@@ -43,6 +45,7 @@ impl Default for Own {
     fn default() -> Self {
         Self {
             now: RwLock::default(),
+            bots: RwLock::default(),
             changes: watch::channel(0).0,
         }
     }
@@ -67,8 +70,33 @@ impl Own {
         self.changes.subscribe()
     }
 
-    /// It offers something else from now on; `false` if it is the same.
-    pub fn becomes(&self, offer: Offer) -> bool {
+    /// A bot runs here from now on; `false` if that is known.
+    pub fn runs(&self, bot: Capability) -> bool {
+        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
+        if bots.contains(&bot) {
+            return false;
+        }
+        bots.push(bot.clone());
+        drop(bots);
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut *now).all.push(bot);
+        drop(now);
+        self.changes.send_modify(|n| *n += 1);
+        true
+    }
+
+    /// Whether one of these is a bot that runs here too.
+    pub fn shares_bot(&self, offered: &[String]) -> bool {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        bots.iter()
+            .any(|bot| offered.iter().any(|o| o == bot.as_str()))
+    }
+
+    /// It offers something else from now on, beside its bots; `false` if it is the same.
+    pub fn becomes(&self, mut offer: Offer) -> bool {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        offer.all.extend(bots.iter().cloned());
+        drop(bots);
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let new = **now != offer;
         *now = Arc::new(offer);
@@ -177,6 +205,11 @@ mod tests {
         assert!(own.becomes(offer.clone()) && !own.becomes(offer));
         assert_eq!(*own.changes().borrow(), 1);
         assert_eq!(own.now().texts(), ["actuator:pump:a"]);
+        let bot: Capability = "channel:telegram:7".parse().unwrap();
+        assert!(own.runs(bot.clone()) && !own.runs(bot));
+        assert!(own.becomes(Offer::default()));
+        assert_eq!(own.now().texts(), ["channel:telegram:7"]);
+        assert!(own.shares_bot(&["channel:telegram:7".to_owned()]));
     }
 
     #[test]

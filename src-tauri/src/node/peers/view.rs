@@ -215,7 +215,10 @@ fn has_to_do_with(supervising: &Supervising, grants: &Grants, offered: Option<&[
         && offered.is_none_or(|all| all.iter().any(|c| offers_actuator(c)));
     // Planners hear from each other who leads.
     let plans = grants.has(Grant::Plan);
-    commands && !supervising.known.own.now().actuators.is_empty()
+    // Nodes that run the same bot hear from each other who answers.
+    let bot = grants.has(Grant::Human)
+        && offered.is_some_and(|all| supervising.known.own.shares_bot(all));
+    bot || commands && !supervising.known.own.now().actuators.is_empty()
         || (moves || plans) && supervising.config.role.plans()
 }
 

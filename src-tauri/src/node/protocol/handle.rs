@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::node::answering::Answering;
 use crate::node::gen1::conversation::OtherPlanners;
 use crate::node::leading::Leading;
 use crate::node::links::Reach;
@@ -17,6 +18,8 @@ pub struct Protocol {
     pub executor: Executor,
     /// Which planner does what.
     pub leading: Leading,
+    /// Which node answers the bot.
+    pub answering: Answering,
     /// The planner and what it is asked.
     pub asking: Planner,
     /// The models that devices use of each other.

@@ -5,19 +5,39 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::pace::Pause;
 use super::{KIND, Talk, problem, talk as answers, well};
 use crate::adapters::channel::{Fault, Place, Update, What};
+use crate::adapters::crash;
 use crate::domain::base::Refusal;
 use crate::domain::base::limits::{
-    CHAT_BUSY_MAX, CHAT_PAUSE_MAX_MS, CHAT_PAUSE_MIN_MS, CHAT_STRANGERS_BUSY_MAX, CHAT_WAITING_MAX,
+    ANSWERING_CONFLICT_MS, ANSWERING_CONTACT_MS, ANSWERING_SHORT_POLL_MS, CHAT_BUSY_MAX,
+    CHAT_PAUSE_MIN_MS, CHAT_POLL_MS, CHAT_STRANGERS_BUSY_MAX, CHAT_WAITING_MAX,
 };
 use crate::node::channels::{Bot, Member};
 
 /// An update that is read: where, by which member, and what; for a chat that is nobody's why.
 type Read = (Place, Result<Box<Member>, Refusal>, What);
+
+/// Why a bot is not polled any more.
+pub(super) enum Ended {
+    /// The server does not take the token.
+    Token,
+    /// Another node may have begun to answer, or somebody else polls.
+    Lost,
+}
+
+/// An update that was taken, and is answered once the server has forgotten it.
+enum Taken {
+    /// A stop that was carried out: where, and what is said of it.
+    Stopped(Place, String),
+    /// Anything else.
+    Other(Update),
+}
 
 /// A member's own private wish that everything is stopped.
 async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)> {
@@ -31,6 +51,13 @@ async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)
     }
     let member = talk.door.channel_member(KIND, &place.account).await.ok()?;
     Some((place.clone(), member, reason.to_owned()))
+}
+
+/// Carries an emergency stop out, if an update is one. Whoever answers the bot says so.
+pub(super) async fn stop_unanswered(talk: &Talk, update: &Update) {
+    if let Some((_, member, reason)) = stop_of(talk, update).await {
+        answers::stopped(talk, &member, &reason).await;
+    }
 }
 
 /// What is read of an update; nothing of a flood, and of what says not who is behind it.
@@ -49,99 +76,194 @@ async fn read(talk: &Talk, update: Update) -> Option<Read> {
 }
 
 /// Stops everything, and only then takes the update: one that a crash cuts off comes again, and stopping twice is stopping.
-async fn stop(talk: &Talk, update: Update, place: Place, member: Member, reason: String) {
+async fn stop(
+    talk: &Talk,
+    update: Update,
+    place: Place,
+    member: Member,
+    reason: String,
+) -> Option<Taken> {
     let said = answers::stopped(talk, &member, &reason).await;
-    if take(talk, &update).await {
-        talk.say_now(&place.chat, &said).await;
+    crash::point("chat", "stopped");
+    let new = take(talk, &update).await;
+    new.then_some(Taken::Stopped(place, said))
+}
+
+/// Takes the updates of an answer, stops first.
+async fn taken(talk: &Talk, updates: Vec<Update>) -> Vec<Taken> {
+    let mut stopping = FuturesUnordered::new();
+    let mut others = Vec::new();
+    for update in updates {
+        match stop_of(talk, &update).await {
+            Some((place, member, reason)) => {
+                stopping.push(stop(talk, update, place, member, reason));
+            }
+            None => others.push(update),
+        }
+    }
+    let mut all = Vec::new();
+    while let Some(stopped) = stopping.next().await {
+        all.extend(stopped);
+    }
+    for update in others {
+        if take(talk, &update).await {
+            all.push(Taken::Other(update));
+        }
+    }
+    all
+}
+
+/// How long the server is asked to wait, and how long the whole request may take while others of the same bot are not heard:
+/// one of them may have begun to look whether this node is there.
+fn patience(talk: &Talk, confirms: bool) -> (Duration, Option<Duration>) {
+    let unsure = !talk.door.answering().hears_all();
+    let contact = Duration::from_millis(ANSWERING_CONTACT_MS);
+    let wait = match (confirms, unsure) {
+        (true, _) => 0,
+        (false, true) => ANSWERING_SHORT_POLL_MS,
+        (false, false) => CHAT_POLL_MS,
+    };
+    (Duration::from_millis(wait), unsure.then_some(contact))
+}
+
+/// What is being answered.
+#[derive(Default)]
+struct Lanes<'a> {
+    strangers: FuturesUnordered<BoxFuture<'a, ()>>,
+    busy: FuturesUnordered<BoxFuture<'a, ()>>,
+    waiting: VecDeque<(Place, Member, What)>,
+}
+
+impl<'a> Lanes<'a> {
+    fn fill(&mut self, talk: &'a Talk) {
+        while self.busy.len() < CHAT_BUSY_MAX
+            && let Some((place, member, what)) = self.waiting.pop_front()
+        {
+            let answer = answers::to_member(talk, place, member, what);
+            self.busy.push(Box::pin(answer));
+        }
+    }
+
+    /// An update that the server has forgotten is answered.
+    async fn answer(&mut self, talk: &'a Talk, taken: Taken) {
+        let update = match taken {
+            Taken::Stopped(place, said) => {
+                let says = async move { talk.say_now(&place.chat, &said).await };
+                return self.busy.push(Box::pin(says));
+            }
+            Taken::Other(update) => update,
+        };
+        match read(talk, update).await {
+            None => {}
+            Some((place, Err(refusal), what)) => {
+                let full = self.strangers.len() >= CHAT_STRANGERS_BUSY_MAX;
+                let answer = answers::to_stranger(talk, place, refusal, what);
+                if !full {
+                    self.strangers.push(Box::pin(answer));
+                }
+            }
+            Some((place, Ok(member), what)) => match self.waiting.len() {
+                0..CHAT_WAITING_MAX => self.waiting.push_back((place, *member, what)),
+                _ => {
+                    tracing::warn!("a message to the Telegram bot is not answered: too many wait");
+                }
+            },
+        }
     }
 }
 
-/// Takes updates and answers them, each once: that one was taken is on disk before it is answered, but for a stop. The server
-/// forgets those that were asked for; it is not asked again before each stop among them is done. Ends where the server does
-/// not take the token any more.
-pub(super) async fn poll(talk: &Talk) {
+/// Takes updates and answers them, each once. That one was taken is on disk, and the server has forgotten it, before it is
+/// answered: so neither this node after a crash nor another that takes the bot over answers it again. A stop alone is carried
+/// out before its update counts as taken. Each request confirms what came before it.
+pub(super) async fn poll(talk: &Talk) -> Ended {
+    let answering = talk.door.answering();
     let mut pause = Pause::default();
-    let mut next = loop {
-        match talk.door.channel_next_update(KIND, &talk.bot.id).await {
-            Ok(next) => break next,
-            Err(refusal) => tracing::error!("the updates of the bot cannot be counted: {refusal}"),
-        }
-        tokio::time::sleep(Duration::from_millis(CHAT_PAUSE_MAX_MS)).await;
-    };
-    let ask = |from: i64, wait: Duration| {
+    let ask = |from: i64, pause: Duration, (wait, most): (Duration, Option<Duration>)| {
         let chats = talk.chats.clone();
         Box::pin(async move {
-            tokio::time::sleep(wait).await;
-            chats.updates(from).await
+            tokio::time::sleep(pause).await;
+            let asked = chats.updates(from, wait);
+            match most {
+                None => asked.await,
+                Some(most) => match tokio::time::timeout(most, asked).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(Fault::Lost("the server did not answer in time".to_owned())),
+                },
+            }
         })
     };
-    let mut asked = ask(next, Duration::ZERO);
-    let mut stopping = FuturesUnordered::new();
-    let mut strangers = FuturesUnordered::new();
-    let mut busy = FuturesUnordered::new();
-    let mut waiting = VecDeque::new();
+    // From the first that the server has not forgotten; those that were taken before are known.
+    let mut next = 0;
+    let mut asked = ask(next, Duration::ZERO, patience(talk, false));
+    let (mut pending, mut lanes) = (Vec::new(), Lanes::default());
+    let (mut contact, mut conflict) = (Instant::now(), None::<Instant>);
     loop {
-        while busy.len() < CHAT_BUSY_MAX
-            && let Some((place, member, what)) = waiting.pop_front()
-        {
-            busy.push(answers::to_member(talk, place, member, what));
-        }
+        lanes.fill(talk);
         let answer = tokio::select! {
             answer = &mut asked => answer,
-            Some(()) = busy.next() => continue,
-            Some(()) = strangers.next() => continue,
+            Some(()) = lanes.busy.next() => continue,
+            Some(()) = lanes.strangers.next() => continue,
         };
+        if !answering.speaks() {
+            return Ended::Lost;
+        }
         let wait = match answer {
             Ok(updates) => {
-                if !matches!(talk.door.channel_bot(), Some(Bot { problem: None, .. })) {
+                contact = Instant::now();
+                (conflict, pause) = (None, Pause::default());
+                answering.is_well(true);
+                let quiet = Bot {
+                    name: Some(talk.bot.name.clone()),
+                    ..Bot::default()
+                };
+                if talk.door.channel_bot() != Some(quiet) {
                     well(&talk.door, &talk.bot);
                 }
-                pause = Pause::default();
+                if !pending.is_empty() {
+                    crash::point("chat", "confirmed");
+                }
+                for taken in std::mem::take(&mut pending) {
+                    lanes.answer(talk, taken).await;
+                }
                 // The server numbers: a bot that was quiet for long may get lower numbers than before.
                 if let Some(last) = updates.iter().map(|update| update.id).max() {
                     next = last.saturating_add(1);
                 }
-                let mut new = false;
-                for update in updates {
-                    if let Some((place, member, reason)) = stop_of(talk, &update).await {
-                        stopping.push(stop(talk, update, place, member, reason));
-                        continue;
-                    }
-                    if !take(talk, &update).await {
-                        continue;
-                    }
-                    new = true;
-                    match read(talk, update).await {
-                        None => {}
-                        Some((place, Err(refusal), what)) => {
-                            let full = strangers.len() >= CHAT_STRANGERS_BUSY_MAX;
-                            let answer = answers::to_stranger(talk, place, refusal, what);
-                            strangers.extend((!full).then_some(answer));
-                        }
-                        Some((place, Ok(member), what)) => match waiting.len() {
-                            0..CHAT_WAITING_MAX => waiting.push_back((place, *member, what)),
-                            _ => tracing::warn!(
-                                "a message to the Telegram bot is not answered: too many wait"
-                            ),
-                        },
-                    }
-                }
-                while stopping.next().await.is_some() {}
+                let some = !updates.is_empty();
+                pending = taken(talk, updates).await;
                 // A server that has nothing new and does not wait for it is not asked without a pause.
-                match new {
+                match some && !pending.is_empty() {
                     true => Duration::ZERO,
                     false => Duration::from_millis(CHAT_PAUSE_MIN_MS),
                 }
             }
+            Err(Fault::Conflict) => {
+                let since = conflict.get_or_insert_with(Instant::now).elapsed();
+                // Another node that looks whether this one is there is told by the next request.
+                if since > Duration::from_millis(ANSWERING_CONTACT_MS) {
+                    problem(talk, Fault::Conflict.to_string());
+                }
+                if since > Duration::from_millis(ANSWERING_CONFLICT_MS) {
+                    answering.rests();
+                    return Ended::Lost;
+                }
+                Duration::from_millis(CHAT_PAUSE_MIN_MS)
+            }
             Err(fault) => {
-                problem(&talk.door, Some(talk.bot.name.clone()), fault.to_string());
+                problem(talk, fault.to_string());
                 if matches!(fault, Fault::Token(_)) {
-                    return;
+                    return Ended::Token;
+                }
+                answering.is_well(matches!(fault, Fault::Later(_)));
+                let away = contact.elapsed() > Duration::from_millis(ANSWERING_CONTACT_MS);
+                if away && answering.is_shared() {
+                    answering.lets_go();
+                    return Ended::Lost;
                 }
                 pause.after(&fault)
             }
         };
-        asked = ask(next, wait);
+        asked = ask(next, wait, patience(talk, !pending.is_empty()));
     }
 }
 

@@ -8,14 +8,17 @@ mod pace;
 mod question;
 mod talk;
 mod told;
+mod turn;
 mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::buttons::Buttons;
+use self::lanes::Ended;
 use self::pace::{Pace, Pause};
 use self::told::Told;
+use self::turn::InTurn;
 use crate::adapters::channel::{BotName, Chats, Fault, Message};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{CHAT_PAUSE_MAX_MS, CHAT_WAIT_MAX_MS};
@@ -37,7 +40,7 @@ pub async fn run(door: Door) {
     loop {
         match door.telegram().await {
             Ok(telegram) => talk(&door, Arc::new(telegram)).await,
-            Err(why) => problem(&door, None, why),
+            Err(why) => is_in_trouble(&door, None, why),
         }
         tokio::time::sleep(Duration::from_millis(CHAT_PAUSE_MAX_MS)).await;
     }
@@ -50,7 +53,7 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         match chats.bot().await {
             Ok(bot) => break bot,
             Err(fault) => {
-                problem(door, None, fault.to_string());
+                is_in_trouble(door, None, fault.to_string());
                 if matches!(fault, Fault::Token(_)) {
                     return;
                 }
@@ -58,7 +61,12 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
             }
         }
     };
-    well(door, &bot);
+    let answering = door.answering();
+    answering.runs(KIND, &bot.id).await;
+    let chats = Arc::new(InTurn {
+        chats,
+        answering: answering.clone(),
+    });
     let talk = Talk {
         door: door.clone(),
         chats,
@@ -68,24 +76,35 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         told: Told::default(),
         asking: Default::default(),
     };
-    tokio::select! {
-        () = lanes::poll(&talk) => {}
-        () = told::watch(&talk) => {}
+    while turn::begins(&talk).await {
+        let ended = tokio::select! {
+            ended = lanes::poll(&talk) => ended,
+            () = told::watch(&talk) => Ended::Lost,
+        };
+        if matches!(ended, Ended::Token) {
+            answering.lets_go();
+            return;
+        }
     }
 }
 
-fn problem(door: &Door, name: Option<String>, why: String) {
+fn problem(talk: &Talk, why: String) {
+    is_in_trouble(&talk.door, Some(talk.bot.name.clone()), why);
+}
+
+fn is_in_trouble(door: &Door, name: Option<String>, why: String) {
     tracing::warn!("the Telegram bot: {why}");
     door.channel_bot_is(Some(Bot {
         name,
         problem: Some(why),
+        stands_by: None,
     }));
 }
 
 fn well(door: &Door, bot: &BotName) {
     door.channel_bot_is(Some(Bot {
         name: Some(bot.name.clone()),
-        problem: None,
+        ..Bot::default()
     }));
 }
 
