@@ -94,7 +94,7 @@ async fn stranger(talk: &Talk, place: &Place, text: &str, forwarded: bool, refus
     refused(talk, place, &refusal).await;
     if talk.pace.answers_stranger(&place.account, talk.now()) {
         let said = match refusal.code {
-            Code::NotAuthorized => words::STRANGER.to_owned(),
+            Code::NotAuthorized => words::stranger(&talk.door.context().config.name),
             _ => sentence(&refusal),
         };
         talk.say_now(&place.chat, &said).await;

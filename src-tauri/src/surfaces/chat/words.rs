@@ -22,8 +22,14 @@ pub(super) const HELP: &str = "\
 Anything else is a question or a wish to the planner. What it asks for waits for a person.";
 
 /// What somebody is told whose chat this is not.
-pub(super) const STRANGER: &str = "This chat belongs to no operator here, so nothing is shown or done. \
-An operator can enroll it: clawmesh-node telegram enroll prints a code, which is sent here as /start CODE.";
+pub(super) fn stranger(node: &str) -> String {
+    format!(
+        "This chat belongs to no operator here, so nothing is shown or done. \
+An operator can enroll it: clawmesh-node telegram enroll prints a code, which is sent here as /start CODE. \
+Node {} answers now; a chat is enrolled at each node that runs the bot.",
+        plain(node)
+    )
+}
 
 /// A name or text of others, as one line.
 pub(super) fn plain(text: &str) -> String {

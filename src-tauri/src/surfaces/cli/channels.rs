@@ -9,7 +9,7 @@ use super::{consent, format, layout, out};
 use crate::domain::base::Digest;
 use crate::domain::gate::{Channel, ChannelEnd, ChannelKind};
 use crate::domain::identity::PublicKey;
-use crate::operator::channels::{ChannelGive, ChannelView, ChannelsView};
+use crate::operator::channels::{BotView, ChannelGive, ChannelView, ChannelsView};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -99,9 +99,27 @@ async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
             if let Some(problem) = &bot.problem {
                 out::aside_line(&format!("the bot cannot be reached now: {problem}"));
             }
+            for line in beside(bot) {
+                out::aside_line(&line);
+            }
         }
     }
     Ok(())
+}
+
+/// What the other nodes of a bot mean for a channel at this one.
+fn beside(bot: &BotView) -> Vec<String> {
+    if bot.others.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<String> = bot.others.iter().map(|o| format::name(&o.name)).collect();
+    vec![
+        "this node takes the bot from the one that answers now, until the code is entered; it may take half a minute".to_owned(),
+        format!(
+            "the bot runs at {} too: enroll there as well, so that the chat goes on when this node is away",
+            names.join(", ")
+        ),
+    ]
 }
 
 /// What is about to be signed, as people read it.
@@ -139,13 +157,24 @@ async fn list(ctx: &Context) -> Done {
     }
     for bot in &view.bots {
         let name = bot.name.as_deref().unwrap_or("not reached yet");
-        let problem = bot.problem.as_deref().map(|why| format!(": {why}"));
+        let stands = match (&bot.problem, &bot.stands_by) {
+            (Some(why), _) | (None, Some(why)) => format!(": {why}"),
+            (None, None) if bot.name.is_some() => ": this node answers".to_owned(),
+            (None, None) => String::new(),
+        };
         out::line(&format!(
-            "{} bot {}{}",
+            "{} bot {}{stands}",
             bot.kind,
-            format::name(name),
-            problem.unwrap_or_default()
+            format::name(name)
         ));
+        for other in &bot.others {
+            let holds = if other.holds { "answers, " } else { "" };
+            out::line(&format!(
+                "  also at {}: {holds}heard {} ago",
+                format::name(&other.name),
+                format::span(other.heard_ms)
+            ));
+        }
     }
     if view.list.is_empty() {
         out::line("this node holds no channel; give one with `telegram enroll`");
