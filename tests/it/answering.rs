@@ -125,7 +125,7 @@ async fn one_that_hears_no_other_yields_to_who_polls_and_both_do_not_fight() {
         bot.says(ADA, &format!("/alerts {on}"));
     }
     until("all are answered", || async {
-        (count(&bot, "told here") == 3).then_some(())
+        (count(&bot, "New proposals are") == 3).then_some(())
     })
     .await;
     seen(&a, "the first goes on", answers).await;

@@ -61,12 +61,12 @@ pub async fn enrolled(node: &TestNode, bot: &BotApi, user: i64) -> String {
     made.channel.id
 }
 
-fn short(minted: &Minted) -> String {
+pub fn short(minted: &Minted) -> String {
     let id = &minted.signed.record().proposal_id;
     id.as_str().chars().take(8).collect()
 }
 
-fn data(message: &Sent, shown: &str) -> String {
+pub fn data(message: &Sent, shown: &str) -> String {
     let found = message.buttons.iter().find(|(text, _)| text == shown);
     found
         .unwrap_or_else(|| panic!("no button {shown} in {message:?}"))
@@ -74,7 +74,7 @@ fn data(message: &Sent, shown: &str) -> String {
         .clone()
 }
 
-async fn done(node: &TestNode, minted: &Minted, wanted: Status) {
+pub async fn done(node: &TestNode, minted: &Minted, wanted: Status) {
     until("the proposal stands as it should", || async {
         (status(node.shared(), minted).await == wanted).then_some(())
     })
@@ -82,7 +82,7 @@ async fn done(node: &TestNode, minted: &Minted, wanted: Status) {
 }
 
 /// The message of the bot that tells of a proposal by itself.
-async fn told(bot: &BotApi, minted: &Minted) -> Sent {
+pub async fn told(bot: &BotApi, minted: &Minted) -> Sent {
     bot.hears(ADA, &format!("Proposal {}", short(minted))).await
 }
 
@@ -107,7 +107,7 @@ async fn a_proposal_comes_by_itself_and_is_approved_after_one_more_question_as_w
         "then close",
         "L2",
         "moisture",
-        "waits for",
+        "waits until",
     ] {
         assert!(message.text.contains(part), "{part}: {}", message.text);
     }

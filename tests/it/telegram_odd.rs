@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use clawmesh::domain::gate::approval::Verdict;
+use clawmesh::domain::proposal::Status;
+use clawmesh::node::proposals::{self, Minted};
 use serde_json::json;
 
 use crate::bot_api::{BotApi, TOKEN, Trouble};
 use crate::channels::{door, give};
 use crate::harness::*;
-use crate::main_job::operator;
-use crate::telegram::{ADA, EVE, enrolled, fresh, setup, started, stop};
+use crate::main_job::{decision, mint, operator, status};
+use crate::telegram::{ADA, EVE, data, done, enrolled, fresh, setup, short, started, stop, told};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_said_and_no_token_lies_in_what_the_node_keeps_or_shows() {
@@ -118,5 +121,79 @@ async fn a_bot_whose_updates_are_numbered_anew_is_heard() {
     bot.says(ADA, "/stop after a quiet week");
     bot.hears(ADA, "EMERGENCY STOP").await;
     assert!(door(&node).estop_state().latched);
+    stop(node, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_buttons_count_nothing_is_told_again_and_messages_are_kept_up_to_date() {
+    let bot = BotApi::start().await;
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let node = started(setup(&bot), dir.clone(), TOKEN).await;
+    enrolled(&node, &bot, ADA).await;
+    let (first, second) = (mint(&node, 1).await, mint(&node, 2).await);
+    let (one, two) = (told(&bot, &first).await, told(&bot, &second).await);
+    node.stop().await;
+
+    let node = started(setup(&bot), dir.clone(), TOKEN).await;
+    bot.says(ADA, "/status");
+    bot.hears(ADA, "2 proposals wait").await;
+    let count = |minted: &Minted| {
+        let about = format!("Proposal {}", short(minted));
+        let sent = bot.sent(ADA).into_iter();
+        sent.filter(|m| m.text.contains(&about)).count()
+    };
+    assert_eq!((count(&first), count(&second)), (1, 1), "not told again");
+    bot.heard(&bot.presses(ADA, one.id, &data(&one, "Approve…")))
+        .await;
+    let asked = bot.hears(ADA, "Approve exactly this?").await;
+    assert_eq!(asked.id, one.id);
+    // Once more, between the question and its answer.
+    node.stop().await;
+    let node = started(setup(&bot), dir, TOKEN).await;
+    let yes = data(&asked, "Yes, approve");
+    bot.heard(&bot.presses(ADA, one.id, &yes)).await;
+    done(&node, &first, Status::Completed).await;
+    bot.hears(ADA, "completed").await;
+    let heard = bot.heard(&bot.presses(ADA, one.id, &yes)).await;
+    assert!(heard.contains("does not count"), "{heard}");
+    // The other is decided elsewhere: its message of two runs ago says so.
+    let no = decision(node.shared(), &second.signed, &operator(), Verdict::Reject);
+    proposals::decide(node.shared(), no).await.unwrap();
+    let after = bot.hears(ADA, "rejected by").await;
+    assert_eq!((after.id, after.buttons.len()), (two.id, 0));
+    stop(node, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_button_that_is_not_known_shows_how_its_record_stands_and_decides_nothing() {
+    let bot = BotApi::start().await;
+    let node = fresh(setup(&bot)).await;
+    enrolled(&node, &bot, ADA).await;
+    let minted = mint(&node, 1).await;
+    let message = told(&bot, &minted).await;
+    let reject = data(&message, "Reject");
+    // As another node would have made it: the record is the same, the word is its own.
+    let (word, about) = reject.split_once('.').unwrap();
+    let theirs = format!("{}.{about}", "x".repeat(word.len()));
+    let heard = bot.heard(&bot.presses(ADA, message.id, &theirs)).await;
+    assert!(heard.contains("does not count"), "{heard}");
+    let anew = until("it is shown anew", || async {
+        let sent = bot.sent(ADA).into_iter();
+        sent.rev().find(|m| m.id == message.id && m.edited > 0)
+    })
+    .await;
+    assert_eq!(
+        status(node.shared(), &minted).await,
+        Status::AwaitingApproval
+    );
+    // Of another record than the one that is stored, it shows nothing.
+    let other = format!("{}.{}.{}", "y".repeat(24), &about[..16], "0".repeat(16));
+    bot.heard(&bot.presses(ADA, message.id, &other)).await;
+    bot.heard(&bot.presses(ADA, message.id, &data(&anew, "Reject")))
+        .await;
+    done(&node, &minted, Status::Rejected).await;
+    bot.heard(&bot.presses(ADA, message.id, &theirs)).await;
+    let after = bot.hears(ADA, "rejected").await;
+    assert_eq!((after.id, after.buttons.len()), (message.id, 0));
     stop(node, &bot).await;
 }

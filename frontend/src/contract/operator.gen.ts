@@ -4925,14 +4925,32 @@ export interface components {
              */
             time: number;
         };
+        /** @description Another node that runs the same bot. */
+        BotNode: {
+            /** @description The device. */
+            deviceId: string;
+            /**
+             * Format: int64
+             * @description How long ago it was heard, in milliseconds.
+             */
+            heardMs: number;
+            /** @description Whether it answers. */
+            holds: boolean;
+            /** @description Its name and the start of its id. */
+            name: string;
+        };
         /** @description The bot of this node. */
         BotView: {
             /** @description What channel it is. */
             kind: components["schemas"]["ChannelKind"];
             /** @description Its name, once its server told it. */
             name?: string | null;
+            /** @description The other nodes that run this bot. */
+            others?: components["schemas"]["BotNode"][];
             /** @description What stands in its way. */
             problem?: string | null;
+            /** @description Why this node does not answer, where another does or it looks whether one does. */
+            standsBy?: string | null;
         };
         /** @description A channel that waits for its code. */
         ChannelCode: {

@@ -13,6 +13,7 @@ use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
 use crate::domain::router::answering::Other;
 use crate::node::answering::Answering;
+use crate::node::channels::memory::Memory;
 use crate::node::channels::{Bot, Known, Member};
 use crate::node::proposals::Standing;
 
@@ -364,6 +365,31 @@ impl Door {
     ) -> Answer<bool> {
         let channels = &self.handles.channels;
         channels.take_update(kind, bot, update).await
+    }
+
+    /// Remembers and forgets for a bot, over a restart.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn channel_remember(
+        &self,
+        kind: ChannelKind,
+        bot: &str,
+        all: Vec<Memory>,
+    ) -> Answer<()> {
+        self.handles.channels.remember(kind, bot, all).await
+    }
+
+    /// What a bot remembers: names and records.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn channel_recall(
+        &self,
+        kind: ChannelKind,
+        bot: &str,
+    ) -> Answer<Vec<(String, String)>> {
+        self.handles.channels.recall(kind, bot).await
     }
 
     /// Decides as the person whose chat it is, about the very record that was shown there. The executor says whether it

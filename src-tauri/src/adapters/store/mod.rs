@@ -10,6 +10,7 @@ pub mod audit;
 pub mod backup;
 pub mod cases;
 pub mod channels;
+pub mod chat_memory;
 pub mod cited;
 pub mod commands;
 pub mod drafts;

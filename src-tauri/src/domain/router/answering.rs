@@ -183,15 +183,18 @@ impl Turns {
         self.heard.insert(device, heard);
     }
 
-    /// Looks whether it still may answer, and goes on if so; `false` where it has lost the bot by standing still.
+    /// Looks whether it still may answer, and goes on if so; `false` where it has lost the bot by standing still. A node that
+    /// was not heard for long runs the bot no more.
     pub fn tick(&mut self, now: u64) -> bool {
+        let known = |h: &Heard| now.saturating_sub(h.at) < ANSWERING_DOUBT_MS;
+        self.heard.retain(|_, h| known(h) || h.doubted_until > now);
         let wanted = self.mine.wants.is_some();
         if wanted && !self.wants(now) {
-            self.wanted_no_more(now);
+            self.gives_back(now);
         }
         self.mine.nobody_since = match self.holder(now) {
-            Some(_) => None,
-            None => Some(self.mine.nobody_since.unwrap_or(now)),
+            None if self.mine.hold.is_none() => Some(self.mine.nobody_since.unwrap_or(now)),
+            _ => None,
         };
         match self.mine.hold {
             Some(_) if !self.speaks(now) => {
@@ -225,7 +228,8 @@ impl Turns {
                 _ => Stand::By(holder),
             };
         }
-        let listens = now.saturating_sub(self.mine.since) < ANSWERING_SETTLE_MS && !alone;
+        let listens = now.saturating_sub(self.mine.since) < ANSWERING_SETTLE_MS;
+        let listens = listens && !alone && !self.is_handed(now);
         if listens || now < self.mine.rests_until {
             return Stand::Rests;
         }
@@ -238,8 +242,8 @@ impl Turns {
 
     /// Whether the one that answered has just said that it does not any more: what it does not hold it does not use.
     pub fn is_handed(&self, now: u64) -> bool {
-        let lately = |at: u64| now.saturating_sub(at) < ANSWERING_SETTLE_MS;
-        self.mine.handed_at.is_some_and(lately)
+        let lately = |at: u64| now.saturating_sub(at) < ANSWERING_HELD_MS;
+        self.mine.handed_at.is_some_and(lately) && self.holder(now).is_none()
     }
 
     /// Who says that it answers, and is believed.
@@ -308,10 +312,18 @@ impl Turns {
         self.mine.rests_until = 0;
     }
 
-    /// The code was entered, or has run out: another that goes before this one has the bot again.
+    /// The code was entered. What is said of it is said from here; then another that goes before this one has the bot again.
     pub fn wanted_no_more(&mut self, now: u64) {
-        let wanted = self.mine.wants.take().is_some();
-        if wanted && self.mine.hold.is_some() && self.goes_before(now).is_some() {
+        let end = now.saturating_add(ANSWERING_SETTLE_MS);
+        self.mine.wants = self
+            .mine
+            .wants
+            .map(|(since, until)| (since, until.min(end)));
+    }
+
+    fn gives_back(&mut self, now: u64) {
+        self.mine.wants = None;
+        if self.mine.hold.is_some() && self.goes_before(now).is_some() {
             self.mine.hold = None;
         }
     }

@@ -4,6 +4,7 @@
 
 mod codes;
 mod ends;
+pub mod memory;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -172,29 +172,34 @@ impl<'a> Lanes<'a> {
     }
 }
 
+/// Asks for the updates from a number on, after a pause.
+fn ask(
+    talk: &Talk,
+    from: i64,
+    pause: Duration,
+    (wait, most): (Duration, Option<Duration>),
+) -> BoxFuture<'static, Result<Vec<Update>, Fault>> {
+    let chats = talk.chats.clone();
+    Box::pin(async move {
+        tokio::time::sleep(pause).await;
+        let asked = chats.updates(from, wait);
+        let late = |_| Err(Fault::Lost("the server did not answer in time".to_owned()));
+        match most {
+            None => asked.await,
+            Some(most) => tokio::time::timeout(most, asked).await.unwrap_or_else(late),
+        }
+    })
+}
+
 /// Takes updates and answers them, each once. That one was taken is on disk, and the server has forgotten it, before it is
 /// answered: so neither this node after a crash nor another that takes the bot over answers it again. A stop alone is carried
 /// out before its update counts as taken. Each request confirms what came before it.
 pub(super) async fn poll(talk: &Talk) -> Ended {
     let answering = talk.door.answering();
     let mut pause = Pause::default();
-    let ask = |from: i64, pause: Duration, (wait, most): (Duration, Option<Duration>)| {
-        let chats = talk.chats.clone();
-        Box::pin(async move {
-            tokio::time::sleep(pause).await;
-            let asked = chats.updates(from, wait);
-            match most {
-                None => asked.await,
-                Some(most) => match tokio::time::timeout(most, asked).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Fault::Lost("the server did not answer in time".to_owned())),
-                },
-            }
-        })
-    };
     // From the first that the server has not forgotten; those that were taken before are known.
     let mut next = 0;
-    let mut asked = ask(next, Duration::ZERO, patience(talk, false));
+    let mut asked = ask(talk, next, Duration::ZERO, patience(talk, false));
     let (mut pending, mut lanes) = (Vec::new(), Lanes::default());
     let (mut contact, mut conflict) = (Instant::now(), None::<Instant>);
     loop {
@@ -263,7 +268,7 @@ pub(super) async fn poll(talk: &Talk) -> Ended {
                 pause.after(&fault)
             }
         };
-        asked = ask(next, wait, patience(talk, !pending.is_empty()));
+        asked = ask(talk, next, wait, patience(talk, !pending.is_empty()));
     }
 }
 

@@ -67,13 +67,18 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         chats,
         answering: answering.clone(),
     });
+    let remembered = door.channel_recall(KIND, &bot.id).await;
+    let remembered = remembered.unwrap_or_else(|refusal| {
+        tracing::warn!("what the bot remembers of its messages cannot be read: {refusal}");
+        Vec::new()
+    });
     let talk = Talk {
         door: door.clone(),
         chats,
         bot,
-        buttons: Buttons::default(),
+        buttons: Buttons::of(&remembered),
         pace: Pace::default(),
-        told: Told::default(),
+        told: Told::of(&remembered),
         asking: Default::default(),
     };
     while turn::begins(&talk).await {
@@ -130,9 +135,23 @@ impl Talk {
         self.door.context().now()
     }
 
+    /// Writes down what buttons mean and what was told where, so that it counts after a restart.
+    async fn remember(&self) {
+        let mut all = self.buttons.changes();
+        all.extend(self.told.changes(self.now()));
+        if all.is_empty() {
+            return;
+        }
+        let kept = self.door.channel_remember(KIND, &self.bot.id, all).await;
+        if let Err(refusal) = kept {
+            tracing::warn!("what the bot shows will not be known after a restart: {refusal}");
+        }
+    }
+
     /// Sends a text in as many messages as it needs, the buttons under the last. A server that says so is left alone for a
     /// while, and where it wants longer the message is not sent; one whose fate is not known is not sent again.
     async fn say(&self, chat: &str, message: Message) -> Option<i64> {
+        self.remember().await;
         let mut parts = words::split(&message.text);
         let last = parts.pop()?;
         for part in parts {
@@ -161,6 +180,7 @@ impl Talk {
 
     /// Sends a text in as many messages as it needs, the buttons under the last, and waits for nothing.
     async fn send(&self, chat: &str, message: Message) -> Result<i64, Fault> {
+        self.remember().await;
         let mut parts = words::split(&message.text);
         let text = parts.pop().unwrap_or_default();
         for part in parts {
@@ -179,6 +199,7 @@ impl Talk {
     }
 
     async fn change(&self, chat: &str, id: i64, message: &Message) {
+        self.remember().await;
         for _ in 0..3 {
             match self.chats.edit(chat, id, message).await {
                 Ok(()) => return,

@@ -11,7 +11,7 @@ use crate::operator::dto::ProposalView;
 use crate::operator::estop::EstopRequest;
 use crate::operator::queries::FactQuery;
 
-use super::buttons::{Meaning, Step};
+use super::buttons::{Meaning, Pressed, Step};
 use super::{KIND, Talk, question, words};
 use crate::domain::admission::budget::Cause;
 
@@ -397,16 +397,48 @@ async fn decided(
     }
 }
 
+/// A button that is not known was pressed, as after a restart without its store, or where another node had the bot: its message
+/// shows how exactly that record stands now, and nothing else happens.
+async fn anew(
+    talk: &Talk,
+    place: &Place,
+    member: &Member,
+    (press, message): (&str, i64),
+    (proposal, digest): (&str, &str),
+) {
+    let found = talk.door.proposal(proposal).await.ok();
+    let Some(p) = found.filter(|p| p.digest.starts_with(digest)) else {
+        let why = "This button does not count any more. /proposals shows what waits.";
+        let _ = talk.chats.heard(press, why).await;
+        return;
+    };
+    let why = "This button does not count any more; the message shows how it stands now.";
+    let _ = talk.chats.heard(press, why).await;
+    let next = match p.status {
+        Status::AwaitingApproval => whole(talk, member, &p).await,
+        _ => Message::text(ended(talk, &p).await),
+    };
+    talk.told.shows(&place.account, &p.id, message);
+    talk.change(&place.chat, message, &next).await;
+}
+
 async fn pressed(
     talk: &Talk,
     place: &Place,
     member: &Member,
     (press, message, data): (&str, i64, &str),
 ) {
-    let Some(meaning) = talk.buttons.press(&place.account, data, talk.now()) else {
-        let why = "This button does not count any more. /proposals shows what waits.";
-        let _ = talk.chats.heard(press, why).await;
-        return;
+    let meaning = match talk.buttons.press(&place.account, data, talk.now()) {
+        Pressed::Means(meaning) => meaning,
+        Pressed::Unknown(proposal, digest) => {
+            let about = (proposal.as_str(), digest.as_str());
+            return anew(talk, place, member, (press, message), about).await;
+        }
+        Pressed::Nothing => {
+            let why = "This button does not count any more. /proposals shows what waits.";
+            let _ = talk.chats.heard(press, why).await;
+            return;
+        }
     };
     // Whether the press is heard changes nothing about it.
     let _ = talk.chats.heard(press, "").await;

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::domain::base::limits::{CHAT_LINES_MAX, CHAT_MESSAGE_MAX_UNITS, CHAT_PARTS_MAX};
 use crate::domain::base::quantity::{reading, span};
 use crate::domain::base::text::one_line;
+use crate::domain::base::zone::clock;
 use crate::domain::policy::Level;
 use crate::domain::proposal::Status;
 use crate::operator::dto::{FactView, ProposalView, StatusView};
@@ -115,14 +116,19 @@ pub(super) fn action(p: &ProposalView) -> String {
     )
 }
 
-/// How long it waits still.
+/// Until when it waits, as a moment: a message stands for long, and what it says of the time has to stay true.
 pub(super) fn left(p: &ProposalView, now: u64) -> String {
     let ms = p.expires_at.saturating_sub(now);
-    let minutes = ms.div_ceil(60_000);
-    match minutes {
-        0 => "its time has run out".to_owned(),
-        1 => "waits for less than a minute".to_owned(),
-        more => format!("waits for {more} min"),
+    if ms == 0 {
+        return "its time has run out".to_owned();
+    }
+    let minute = p.expires_at / 60_000 % 1_440;
+    let time = clock(u32::try_from(minute).unwrap_or_default());
+    let days = p.expires_at / 86_400_000 - now / 86_400_000;
+    match days {
+        0 => format!("waits until {time} UTC"),
+        1 => format!("waits until tomorrow, {time} UTC"),
+        days => format!("waits {days} days, until {time} UTC"),
     }
 }
 

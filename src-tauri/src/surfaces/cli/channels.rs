@@ -162,11 +162,7 @@ async fn list(ctx: &Context) -> Done {
             (None, None) if bot.name.is_some() => ": this node answers".to_owned(),
             (None, None) => String::new(),
         };
-        out::line(&format!(
-            "{} bot {}{stands}",
-            bot.kind,
-            format::name(name)
-        ));
+        out::line(&format!("{} bot {}{stands}", bot.kind, format::name(name)));
         for other in &bot.others {
             let holds = if other.holds { "answers, " } else { "" };
             out::line(&format!(

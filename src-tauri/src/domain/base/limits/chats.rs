@@ -31,5 +31,9 @@ pub const ANSWERING_CHECK_MS: u64 = 300_000;
 pub const ANSWERING_DOUBT_MS: u64 = 3_600_000;
 /// How often a node gives way to one that wants the bot for an enrolment, in milliseconds.
 pub const ANSWERING_GIVE_EVERY_MS: u64 = 900_000;
+/// Records that bots remember over a restart.
+pub const CHAT_MEMORY_MAX: usize = 2_048;
+/// How long a bot remembers where it told of a proposal, in milliseconds.
+pub const CHAT_TOLD_MS: u64 = 7 * 86_400_000;
 /// Nodes that run the same bot.
 pub const ANSWERING_NODES_MAX: usize = 32;

@@ -96,12 +96,16 @@ fn who_wants_a_code_entered_has_the_bot_for_a_while_and_not_again_at_once() {
     assert_eq!(b.stand(false, 20_000), Stand::First);
     b.take(20_000);
     b.wanted_no_more(21_000);
-    assert!(!b.speaks(21_000), "the other goes before it");
+    b.tick(25_000);
+    assert!(b.speaks(25_000), "what is said of it is said");
+    tells(&a, &mut b, 26_000);
+    b.tick(26_000);
+    assert!(!b.speaks(26_000), "the other goes before it");
     // Another wish within the hour takes it from nobody.
-    a.take(22_000);
-    b.wants_until(600_000, 23_000);
-    tells(&b, &mut a, 23_000);
-    assert!(a.speaks(23_000));
+    a.take(27_000);
+    b.wants_until(600_000, 28_000);
+    tells(&b, &mut a, 28_000);
+    assert!(a.speaks(28_000));
 }
 
 #[test]
