@@ -1,7 +1,6 @@
 //! Requests and events of authenticated peers: the gen-1 methods and our own additions.
 //!
-//! Each method names the grant it needs; anything unnamed is refused. Text is never looked up in a
-//! table of functions, so `__proto__` and `toString` are just unknown methods.
+//! Each method names the grant it needs; anything unnamed is refused, `__proto__` and `toString` too.
 
 mod handle;
 pub(super) mod offered;
@@ -207,9 +206,7 @@ pub(super) async fn event(
         leading::LEASE if link.info.speaks(Feature::Lease) => {
             leading::heard(&protocol.leading, link, payload)
         }
-        answering::CLAIM if link.info.speaks(Feature::Answering) => {
-            answering::heard(&protocol.answering, link, payload)
-        }
+        answering::CLAIM => answering::heard(&protocol.answering, link, payload),
         OFFERS if link.info.speaks(Feature::Offers) => {
             offered::changed(protocol, link, &payload).await
         }

@@ -73,8 +73,7 @@ pub struct StoreOptions {
     /// The largest size of the database file, in bytes, without its log; `None` is as large as the disk.
     /// Writes that would grow it further fail with [`StoreError::Full`].
     pub max_bytes: Option<u64>,
-    /// Whether the directory has had a store before: then a missing or empty file is a fault and
-    /// nothing to begin anew.
+    /// Whether the directory has had a store before: then a missing or empty file is a fault.
     pub expected: bool,
 }
 
