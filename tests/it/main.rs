@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod answering;
+mod astray;
 mod attached;
 mod audit_export;
 mod bad_frames;

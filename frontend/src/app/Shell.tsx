@@ -211,6 +211,7 @@ const MOST_LINES = 3;
 
 /** Where an alarm is looked into; of the others the machine itself has to be seen to. */
 const ALARM_PAGE: Record<string, string> = {
+  "actuator.astray": "/topology",
   "actuator.unsafe": "/topology",
   "peer.clock": "/topology",
   "device.over-budget": "/trust",

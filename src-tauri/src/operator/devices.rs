@@ -226,7 +226,10 @@ impl Door {
             {
                 view.safe = Some(guard.safe);
                 view.running = guard.running;
-                view.problem = guard.problem.or(view.problem.take());
+                let astray = guard
+                    .astray
+                    .map(|said| format!("not moved from here, and its device says {said:?}"));
+                view.problem = guard.problem.or(astray).or(view.problem.take());
             }
         }
         Ok(all)

@@ -481,6 +481,9 @@ export const de = table({
     "Ihr Schlüssel ist an {executor} nicht bekannt. Abhilfe: Ein Mensch an {executor} öffnet dort Vertrauen › Bediener und nimmt Ihren öffentlichen Schlüssel auf; geben Sie dann erneut frei.",
   issuerNotAcceptedDo:
     "Niemand an {executor} hat das Gerät angenommen, das für Sie bürgt. Abhilfe: Ein Mensch an {executor} öffnet dort Vertrauen › Bediener und nimmt es an oder nimmt Ihren öffentlichen Schlüssel auf; geben Sie dann erneut frei.",
+  "al_actuator.astray": "VON ANDEREN BEWEGT",
+  "ad_actuator.astray":
+    "Seit er sicher war, hat ihn hier nichts bewegt, und sein Gerät sagt etwas anderes. Finden Sie heraus, wer es war; bis dahin beginnt von hier aus nichts an ihm.",
   "al_actuator.unsafe": "NICHT SICHER",
   "ad_actuator.unsafe":
     "Bringen Sie den Aktor von Hand in den sicheren Zustand. Der Knoten versucht es weiter; nichts läuft auf ihm an, bis sein Treiber es bestätigt.",

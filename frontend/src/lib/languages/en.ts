@@ -456,6 +456,9 @@ export const en = {
     "Your key is not known at {executor}. What to do: a person at {executor} opens Trust › Operators there and adds your public key; then approve again.",
   issuerNotAcceptedDo:
     "Nobody at {executor} has accepted the device that vouches for you. What to do: a person at {executor} opens Trust › Operators there and accepts it, or adds your public key; then approve again.",
+  "al_actuator.astray": "MOVED BY ANOTHER",
+  "ad_actuator.astray":
+    "Nothing here has moved it since it was safe, and its device says otherwise. Find out who moved it; nothing begins on it from here until then.",
   "al_actuator.unsafe": "NOT SAFE",
   "ad_actuator.unsafe":
     "Make the actuator safe by hand. The node goes on trying; nothing starts on it until its driver confirms.",

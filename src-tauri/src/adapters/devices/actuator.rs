@@ -128,6 +128,12 @@ pub trait Actuator: Send + Sync {
         Box::pin(std::future::pending())
     }
 
+    /// What its device says of itself where that is not the safe state, asked while nothing moves it from here; `None` where it is
+    /// there, where the device does not tell, and where it cannot be asked now.
+    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// Reads back where it is.
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>>;
 }

@@ -235,6 +235,10 @@ pub const PASSPHRASE_MAX_BYTES: usize = 1_024;
 pub const PASSPHRASE_TRIES_MAX: u32 = 5;
 /// How long it waits then, in milliseconds.
 pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
+/// How often an idle actuator is asked whether it still is in its safe state, in milliseconds.
+pub const ASTRAY_LOOK_EVERY_MS: u64 = 10_000;
+/// After how long it is asked again before that is told, in milliseconds.
+pub const ASTRAY_LOOK_TWICE_MS: u64 = 1_000;
 /// For how long executors that did not answer an emergency stop are asked again, in milliseconds.
 pub const ESTOP_ASKED_AGAIN_MS: u64 = 600_000;
 /// How often, in milliseconds.

@@ -45,6 +45,7 @@ macro_rules! alarm_kinds {
 
 alarm_kinds! {
     ActuatorUnsafe = "actuator.unsafe", Critical, "An actuator is not confirmed to be in its safe state. Subject: its capability.";
+    ActuatorAstray = "actuator.astray", Critical, "An actuator that is idle and was confirmed safe is not in its safe state, as its device says; nothing here has moved it. Subject: its capability.";
     ActuatorLeft = "actuator.left", Critical, "An actuator was moved before the node was interrupted, and the configuration does not have it any more. Subject: its capability.";
     StoreFull = "store.full", Critical, "The store is full. No subject.";
     StoreUnwritable = "store.unwritable", Critical, "The store or the state directory takes no writes. No subject.";

@@ -248,15 +248,16 @@ fn moves(handle: &Handle) -> Option<String> {
     }
 }
 
-/// Why an actuator cannot be taken out now. One that comes in `again` by another table may be without confirmation: the new
-/// one makes it safe, and until then nothing begins there and its alarm stands.
+/// Why an actuator cannot be taken out now. One that comes in `again` by another table may be without confirmation where its
+/// guard has moved nothing since it was safe: the new one makes it safe, and until then nothing begins there and its alarm
+/// stands.
 fn why_not(handle: &Handle, again: bool) -> Option<String> {
     if let Some(moves) = moves(handle) {
         return Some(moves);
     }
     let view = handle.view.borrow();
     let ordered = handle.wanted.borrow().count > view.answered;
-    match again {
+    match again && view.proposal.is_none() {
         true => None,
         false if !view.safe => Some(format!(
             "is not confirmed to be in its safe state ({})",

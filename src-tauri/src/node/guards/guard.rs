@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::job::{End, Job, Next, Reached};
+use super::astray;
 use super::kept::Leased;
 use super::ladder::{Over, Place};
 use super::{Busy, Cut, Ended, Handed, Report, Run, View, Wanted};
@@ -67,6 +68,7 @@ impl Guard {
             () = self.begins.cancelled() => {}
         }
         let left = self.serve().await;
+        self.is_astray(None);
         let Self { driver, gone, .. } = self;
         drop(driver);
         drop(gone);
@@ -108,6 +110,7 @@ impl Guard {
             if self.stop.is_cancelled() {
                 return Left::Ended;
             }
+            let driver = self.driver.clone();
             tokio::select! {
                 biased;
                 () = self.dismissed.cancelled() => return Left::Dismissed,
@@ -121,6 +124,7 @@ impl Guard {
                     }
                     None => return Left::Ended,
                 },
+                said = astray::look(driver.as_ref()) => self.is_astray(said),
             }
         }
     }
@@ -200,6 +204,7 @@ impl Guard {
             view.proposal = Some(job.id.clone());
             (view.tries, view.problem, view.position) = (0, None, None);
         });
+        self.is_astray(None);
         self.lease.begin(
             &job.id,
             &job.kind,
@@ -519,6 +524,7 @@ impl Guard {
                         view.proposal = None;
                     }
                 });
+                self.is_astray(None);
                 if self
                     .alarms
                     .clear(AlarmKind::ActuatorUnsafe, target.as_str())

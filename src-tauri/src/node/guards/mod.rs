@@ -6,6 +6,7 @@
 //! return at once; [`Guards::settled`] waits for what came of it. In the simulator the same code
 //! runs as tasks on the simulated clock. Guards decide nothing: a run needs the gate's permit.
 
+mod astray;
 mod cut;
 pub mod fitting;
 mod guard;
@@ -106,6 +107,8 @@ pub struct View {
     pub problem: Option<String>,
     /// Where it stood after the last attempt.
     pub position: Option<String>,
+    /// What its device says, where it was confirmed to be safe and is not any more, and nothing here has moved it.
+    pub astray: Option<String>,
     /// The newest order to make it safe that has been carried out.
     answered: u64,
 }

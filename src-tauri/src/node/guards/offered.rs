@@ -46,6 +46,13 @@ impl Guards {
         self.actuators().into_iter().map(offered).collect()
     }
 
+    /// Whether an action is what its driver does to make its actuator safe.
+    pub fn makes_safe(&self, action: &Action) -> bool {
+        let actuator = self.actuator(&action.target);
+        let safe = actuator.and_then(|actuator| actuator.safe_operation());
+        safe.is_some_and(|safe| safe == action.operation)
+    }
+
     /// Asks an actuator's driver where it is, in a word. `None` if the node does not have it.
     pub async fn position(&self, target: &Capability) -> Option<Result<String, DriverError>> {
         let actuator = self.actuator(target)?;

@@ -36,7 +36,7 @@ pub(super) fn load(
     let (looked, ruling) = evaluate_now(executor, conn, record, now)?;
     let actuators = record.actuators();
     let safe = actuators.iter();
-    let safe = safe.map(|target| safe_before(executor, target));
+    let safe = safe.map(|target| safe_before(executor, target, &record.action()));
     Ok(Ground {
         own: executor.own_id().clone(),
         busy: busy(conn, record, &actuators)?,
@@ -298,8 +298,20 @@ fn can_be_told(executor: &Executor, record: &ProposalRecord) -> Result<(), Store
 }
 
 /// Nothing starts on an actuator that is not confirmed to be in its safe state.
-fn safe_before(executor: &Executor, target: &Capability) -> Result<(), Refusal> {
-    match executor.guards.view(target) {
+fn safe_before(executor: &Executor, target: &Capability, action: &Action) -> Result<(), Refusal> {
+    let view = executor.guards.view(target);
+    if let Some(said) = view.as_ref().and_then(|view| view.astray.as_deref())
+        && !(action.target == *target && executor.guards.makes_safe(action))
+    {
+        return Err(Refusal::new(
+            Code::ActuatorUnsafe,
+            format!(
+                "{target} is not in its safe state though nothing here has moved it: its device says {said:?}; nothing starts on it \
+                 until it is back"
+            ),
+        ));
+    }
+    match view {
         Some(view) if !view.safe && !view.running => Err(Refusal::new(
             Code::ActuatorUnsafe,
             format!(

@@ -329,6 +329,14 @@ impl Actuator for FileDriver {
         Duration::from_millis(3 * FILE_WRITE_MS + 500)
     }
 
+    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+        async move {
+            let said = self.said().await.ok()?;
+            (said != self.state.safe.trim()).then(|| one_line(&said, STATE_SHOWN))
+        }
+        .boxed()
+    }
+
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
         async move {
             let said = self.said().await.map_err(DriverError::Failed)?;

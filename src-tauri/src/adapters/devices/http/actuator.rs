@@ -347,6 +347,15 @@ impl Actuator for HttpDriver {
         self.watch().boxed()
     }
 
+    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+        async move {
+            let feedback = self.settled.feedback.as_ref()?;
+            let said = timeout(self.settled.limit, self.told()).await.ok()??.ok()?;
+            (said != feedback.safe).then(|| one_line(&said, STATE_SHOWN))
+        }
+        .boxed()
+    }
+
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
         async move {
             let told = timeout(self.settled.limit, self.told()).await;

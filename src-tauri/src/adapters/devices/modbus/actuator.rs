@@ -362,6 +362,14 @@ impl Actuator for Mover {
         self.link.missed(self.number).boxed()
     }
 
+    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+        async move {
+            let words = self.look(Urgency::Action).await.ok()?;
+            (!self.is_safe(&words)).then(|| self.shown(&words))
+        }
+        .boxed()
+    }
+
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
         self.position().boxed()
     }

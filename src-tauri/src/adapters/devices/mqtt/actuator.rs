@@ -313,6 +313,14 @@ impl Actuator for MqttDriver {
         .boxed()
     }
 
+    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+        let said = self.said.borrow().text.clone();
+        let safe = self.settled.feedback.as_ref().map(|f| &f.safe);
+        let is_up = self.up().is_ok();
+        let away = said.zip(safe).filter(|(said, safe)| is_up && said != *safe);
+        std::future::ready(away.map(|(said, _)| one_line(&said, STATE_SHOWN))).boxed()
+    }
+
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
         let said = self.said.borrow().text.clone();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
