@@ -98,7 +98,7 @@ impl Answering {
     pub fn stand(&self) -> Stand {
         let alone = self.alone();
         self.with(|turns, now| turns.stand(alone, now))
-            .unwrap_or(Stand::Rests)
+            .unwrap_or(Stand::Listens)
     }
 
     /// Whether this node may say anything now. One that stood still for long may not.

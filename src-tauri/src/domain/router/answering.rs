@@ -63,7 +63,9 @@ pub enum Stand {
     By(DeviceId),
     /// Nobody answers, and another goes before this one.
     Waits(DeviceId),
-    /// It listens, or leaves a bot alone that somebody else polls.
+    /// It listens whether another answers.
+    Listens,
+    /// It leaves a bot alone that somebody else polls.
     Rests,
     /// Nobody is heard to answer, and this one goes first: it looks at the server and begins.
     First,
@@ -230,8 +232,11 @@ impl Turns {
         }
         let listens = now.saturating_sub(self.mine.since) < ANSWERING_SETTLE_MS;
         let listens = listens && !alone && !self.is_handed(now);
-        if listens || now < self.mine.rests_until {
+        if now < self.mine.rests_until {
             return Stand::Rests;
+        }
+        if listens {
+            return Stand::Listens;
         }
         let waited = self.mine.nobody_since.map_or(0, |s| now.saturating_sub(s));
         match self.goes_before(now) {

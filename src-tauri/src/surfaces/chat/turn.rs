@@ -150,11 +150,11 @@ fn says(talk: &Talk, stand: &Stand) {
             "stands by: {} begins to answer",
             answering.name(device)
         )),
+        Stand::Listens => Some("listens whether another node answers".to_owned()),
         Stand::Rests => Some(
-            "stands by: another program polls this bot, or may; it looks again within a minute"
-                .to_owned(),
+            "stands by: another program polls this bot; it looks again within a minute".to_owned(),
         ),
-        Stand::First => Some("looks whether another program polls this bot".to_owned()),
+        Stand::First => Some("looks whether somebody else polls this bot".to_owned()),
     };
     talk.door.channel_bot_is(Some(Bot {
         name: Some(talk.bot.name.clone()),

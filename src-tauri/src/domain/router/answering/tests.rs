@@ -33,7 +33,7 @@ fn two() -> (Turns, Turns) {
         tells(&b, &mut a, now);
         assert!(a.tick(now) && b.tick(now));
     }
-    assert_eq!(a.stand(false, 0), Stand::Rests, "it listens first");
+    assert_eq!(a.stand(false, 0), Stand::Listens);
     assert_eq!(a.stand(false, 10_000), Stand::First);
     assert_eq!(b.stand(false, 10_000), Stand::Waits(a.own.clone()));
     assert_eq!(a.take(10_000), 1);
