@@ -57,6 +57,7 @@ impl Answering {
 
     /// Looks at the turns, if a bot runs, and tells whoever waits if this node stands otherwise after it.
     fn with<T>(&self, work: impl FnOnce(&mut Turns, u64) -> T) -> Option<T> {
+        self.turns().as_ref()?;
         let (now, alone) = (self.clock.steady_ms(), self.alone());
         let mut all = self.turns();
         let turns = all.as_mut()?;
