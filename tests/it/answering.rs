@@ -66,9 +66,8 @@ fn answers(bot: &BotView) -> bool {
 
 async fn stands_by(node: &TestNode, why: &str) -> BotView {
     let fits = |bot: &BotView| {
-        bot.stands_by
-            .as_ref()
-            .is_some_and(|said| said.contains(why))
+        let said = bot.stands_by.as_deref().unwrap_or_default();
+        said.starts_with("stands by: ") && said.contains(why)
     };
     seen(node, why, fits).await
 }

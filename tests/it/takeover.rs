@@ -70,7 +70,8 @@ impl Pair {
     fn stands_by(&self, n: usize) {
         eventually(&format!("node {n} stands by"), || {
             let bot = self.bot_at(n)?;
-            bot["standsBy"].as_str()?.contains("answers").then_some(())
+            let said = bot["standsBy"].as_str()?;
+            (said.starts_with("stands by: ") && said.ends_with("answers")).then_some(())
         });
     }
 
