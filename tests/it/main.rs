@@ -30,6 +30,7 @@ mod crash_points;
 mod credentials;
 mod demo;
 mod device;
+mod discover;
 mod doctor;
 mod endings;
 mod entitled;

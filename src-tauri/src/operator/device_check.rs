@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::devices::{DeviceView, configured, place};
 use crate::adapters::clock::{SharedClock, SystemClock};
 use crate::adapters::devices::{
-    Around, Carrier, Configured, DeviceError, DriverError, Hooks, Keeper, Made, Reading, Sensor,
-    SensorError, make,
+    Around, Carrier, Configured, DeviceError, Discovered, DriverError, Hooks, Keeper, Listen, Made,
+    Reading, Sensor, SensorError, discover, make,
 };
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{DEVICE_LOOK_MS, SENSOR_ANSWER_MS, SENSOR_EVERY_MIN_MS};
@@ -93,6 +93,14 @@ impl Bench {
     /// Every mistake in the text of a configuration, each with its file, line and key as far as they are known.
     pub fn mistakes(&self, text: &str, file: &Path) -> Vec<String> {
         check::mistakes(text, file, &self.around())
+    }
+
+    /// What devices at a broker offer. It changes nothing there.
+    ///
+    /// # Errors
+    /// Why the broker cannot be heard.
+    pub async fn discover(&self, listen: &Listen) -> Result<Discovered, String> {
+        discover(listen, self.keeper.clone()).await
     }
 
     /// The sensors of a configuration, of which nothing was asked yet.

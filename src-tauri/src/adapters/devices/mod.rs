@@ -31,6 +31,7 @@ use actuator::unknown;
 pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
 pub use config::{Configured, Switches, offers};
 pub use keeper::Keeper;
+pub use mqtt::{Discovered, Listen, discover};
 pub use orders::{SharedWay, shared_ways};
 pub use point::{Meter, Taken};
 #[cfg(test)]

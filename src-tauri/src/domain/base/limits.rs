@@ -850,6 +850,16 @@ pub const HTTP_SENT_MAX_BYTES: usize = 4_096;
 pub const HTTP_READINGS_MAX: usize = 64;
 /// Most actuators of one device over HTTP.
 pub const HTTP_ACTUATORS_MAX: usize = 16;
+/// Discovery messages of a broker that are kept.
+pub const DISCOVERED_MAX: usize = 1_024;
+/// Their content together, in bytes.
+pub const DISCOVERED_BYTES_MAX: usize = 4_194_304;
+/// Things in one discovery message.
+pub const DISCOVERED_PARTS_MAX: usize = 64;
+/// Longest text in a discovery message that is used, in bytes.
+pub const DISCOVERED_TEXT_MAX_BYTES: usize = 512;
+/// For how long discovery messages are listened for at most, in seconds.
+pub const DISCOVER_SECONDS_MAX: u64 = 300;
 /// Largest body that a hook takes, in bytes.
 pub const HOOK_BODY_MAX_BYTES: usize = 16_384;
 /// Longest name of a hook, in bytes.

@@ -51,6 +51,22 @@ pub fn set(text: &str, path: &str, key: &str, given: &str) -> Result<String, Con
     Err(first.unwrap_or_else(|| value(key, "no value was given")))
 }
 
+/// The text with tables behind everything else.
+///
+/// # Errors
+/// [`ConfigError`]: a file that was wrong before, or would be with them.
+pub fn append(text: &str, path: &str, tables: &str) -> Result<String, ConfigError> {
+    RawConfig::parse(text, path)?;
+    let cut = match text {
+        "" => "",
+        text if text.ends_with('\n') => "\n",
+        _ => "\n\n",
+    };
+    let placed = format!("{text}{cut}{tables}");
+    RawConfig::parse(&placed, path).and_then(|raw| raw.resolve(PathBuf::new()))?;
+    Ok(placed)
+}
+
 /// The error without the place in a file that was never written.
 fn plain(key: &str, error: ConfigError) -> ConfigError {
     match error {

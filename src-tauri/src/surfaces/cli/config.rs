@@ -157,7 +157,7 @@ fn set(ctx: &Context, key: &str, value: &str) -> Done {
 }
 
 /// Refuses to write into the directory of another user, whose node could not read it then.
-fn own(ctx: &Context) -> Done {
+pub(super) fn own(ctx: &Context) -> Done {
     let root: PathBuf = ctx.dir.root().to_owned();
     let owner = std::fs::metadata(&root).map(|meta| meta.uid()).ok();
     let me = rustix::process::geteuid().as_raw();

@@ -39,6 +39,7 @@ pub(super) async fn run(ctx: &Context, command: &DeviceCommand) -> Done {
         DeviceCommand::Read { name } => read(ctx, name).await,
         DeviceCommand::Watch { name } => watch(ctx, name).await,
         DeviceCommand::Reload => reload(ctx).await,
+        DeviceCommand::Discover(args) => super::discover::run(ctx, args).await,
     }
 }
 

@@ -17,6 +17,7 @@ mod credential;
 mod decide;
 mod demo;
 mod device;
+mod discover;
 mod doctor;
 mod estop;
 #[cfg(test)]

@@ -68,18 +68,18 @@ struct Mqtt {
 
 /// How the broker is reached.
 #[derive(Debug)]
-struct Access {
+pub(super) struct Access {
     /// Its URL.
-    broker: String,
+    pub broker: String,
     /// A PEM file of the authorities to be trusted instead of the system's.
-    ca: Option<PathBuf>,
-    user: Option<String>,
+    pub ca: Option<PathBuf>,
+    pub user: Option<String>,
     /// The name of the credential with the password.
-    password: Option<String>,
+    pub password: Option<String>,
     /// Whether the password may go over the internet in plain text.
-    plain: bool,
+    pub plain: bool,
     /// The longest that an acknowledgement or a state may take, in seconds.
-    timeout_sec: Option<u64>,
+    pub timeout_sec: Option<u64>,
 }
 
 /// Where a reading comes from.
@@ -127,7 +127,7 @@ struct Operation {
 }
 
 /// A topic to which is published or subscribed: one, not a pattern.
-fn check_topic(topic: &str) -> Result<(), String> {
+pub(super) fn check_topic(topic: &str) -> Result<(), String> {
     if topic.is_empty() || topic.len() > MQTT_TOPIC_MAX_BYTES || topic.contains('\0') {
         return Err(format!(
             "topic: must have 1 to {MQTT_TOPIC_MAX_BYTES} bytes"
@@ -188,7 +188,7 @@ impl Access {
         Ok(access)
     }
 
-    fn broker(&self) -> Result<Broker, String> {
+    pub(super) fn broker(&self) -> Result<Broker, String> {
         self.check_login()?;
         let broker = Broker::read(&self.broker, self.ca.clone())?;
         if self.password.is_some() && !self.plain && broker.is_plain_and_far() {

@@ -1,5 +1,7 @@
 //! Language models and the keys of their providers, as the command line names them.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `infer …`
@@ -95,4 +97,39 @@ pub(crate) enum DeviceCommand {
     /// Have the running node take the devices of its configuration file as they stand there now, all of them or none;
     /// it does so by itself a few seconds after the file has changed. Nothing that moves is touched
     Reload,
+    /// Hear what devices at an MQTT broker offer (the messages that they keep there for Home Assistant) and print it as tables of
+    /// a configuration: readings ready to use, what can be moved in comments for you to decide
+    Discover(DiscoverArgs),
+}
+
+/// `device discover`.
+#[derive(Debug, Args)]
+pub(crate) struct DiscoverArgs {
+    /// The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] for TLS
+    #[arg(long, value_name = "URL")]
+    pub broker: String,
+    /// The user there
+    #[arg(long)]
+    pub user: Option<String>,
+    /// The name of the credential with the password, as in device/shed
+    #[arg(long, value_name = "CREDENTIAL", requires = "user")]
+    pub password: Option<String>,
+    /// A PEM file of the authorities that prove the broker [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Send the password in plain text over the internet, where the broker is there
+    #[arg(long)]
+    pub plain: bool,
+    /// The first level of the discovery topics
+    #[arg(long, default_value = "homeassistant")]
+    pub prefix: String,
+    /// For how long to listen
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub seconds: u64,
+    /// What the table is called
+    #[arg(long, default_value = "homeassistant")]
+    pub name: String,
+    /// Write the readings behind everything else into config.toml, if they fit to what it has; an actuator is never written
+    #[arg(long)]
+    pub write: bool,
 }
