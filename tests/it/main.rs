@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::disallowed_methods)]
 
+mod alerts;
 mod answering;
 mod astray;
 mod attached;
@@ -71,6 +72,8 @@ mod modes;
 mod mosquitto;
 mod mqtt;
 mod names;
+mod notify;
+mod ntfy_server;
 mod pairing;
 mod persons;
 mod planner;

@@ -7,7 +7,7 @@ use super::scan::{self, Path, Token};
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 17] = [
+const DOMAIN_ROOMS: [&str; 18] = [
     "base",
     "quality",
     "inference",
@@ -22,13 +22,14 @@ const DOMAIN_ROOMS: [&str; 17] = [
     "policy",
     "gate",
     "plan",
+    "alerts",
     "proposal",
     "router",
     "site",
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 47] = [
+const NODE_ROOMS: [&str; 48] = [
     "surroundings",
     "config",
     "context",
@@ -70,6 +71,7 @@ const NODE_ROOMS: [&str; 47] = [
     "discovery",
     "sensing",
     "wiring",
+    "alerts",
     "pulse",
     "refused",
     "handles",

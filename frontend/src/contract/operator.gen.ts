@@ -48,6 +48,317 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The alerts that stand, the worst first, with who acknowledged or muted each.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/alerts/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alerts, those that are over too, newest first; of more than fit, those that follow the number `before`.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    before?: number;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One alert.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that a person has seen an alert: nobody else is told of it.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["AlertNote"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/alerts/{id}/mute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have nobody told of an alert for a while.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["AlertMute"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/alerts/{id}/unmute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End the mute of an alert.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["AlertNote"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AlertView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/approvals": {
         parameters: {
             query?: never;
@@ -2023,6 +2334,106 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/notify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The places where people are told of alerts.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NotifyView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/notify/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell one of them, or all, a test.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["NotifyTest"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NotifyTested"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -4658,6 +5069,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Who acknowledged an alert. */
+        AcknowledgedView: {
+            /**
+             * Format: int64
+             * @description When, in milliseconds since 1970.
+             */
+            at: number;
+            /** @description Who. */
+            by: string;
+            /** @description What they said. */
+            note?: string | null;
+        };
         /** @description What would physically happen: an operation with its parameters on one target. */
         Action: {
             /** @description What it does, for example `open`. */
@@ -4729,6 +5152,59 @@ export interface components {
             since: number;
             /** @description Which device, actuator or file; empty where there is only one. */
             subject: string;
+        };
+        /** @description For how long an alert is muted. */
+        AlertMute: {
+            /**
+             * Format: int64
+             * @description In milliseconds, seven days at most; a quarter of an hour for what may move or is an emergency.
+             */
+            forMs: number;
+            /** @description The person's name, where a session does not tell it. */
+            name?: string | null;
+        };
+        /** @description What a person says about an alert. */
+        AlertNote: {
+            /** @description The person's name, where a session does not tell it. */
+            name?: string | null;
+            /** @description What they want to say. */
+            note?: string | null;
+        };
+        /** @description An alert: something people should know of, with what they have answered. */
+        AlertView: {
+            acknowledged?: components["schemas"]["AcknowledgedView"] | null;
+            /** @description What to do. */
+            advice: string;
+            /**
+             * Format: int64
+             * @description When it was over; absent while it stands.
+             */
+            endedAt?: number | null;
+            /** @description Why it was over. */
+            endedWhy?: string | null;
+            /**
+             * Format: int64
+             * @description Its number; 0 while it could not be written down.
+             */
+            id: number;
+            /** @description What it is about: the code of an alarm, such as `actuator.unsafe` or `alert.warning`. */
+            kind: string;
+            /** @description What is the matter. */
+            message: string;
+            muted?: components["schemas"]["MutedView"] | null;
+            /** @description Whether it is about a private reading: its words are sent to nobody. */
+            private: boolean;
+            /** @description How much it matters. */
+            severity: components["schemas"]["Severity"];
+            /**
+             * Format: int64
+             * @description Since when, in milliseconds since 1970.
+             */
+            since: number;
+            /** @description Which device, actuator or reading; empty where there is only one. */
+            subject: string;
+            /** @description Who was told of it. */
+            told: components["schemas"]["ToldView"][];
         };
         /** @description An answered question. */
         Answered: {
@@ -5927,6 +6403,16 @@ export interface components {
             /** @description Zones that are labelled private. */
             privateZones: string[];
         };
+        /** @description A mute of an alert. */
+        MutedView: {
+            /** @description By whom. */
+            by: string;
+            /**
+             * Format: int64
+             * @description Until when, in milliseconds since 1970.
+             */
+            until: number;
+        };
         /** @description Names a person gave. */
         Names: {
             /** @description The mesh's name; nodes that share it are one mesh. */
@@ -6002,6 +6488,38 @@ export interface components {
             role?: string | null;
             /** @description Actuators that it says it has without the grant `actuate`; nothing is sent to it for them. */
             withheld: string[];
+        };
+        /** @description Which places are told a test; all where none is named. */
+        NotifyTest: {
+            /** @description The person's name, where a session does not tell it. */
+            name?: string | null;
+            /** @description The name of one. */
+            target?: string | null;
+        };
+        /** @description What became of a test. */
+        NotifyTested: {
+            /** @description Why it was not told; absent where it was. */
+            problem?: string | null;
+            /** @description The place. */
+            target: string;
+        };
+        /** @description A place where people are told of alerts. */
+        NotifyView: {
+            /**
+             * Format: int64
+             * @description How long an alert stands without an answer first, in milliseconds.
+             */
+            afterMs: number;
+            /** @description Its name. */
+            name: string;
+            /** @description Why people cannot be told there now. */
+            problem?: string | null;
+            /** @description When it is left alone, in words. */
+            quiet?: string | null;
+            /** @description The least that an alert must matter. */
+            severity: components["schemas"]["Severity"];
+            /** @description How people are reached there, without a secret. */
+            way: string;
         };
         /** @description What `operator enroll` was told. */
         OperatorEnroll: {
@@ -7446,6 +7964,23 @@ export interface components {
          * @description A moment, in milliseconds since the Unix epoch.
          */
         TimeMs: number;
+        /** @description What one place was told of an alert. */
+        ToldView: {
+            /**
+             * Format: int64
+             * @description When last, in milliseconds since 1970.
+             */
+            last: number;
+            /** @description Whether it was told that it is over. */
+            over: boolean;
+            /** @description The name of the place. */
+            target: string;
+            /**
+             * Format: int32
+             * @description How often it was told that the alert stands.
+             */
+            times: number;
+        };
         /** @description A link between two nodes. */
         TopologyLink: {
             /** @description One end; the lower id. */

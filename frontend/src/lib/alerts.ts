@@ -7,6 +7,8 @@ type NodeEvent = components["schemas"]["EventView"];
 const ENDED_BY: Record<string, { kind: string; whose?: string }> = {
   "planner.paused": { kind: "planner.resumed" },
   "estop.engaged": { kind: "estop.released" },
+  // Those that stand are listed with what people have said about them.
+  "alert.began": { kind: "alert.ended", whose: "alert" },
   "peer.state": { kind: "peer.connect", whose: "deviceId" },
 };
 

@@ -1,6 +1,7 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { action, bytes, span, value, when } from "./format";
 import {
+  alarmWords,
   chooseLanguage,
   clockTime,
   healthKey,
@@ -89,4 +90,11 @@ it("keeps what is chosen, takes the last of two quick choices, and takes nothing
     kept.set("clawmesh.language", odd);
     expect(languageChoice()).toBe("system");
   }
+});
+
+it("shows an alert of a rule in the operator's own words, whatever the language", async () => {
+  const alert = { kind: "alert.critical", subject: "s", message: "store is 9 °C", advice: "close the door" };
+  await setLanguage("de");
+  expect(alarmWords(alert)).toEqual({ title: "store is 9 °C", advice: "close the door" });
+  expect(alarmWords({ ...alert, kind: "peer.lost" }).title).toContain("Gerät");
 });

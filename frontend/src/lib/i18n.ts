@@ -155,6 +155,8 @@ export function alarmWords(a: { kind: string; subject: string; message: string; 
   title: string;
   advice: string;
 } {
+  // A rule of the operator's speaks in the operator's own words.
+  if (a.kind.startsWith("alert.")) return { title: line(a.message, 300), advice: line(a.advice, 300) };
   const about = /^[0-9a-f]{64}$/.test(a.subject) ? a.subject.slice(0, 8) : line(a.subject, 120);
   const known = Object.hasOwn(en, `al_${a.kind}`);
   const title = known ? codeWord("al", a.kind) : line(a.kind, 60);

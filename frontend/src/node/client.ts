@@ -21,6 +21,8 @@ export type Issuer = S["IssuerView"];
 export type GrantTable = S["GrantTableView"];
 export type Offering = S["NodeView"];
 export type Alarm = S["AlarmView"];
+/** Something people should know of, with what they have answered. */
+export type Alert = S["AlertView"];
 export type ProposalRecord = S["ProposalRecordView"];
 export type KeyWaiting = S["EnrolRequestView"];
 export type Policy = S["PolicyView"];

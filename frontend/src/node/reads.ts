@@ -118,6 +118,11 @@ export const useCredentials = () => useQuery(read("credentials", "/credentials")
 export const usePlanner = () => useQuery(read("planner", "/planner", 2_000));
 /** The questions that were answered last, newest first. */
 export const useAnswered = () => useQuery(read("answered", "/planner/answered", 10_000));
+/** The alerts that stand, with who answered. */
+export const useAlerts = () => useQuery(read("alerts", "/alerts", 3_000));
+/** Alerts, newest first, those that are over too. */
+export const useAlertHistory = (on: boolean) =>
+  useQuery({ ...read("alertHistory", "/alerts/history", 10_000, { query: { limit: 50 } }), enabled: on });
 export const useNames = () => useQuery(read("names", "/names"));
 export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000));
 /** The devices of this node's configuration. */

@@ -16,6 +16,7 @@ pub mod lines;
 pub mod llm;
 pub mod log;
 pub mod marks;
+pub mod notify;
 pub mod paths;
 pub mod random;
 pub mod service_manager;

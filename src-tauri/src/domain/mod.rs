@@ -4,6 +4,7 @@
 //! property tests. Each room may import only the rooms listed above it.
 
 pub mod admission;
+pub mod alerts;
 pub mod base;
 pub mod capability;
 pub mod continuity;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use self::error::OpenError;
 use self::identity::{Identified, identify, open_store, resume};
+use super::alerts::Alerts;
 use super::answering::Answering;
 use super::authority::Authority;
 use super::channels::Channels;
@@ -174,9 +175,8 @@ impl Opened {
 }
 
 impl Opened {
-    /// Ends what was opened and never ran, so that it can be opened again at once: actuators safe,
-    /// guards ended, the identity released, the store closed. Returns what is not confirmed to be safe, a
-    /// sentence each.
+    /// Ends what was opened and never ran, so that it can be opened again at once: actuators safe, guards ended, the
+    /// identity released, the store closed. Returns what is not confirmed to be safe, a sentence each.
     pub async fn give_up(self) -> Vec<String> {
         let handles = self.handles;
         let within = Duration::from_millis(SAFE_AT_START_MS);
@@ -246,7 +246,7 @@ fn hold(
     })
 }
 
-/// The parts that are there before the state is read: actuators and their guards.
+/// What is there before the state is read: actuators and their guards.
 struct Begun {
     outside: Outside,
     sensors: Vec<Box<dyn Sensor>>,
@@ -448,12 +448,13 @@ async fn assemble(
     };
     let authority = Authority::new(executor.clone(), key.clone());
     let channels = Channels::new(authority.clone(), key.clone(), bot_credentials);
-    let (own_key, own_tls) = (key.clone(), tls.clone());
-    let pairing = Pairing::new(authority.clone(), own_key, own_tls, dialer.clone());
+    let pairing = Pairing::new(authority.clone(), key.clone(), tls.clone(), dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
     let sensing = Sensors::default();
+    let alerts = Alerts::new(executor.clone(), peers.clone(), tools.keeper.clone());
     let wiring = Wiring::new(executor.clone(), fitter, sensing.clone(), tools, devices);
     let handles = Handles::new(Inner {
+        alerts,
         authority,
         channels,
         sessions,

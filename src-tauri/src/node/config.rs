@@ -2,10 +2,12 @@
 //!
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
+pub mod alerts;
 pub mod edit;
 pub mod environment;
 pub mod keys;
 pub mod models;
+pub mod notify;
 mod peer;
 pub mod privacy;
 pub mod questions;
@@ -142,6 +144,12 @@ pub struct RawConfig {
     pub privacy: privacy::RawPrivacy,
     /// The Telegram bot through which persons see and decide.
     pub telegram: Option<telegram::RawTelegram>,
+    /// `[[alert]]`: readings that become an alert.
+    pub alert: Vec<alerts::RawAlert>,
+    /// `[alerts]`: conditions that become one without a rule.
+    pub alerts: alerts::RawAlerts,
+    /// `[[notify]]`: where people are told of alerts.
+    pub notify: Vec<notify::RawNotify>,
     /// Which names stand in the file or a flag.
     #[serde(skip)]
     pub fixed: Fixed,
@@ -263,6 +271,8 @@ impl RawConfig {
             models: models::resolve(self.model, self.inference, labels)?,
             private_devices,
             telegram: telegram::RawTelegram::resolve(self.telegram)?,
+            alerts: alerts::resolve(self.alert, &self.alerts)?,
+            notify: notify::resolve(self.notify)?,
             fixed: self.fixed,
             flags: None,
         })
@@ -318,6 +328,10 @@ pub struct Config {
     pub private_devices: Vec<String>,
     /// The Telegram bot, if it runs one.
     pub telegram: Option<telegram::TelegramConfig>,
+    /// What becomes an alert.
+    pub alerts: alerts::Alerts,
+    /// Where people are told of alerts.
+    pub notify: Vec<notify::Target>,
     /// Which names no console can change.
     pub fixed: Fixed,
     /// The flags under which its file was read; none where it came from no file, which is then never read again.

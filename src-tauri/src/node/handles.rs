@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::alerts::Alerts;
 use super::answering::Answering;
 use super::authority::Authority;
 use super::channels::Channels;
@@ -50,6 +51,8 @@ pub struct Inner {
     pub sensors: Sensors,
     /// The devices of its configuration.
     pub wiring: Wiring,
+    /// What people should know of.
+    pub alerts: Alerts,
     /// The language models it may ask.
     pub inference: Inference,
     /// The keys of their providers.

@@ -3,6 +3,7 @@
 //! [`Node::start`] opens the state directory, recovers from whatever interrupted the last run, and
 //! only then listens. [`Node::stop`] ends every action in its safe state and every task in time.
 
+pub mod alerts;
 mod alike;
 pub mod answering;
 mod assemble;
@@ -214,6 +215,8 @@ impl Node {
             let pulse = handles.pulse.clone().run(handles.tasks.clone());
             handles.tasks.essential("pulse", pulse);
         }
+        let alerts = alerts::run(handles.alerts.clone());
+        handles.tasks.essential("alerts", alerts);
         let housekeeping =
             housekeeping::run(handles.footing.clone(), handles.peers.clone(), doorway);
         handles.tasks.essential("housekeeping", housekeeping);

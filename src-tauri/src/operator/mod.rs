@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod actuators;
+pub mod alerts;
 mod attach;
 pub mod audit_export;
 pub mod channels;

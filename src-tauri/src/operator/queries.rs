@@ -182,13 +182,17 @@ impl Door {
             message: a.message,
             advice: a.advice,
         };
-        self.handles.alarms.list().into_iter().map(view).collect()
+        // The emergency stop is told of by itself.
+        let others = self.handles.alarms.list().into_iter();
+        let others = others.filter(|a| a.kind != AlarmKind::EstopLatched);
+        others.map(view).collect()
     }
 
     /// Whether the node works; touches neither disk nor network.
     pub fn health(&self) -> HealthView {
         let alarms = self.handles.alarms.list();
-        let mut kinds: Vec<String> = alarms.iter().map(|a| a.kind.as_str().to_owned()).collect();
+        let of_node = alarms.iter().filter(|a| a.kind.is_of_node());
+        let mut kinds: Vec<String> = of_node.map(|a| a.kind.as_str().to_owned()).collect();
         kinds.dedup();
         let status = match self.handles.alarms.worst() {
             None => Health::Ok,

@@ -8,6 +8,7 @@ use super::access::Scope;
 use super::access::deciding::{DecideRequest, EndedView, SessionView};
 use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
+use super::alerts::{AlertMute, AlertNote, AlertView, NotifyTest, NotifyTested, NotifyView};
 use super::channels::{ChannelCode, ChannelGive, ChannelOffer, ChannelsView};
 use super::devices::{DeviceLook, DeviceSensorView, DeviceView};
 use super::dto::{AskRequest, LaterRequest, PauseRequest, PlannerView};
@@ -211,6 +212,22 @@ routes! {
     CREDENTIAL_SET: Post "/credentials", Admin, CredentialSet => Vec<CredentialView>;
     /// Forget a key of a provider; the `/` of its name is written `%2F`.
     CREDENTIAL_REMOVE: Delete "/credentials/{id}", Admin, () => Vec<CredentialView>;
+    /// The alerts that stand, the worst first, with who acknowledged or muted each.
+    ALERTS: Get "/alerts", Read, () => Vec<AlertView>;
+    /// Alerts, those that are over too, newest first; of more than fit, those that follow the number `before`.
+    ALERT_HISTORY: Get "/alerts/history" ? [before: integer, limit: integer], Read, () => Vec<AlertView>;
+    /// One alert.
+    ALERT: Get "/alerts/{id}", Read, () => AlertView;
+    /// Say that a person has seen an alert: nobody else is told of it.
+    ALERT_ACKNOWLEDGE: Post "/alerts/{id}/acknowledge", Operate, AlertNote => AlertView;
+    /// Have nobody told of an alert for a while.
+    ALERT_MUTE: Post "/alerts/{id}/mute", Operate, AlertMute => AlertView;
+    /// End the mute of an alert.
+    ALERT_UNMUTE: Post "/alerts/{id}/unmute", Operate, AlertNote => AlertView;
+    /// The places where people are told of alerts.
+    NOTIFY: Get "/notify", Read, () => Vec<NotifyView>;
+    /// Tell one of them, or all, a test.
+    NOTIFY_TEST: Post "/notify/test", Operate, NotifyTest => Vec<NotifyTested>;
     /// Events after a number, or the newest; oldest first.
     EVENTS: Get "/events" ? [since: integer, kind: string, limit: integer],
         Read, () => Vec<EventView>;

@@ -11,6 +11,7 @@ import { Age, Cell, Empty, Id, Loaded, Panel, Row, Since, Table, Txt, useNow, Wo
 import { NodeState } from "@/ui/nodes";
 import { ProposalCard } from "@/ui/proposal";
 import { VirtualRows } from "@/ui/virtual";
+import { Alerts } from "./Alerts";
 import { sentence, told } from "./model";
 
 const NEEDS_MAX = 20;
@@ -29,7 +30,9 @@ export function View() {
   const events = useEvents();
   const world = useWorld().data ?? [];
   const recent = told(events.data ?? [], now - HOUR_MS);
-  const alerts = told(alerting(events.data ?? []), now - HOUR_MS);
+  // Alerts that stand are listed above what else asked for attention.
+  const others = alerting(events.data ?? []).filter((e) => e.kind !== "alert.began");
+  const alerts = told(others, now - HOUR_MS);
   const loads = new Map(world.filter((f) => f.metric === "cpu.load").map((f) => [f.origin, f]));
   const waiting = (proposals.data ?? []).filter(isWaiting).sort(byUrgency);
   const known = useMemo(() => new Map((proposals.data ?? []).map((p) => [p.id, p])), [proposals.data]);
@@ -121,7 +124,7 @@ export function View() {
           }
         </Loaded>
       </Panel>
-      <Panel title={t("alerts")} aside={alerts.length || null} flush>
+      <Alerts>
         {alerts.length ? (
           <ul>
             {alerts.slice(0, SHOWN_MAX).map(({ event: e, times }) => (
@@ -141,7 +144,7 @@ export function View() {
         ) : (
           <Empty>● {t("noAlerts")}</Empty>
         )}
-      </Panel>
+      </Alerts>
     </div>
   );
 }

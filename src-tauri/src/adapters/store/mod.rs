@@ -5,6 +5,7 @@
 //! clock, checks no signature and knows no rule of the domain beyond "newer wins" and "once".
 
 pub mod ahead;
+pub mod alerts;
 pub mod approvals;
 pub mod audit;
 pub mod backup;
@@ -105,8 +106,7 @@ struct Inner {
     vitals: Arc<Vitals>,
 }
 
-/// An open store. Clones share it; when the last one is dropped the writer takes what is queued and
-/// ends.
+/// An open store. Clones share it; when the last one is dropped the writer takes what is queued and ends.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 

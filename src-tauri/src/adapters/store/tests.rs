@@ -2,6 +2,7 @@
 //! `decisions`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
 mod decisions;
 mod engine;
 mod families;

@@ -29,6 +29,8 @@ macro_rules! audit_kinds {
 audit_kinds! {
     ActionStopped = "action.stopped", "A person stopped an action.";
     ActuatorConfirmed = "actuator.confirmed", "A person at the machine said that an actuator that was left is in its safe state.";
+    AlertAcknowledged = "alert.acknowledged", "A person acknowledged an alert.";
+    AlertMuted = "alert.muted", "A person muted an alert for a while, or unmuted it.";
     ChannelEnded = "channel.ended", "A channel key was revoked.";
     ChannelEntered = "channel.entered", "The code of an enrolment was entered in a chat, which is a person's from then on.";
     ChannelGiven = "channel.given", "A person gave a node a channel key, with which they decide through a chat.";

@@ -581,6 +581,66 @@ pub const SITE_PLAN_MAX_DEPTH: usize = 1_024;
 pub const ALARM_SUBJECTS_MAX: usize = 64;
 /// Longest text of an alarm, in characters.
 pub const ALARM_TEXT_MAX_CHARS: usize = 500;
+/// Most rules for alerts (`[[alert]]`).
+pub const ALERT_RULES_MAX: usize = 256;
+/// Most readings that rules for alerts keep something of.
+pub const ALERT_KEYS_MAX: usize = 4_096;
+/// Longest words of a rule for alerts, and longest note of a person about an alert, in characters.
+pub const ALERT_NOTE_MAX_CHARS: usize = 300;
+/// How often alerts are looked at, in milliseconds.
+pub const ALERT_LOOK_MS: u64 = 1_000;
+/// How many looks lie between two that read what waits and who is heard.
+pub const ALERT_SLOW_LOOKS: u32 = 5;
+/// How long an alert of before the start may take to stand again, before it counts as over, in milliseconds.
+pub const ALERT_AGAIN_MS: u64 = 120_000;
+/// How long a node may have been off for an alert that stands again to be the same one, in milliseconds.
+pub const ALERT_SAME_MS: u64 = 900_000;
+/// How often it is written down that alerts stand, in milliseconds.
+pub const ALERT_SEEN_EVERY_MS: u64 = 60_000;
+/// Most alerts that have ended and are kept.
+pub const ALERTS_KEPT_MAX: usize = 2_000;
+/// The longest time for which an alert is muted, in milliseconds.
+pub const ALERT_MUTE_MAX_MS: u64 = 7 * 86_400_000;
+/// The longest time for which an alert about an actuator or an emergency is muted, in milliseconds.
+pub const ALERT_MUTE_GRAVE_MAX_MS: u64 = 900_000;
+/// How long a trusted device is missed before that is an alert, where nothing else is said, in milliseconds.
+pub const ALERT_PEER_LOST_MS: u64 = 300_000;
+/// How long a proposal waits for a person before that is an alert, where nothing else is said, in milliseconds.
+pub const ALERT_PROPOSAL_WAITS_MS: u64 = 300_000;
+/// Longest span of time in a rule for alerts or for telling people, in milliseconds.
+pub const ALERT_SPAN_MAX_MS: u64 = 30 * 86_400_000;
+/// Most places where people are told of alerts (`[[notify]]`).
+pub const NOTIFY_TARGETS_MAX: usize = 16;
+/// Most times that one place is told of the same alert.
+pub const NOTIFY_TIMES_MAX: u32 = 12;
+/// Shortest time between two messages about the same alert to the same place, in milliseconds.
+pub const NOTIFY_REPEAT_MIN_MS: u64 = 60_000;
+/// Most messages about alerts to one place in an hour; what comes beyond waits.
+pub const NOTIFY_PER_HOUR_MAX: usize = 30;
+/// How many of those are kept for what is critical.
+pub const NOTIFY_RESERVED_PER_HOUR: usize = 10;
+/// How often one condition is told as a new alert to one place in an hour; one that comes and goes is not told more often.
+pub const NOTIFY_OF_ONE_PER_HOUR_MAX: usize = 6;
+/// More alerts than these at once for the same place become one message.
+pub const NOTIFY_APART_MAX: usize = 3;
+/// Most alerts that are named in one message; others are counted.
+pub const NOTIFY_NAMED_MAX: usize = 10;
+/// For how long it is tried to tell that an alert is over, in milliseconds.
+pub const NOTIFY_OVER_MAX_MS: u64 = 86_400_000;
+/// How long one message about alerts may take, in milliseconds.
+pub const NOTIFY_SEND_MS: u64 = 15_000;
+/// The first and the longest pause after a message about alerts that did not get away, in milliseconds.
+pub const NOTIFY_PAUSE_FIRST_MS: u64 = 5_000;
+/// See [`NOTIFY_PAUSE_FIRST_MS`].
+pub const NOTIFY_PAUSE_MAX_MS: u64 = 300_000;
+/// Longest text that is sent about alerts, in characters.
+pub const NOTIFY_TEXT_MAX_CHARS: usize = 1_500;
+/// Longest message of an ntfy server, in bytes.
+pub const NTFY_MESSAGE_MAX_BYTES: usize = 4_000;
+/// Largest answer of a server that passes messages about alerts on, in bytes.
+pub const NOTIFY_ANSWER_MAX_BYTES: usize = 65_536;
+/// Messages about alerts that wait for a chat.
+pub const NOTIFY_CHAT_QUEUE: usize = 16;
 /// Bytes of log lines that wait to be written; further lines are dropped and counted.
 pub const LOG_QUEUE_MAX_BYTES: usize = 1_048_576;
 /// Longest message or field of a log line, in characters.

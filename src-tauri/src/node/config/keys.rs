@@ -26,7 +26,7 @@ pub fn known(table: &str) -> Vec<String> {
 }
 
 /// The keys of the file that stand for lists of tables.
-pub fn lists() -> [&'static str; 6] {
+pub fn lists() -> [&'static str; 8] {
     [
         "device",
         "actuator",
@@ -34,12 +34,14 @@ pub fn lists() -> [&'static str; 6] {
         "question",
         "model",
         "redundant",
+        "alert",
+        "notify",
     ]
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 4] {
-    ["store", "inference", "privacy", "telegram"]
+pub fn tables() -> [&'static str; 5] {
+    ["store", "inference", "privacy", "telegram", "alerts"]
 }
 
 /// Every key with a value of its own, as in `store.max_bytes`.

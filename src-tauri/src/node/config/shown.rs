@@ -147,6 +147,7 @@ fn usual(key: &str, config: &Config) -> Value {
         "stand_by" => json!(config.stand_by),
         "telegram.enabled" => json!(config.telegram.is_some()),
         "telegram.api" => json!(super::telegram::API),
+        "alerts.peer_lost" | "alerts.proposal_waits" => json!("5m"),
         "sensor_interval_ms" => json!(config.sensor_interval_ms),
         "ping_interval_ms" => json!(config.ping_interval_ms),
         "host_sensor" | "mock_sensor" | "mock_actuator" | "demo" | "inference.edge_first" => {

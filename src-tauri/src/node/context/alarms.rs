@@ -66,7 +66,56 @@ alarm_kinds! {
     ReadingDoubted = "reading.doubted", Warning, "A sensor's reading is not believed: out of its range, jumping, stuck, of unknown age or contradicted. Subject: the reading and its sensor.";
     SurfaceFailing = "surface.failing", Warning, "A surface inside the process, such as a chat, panicked and is started again. Subject: its name.";
     PlannerSuspended = "planner.suspended", Warning, "Every language model is out until a person mends something; the rules answer. No subject.";
+    EstopLatched = "estop.latched", Critical, "The emergency stop is latched at this node. No subject.";
+    AlertCritical = "alert.critical", Critical, "A rule of the configuration ([[alert]]) for what is critical holds. Subject: the rule, and whose reading.";
+    AlertWarning = "alert.warning", Warning, "A rule of the configuration ([[alert]]) for a warning holds. Subject: the rule, and whose reading.";
+    AlertInfo = "alert.info", Info, "A rule of the configuration ([[alert]]) that matters little holds. Subject: the rule, and whose reading.";
+    PeerLost = "peer.lost", Warning, "A trusted device of our own kind that was there is missed: there is no link with it, and nothing is heard of it through others. Subject: the device.";
+    ProposalWaits = "proposal.waits", Warning, "A proposal waits for a person for long. Subject: the proposal.";
+    NotifyFailing = "notify.failing", Warning, "People cannot be told of alerts at a place of the configuration ([[notify]]). Subject: its name.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
+}
+
+impl AlarmKind {
+    /// The kind with this code.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == code)
+    }
+
+    /// Whether it is one of the rules for alerts of the configuration.
+    pub fn is_of_rule(self) -> bool {
+        matches!(
+            self,
+            Self::AlertCritical | Self::AlertWarning | Self::AlertInfo
+        )
+    }
+
+    /// The kind of a rule for alerts that matters so much.
+    pub fn of_rule(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Self::AlertCritical,
+            Severity::Warning => Self::AlertWarning,
+            Severity::Info => Self::AlertInfo,
+        }
+    }
+
+    /// Whether it says that this node does not work as it should: what people are only to know of says nothing of it, so
+    /// that no monitor starts a node again because a room is warm.
+    pub fn is_of_node(self) -> bool {
+        let for_people = matches!(
+            self,
+            Self::PeerLost | Self::ProposalWaits | Self::EstopLatched
+        );
+        !for_people && !self.is_of_rule()
+    }
+
+    /// Whether it is about an actuator that may move, or an emergency: it is never muted for long.
+    pub fn is_grave(self) -> bool {
+        matches!(
+            self,
+            Self::ActuatorUnsafe | Self::ActuatorAstray | Self::ActuatorLeft | Self::EstopLatched
+        )
+    }
 }
 
 /// A condition that holds now.
@@ -142,9 +191,11 @@ impl Alarms {
         list
     }
 
-    /// The worst severity that stands.
+    /// The worst severity that stands of what says that this node does not work as it should.
     pub fn worst(&self) -> Option<Severity> {
-        self.lock().keys().map(|(kind, _)| kind.severity()).max()
+        let alarms = self.lock();
+        let of_node = alarms.keys().filter(|(kind, _)| kind.is_of_node());
+        of_node.map(|(kind, _)| kind.severity()).max()
     }
 
     /// How many alarms of a kind stand.
@@ -172,6 +223,24 @@ mod tests {
         assert!(alarms.clear(AlarmKind::ActuatorUnsafe, "actuator:pump:main"));
         assert!(!alarms.clear(AlarmKind::ActuatorUnsafe, "actuator:pump:main"));
         assert_eq!(alarms.worst(), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn what_people_are_only_to_know_of_says_nothing_of_the_node() {
+        let alarms = Alarms::default();
+        for kind in [
+            AlarmKind::AlertCritical,
+            AlarmKind::PeerLost,
+            AlarmKind::EstopLatched,
+        ] {
+            alarms.raise(kind, "x", "", "", TimeMs(1));
+        }
+        assert_eq!((alarms.worst(), alarms.list().len()), (None, 3));
+        assert!(
+            AlarmKind::ALL
+                .iter()
+                .all(|k| AlarmKind::of_code(k.as_str()) == Some(*k))
+        );
     }
 
     #[test]

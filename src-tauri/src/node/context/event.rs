@@ -1,40 +1,7 @@
 //! Every kind of event that a node records, as a closed list: clients rely on the kinds, and
 //! `docs/events.md` is printed from it.
 
-use serde::{Deserialize, Serialize};
-
-/// How much an event or an alarm matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Nothing needs to be done.
-    Info,
-    /// The node works; a person should look.
-    Warning,
-    /// A promise of the node does not hold until this is mended, or an action did not end as asked.
-    Critical,
-}
-
-impl Severity {
-    /// The severity as it stands in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-
-    /// The severity that a stored event has; a text that is none of them counts as a warning.
-    pub fn of_stored(text: &str) -> Self {
-        match text {
-            "info" => Severity::Info,
-            "critical" => Severity::Critical,
-            _ => Severity::Warning,
-        }
-    }
-}
+pub use crate::domain::base::Severity;
 
 macro_rules! events {
     ($($name:ident = $kind:literal, $meaning:literal;)*) => {
@@ -73,6 +40,11 @@ events! {
     StorePruned = "store.pruned", "Old frames were deleted to keep the log within its limit.";
     StoreLost = "store.lost", "Readings were lost with a commit that failed, after they had been taken; conditions count none from before it.";
     AlarmOver = "alarm.over", "A condition that an alarm told of has ended.";
+    AlertBegan = "alert.began", "An alert begins that no other event tells of: a rule of the configuration holds, a device is lost, a proposal waits for long, people cannot be told.";
+    AlertEnded = "alert.ended", "What an alert was about is over.";
+    AlertAcknowledged = "alert.acknowledged", "A person acknowledged an alert: nobody else is told of it.";
+    AlertMuted = "alert.muted", "A person muted an alert for a while, or unmuted it.";
+    AlertTold = "alert.told", "People were told of alerts, or that they are over.";
     RefusalsCounted = "refusals.counted", "Refusals that were too many to be told one by one, with their number.";
     EventsCounted = "events.counted", "Events about one device or about strangers that were too many to be told one by one, with their number.";
 

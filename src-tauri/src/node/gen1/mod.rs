@@ -254,6 +254,7 @@ async fn health(frames: &Frames) -> Result<Value, Refusal> {
         .alarms
         .list()
         .iter()
+        .filter(|a| a.kind.is_of_node())
         .map(|a| a.kind.as_str())
         .collect();
     let counter = |name: &str, value: u64| json!({"name": name, "type": "counter", "value": value});

@@ -165,6 +165,8 @@ pub(super) fn restart_keys(before: &Config, after: &Config) -> Vec<String> {
         models: "[[model]], [inference] or [privacy]",
         private_devices: "[privacy] devices",
         telegram: "[telegram]",
+        alerts: "[[alert]] or [alerts]",
+        notify: "[[notify]]",
     );
     keys
 }

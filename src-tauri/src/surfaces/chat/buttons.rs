@@ -31,6 +31,8 @@ pub(super) enum Step {
     Reject,
     /// To go back.
     Back,
+    /// To say that an alert was seen; its number stands in the place of the proposal.
+    Acknowledge,
 }
 
 /// What a button means.

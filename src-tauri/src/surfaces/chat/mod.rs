@@ -2,6 +2,7 @@
 //! signed by the key of the channel that the person gave, and its executor judges it. Nothing private is shown, and a chat
 //! that is nobody's gets a refusal and nothing else.
 
+mod alerts;
 mod buttons;
 mod lanes;
 mod pace;
@@ -85,6 +86,7 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         let ended = tokio::select! {
             ended = lanes::poll(&talk) => ended,
             () = told::watch(&talk) => Ended::Lost,
+            () = alerts::watch(&talk) => Ended::Lost,
         };
         if matches!(ended, Ended::Token) {
             answering.lets_go();

@@ -171,6 +171,7 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
         "/proposals" => return proposals(talk, place, member).await,
         "/approve" => return ask_once_more(talk, place, member, rest).await,
         "/reject" => reject(talk, place, rest).await,
+        "/alerts" if rest.is_empty() => return super::alerts::show(talk, chat, member).await,
         "/alerts" => alerts(talk, place, member, rest).await,
         other => format!(
             "{} is no command here.\n\n{}",
@@ -448,6 +449,12 @@ async fn pressed(
         step,
         ..
     } = meaning;
+    if step == Step::Acknowledge {
+        let said = super::alerts::acknowledge(talk, member, &proposal).await;
+        return talk
+            .change(&place.chat, message, &Message::text(said))
+            .await;
+    }
     let p = match talk.door.proposal(&proposal).await {
         Ok(p) if p.digest == digest => p,
         Ok(_) | Err(_) => {

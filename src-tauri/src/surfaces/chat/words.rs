@@ -18,6 +18,7 @@ pub(super) const HELP: &str = "\
 /proposals – what waits for a decision
 /approve <id> – shows the action and asks once more
 /reject <id> [reason] – rejects it at once
+/alerts – what stands, with a button that says you have seen it
 /alerts on|off – whether new proposals are told here
 /stop – emergency stop: every executor that can be reached goes to its safe states
 Anything else is a question or a wish to the planner. What it asks for waits for a person.";

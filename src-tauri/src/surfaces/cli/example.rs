@@ -80,6 +80,9 @@ fn the_example_documents_every_key() {
         ("[inference]\nzzz = 1", "[inference]"),
         ("[privacy]\nzzz = 1", "[privacy]"),
         ("[telegram]\nzzz = 1", "[telegram]"),
+        ("[[alert]]\nzzz = 1", "[[alert]]"),
+        ("[alerts]\nzzz = 1", "[alerts]"),
+        ("[[notify]]\nzzz = 1", "[[notify]]"),
     ];
     for (text, heading) in places {
         let keys = keys_at(text);

@@ -3,6 +3,7 @@
 //!
 //! Entry points call [`main`] with the HTTP surface, which a surface may not name by itself.
 
+mod alerts;
 mod approvals;
 mod args;
 mod audit;
@@ -201,6 +202,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Approve(args) => decide::decide(ctx, &args, Verdict::Approve).await,
         Command::Reject(args) => decide::decide(ctx, &args, Verdict::Reject).await,
         Command::Approvals { command } => approvals::run(ctx, command.as_ref()).await,
+        Command::Alert { command } => alerts::run(ctx, command.as_ref()).await,
+        Command::Notify { command } => alerts::notify(ctx, command.as_ref()).await,
         Command::Telegram(command) => channels::telegram(ctx, &command).await,
         Command::Channel { command } => channels::channel(ctx, command.as_ref()).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,

@@ -8,6 +8,7 @@ use super::fail::{Done, Exit, Failure};
 use super::{format, out};
 use crate::domain::base::TierName;
 use crate::node::context::Severity;
+use crate::node::context::alarms::AlarmKind;
 use crate::node::peers::PeerState;
 use crate::operator::dto::PlannerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
@@ -33,10 +34,12 @@ pub(super) async fn status(ctx: &Context) -> Done {
 
 /// Fails with [`Exit::Alarm`] while a critical alarm stands, so that scripts notice.
 fn standing(status: &StatusView) -> Done {
+    // A warm room is no fault of the node: whoever runs it must not start it again for that.
+    let of_node = |kind: &str| AlarmKind::of_code(kind).is_none_or(AlarmKind::is_of_node);
     let critical = status
         .alarms
         .iter()
-        .filter(|a| a.severity == Severity::Critical);
+        .filter(|a| a.severity == Severity::Critical && of_node(&a.kind));
     match critical.count() {
         0 => Ok(()),
         1 => Err(Failure::new(

@@ -32,7 +32,7 @@ const CSRF: &str = "x-clawmesh-csrf";
 
 /// The routes that find a place where other requests have taken all of theirs: stops, renewals, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
-const URGENT: [(Verb, &str); 20] = [
+const URGENT: [(Verb, &str); 21] = [
     route(&routes::ESTOP),
     route(&routes::ESTOP_ENGAGE),
     route(&routes::ESTOP_RELEASE),
@@ -44,6 +44,7 @@ const URGENT: [(Verb, &str); 20] = [
     route(&routes::CHANNEL_END),
     route(&routes::CHANNEL_VOID),
     route(&routes::STANDING_END),
+    route(&routes::ALERT_ACKNOWLEDGE),
     route(&routes::STANDING_VOID),
     route(&routes::CONSOLE_STANDING_END),
     route(&routes::PLANNER_PAUSE),

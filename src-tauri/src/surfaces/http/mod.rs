@@ -2,6 +2,7 @@
 //! translates and calls; it decides nothing. The router also works in-process through tower's
 //! `oneshot`, which is how a desktop window will use it.
 
+mod alerts;
 mod answer;
 mod assets;
 mod auth;
@@ -131,6 +132,14 @@ fn mesh_routes(bound: Bound) -> Bound {
 /// Events, proposals, policy and the audit trail.
 fn action_routes(bound: Bound) -> Bound {
     bound
+        .on(routes::ALERTS, alerts::list)
+        .on(routes::ALERT_HISTORY, alerts::history)
+        .on(routes::ALERT, alerts::one)
+        .on(routes::ALERT_ACKNOWLEDGE, alerts::acknowledge)
+        .on(routes::ALERT_MUTE, alerts::mute)
+        .on(routes::ALERT_UNMUTE, alerts::unmute)
+        .on(routes::NOTIFY, alerts::places)
+        .on(routes::NOTIFY_TEST, alerts::test)
         .on(routes::EVENTS, h::events)
         .on(routes::STREAM, stream::stream)
         .on(routes::PROPOSALS, h::proposals)

@@ -17,8 +17,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, channels, devices, dto, enrolling, estop, meshes, models, names, series,
-    standing_approvals, stopping, topology, twin,
+    access, actuators, alerts, channels, devices, dto, enrolling, estop, meshes, models, names,
+    series, standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -55,6 +55,12 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    alerts::AlertView,
+    alerts::AlertNote,
+    alerts::AlertMute,
+    alerts::NotifyView,
+    alerts::NotifyTest,
+    alerts::NotifyTested,
     channels::ChannelsView,
     channels::ChannelOffer,
     channels::ChannelGive,
@@ -152,7 +158,7 @@ fn operation(route: &Described) -> Value {
     let body = route.body;
     if body != "()" {
         let content = json!({"application/json": {"schema": shape(body)}});
-        op["requestBody"] = json!({"required": !matches!(body, "Why" | "LinkRequest" | "PauseRequest"), "content": content});
+        op["requestBody"] = json!({"required": !matches!(body, "Why" | "LinkRequest" | "PauseRequest" | "AlertNote" | "NotifyTest"), "content": content});
     }
     op
 }

@@ -7,6 +7,7 @@
 //!
 //! One connection per request, no pool, no task: a command asks once or twice and ends.
 
+mod alerts;
 mod approvals;
 mod calls;
 mod channels;

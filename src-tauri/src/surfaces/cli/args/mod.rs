@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Unknown flags are errors; every command knows `--json`.
 
+mod alerts;
 mod approvals;
 mod channels;
 mod config;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::Value;
 
+pub(super) use self::alerts::*;
 pub(super) use self::approvals::*;
 pub(super) use self::channels::*;
 pub(super) use self::config::*;
@@ -100,6 +102,18 @@ pub(super) enum Command {
         /// What to do; lists them where nothing is said
         #[command(subcommand)]
         command: Option<ApprovalsCommand>,
+    },
+    /// Alerts: what people should know of, until they have seen it or it is over
+    Alert {
+        /// What to do; lists those that stand where nothing is said
+        #[command(subcommand)]
+        command: Option<AlertCommand>,
+    },
+    /// Where people are told of alerts
+    Notify {
+        /// What to do; lists them where nothing is said
+        #[command(subcommand)]
+        command: Option<NotifyCommand>,
     },
     /// A Telegram account that decides for you, up to a ceiling
     #[command(subcommand)]
