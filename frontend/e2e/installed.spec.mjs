@@ -18,7 +18,7 @@ const keptFiles = (page) =>
   });
 
 test("a browser is offered to install it: a manifest with icons that are there", async () => {
-  const o = await l.open("/overview");
+  const o = await l.open("/");
   await loaded(o.page);
   const manifest = await o.page.evaluate(async () => {
     const link = document.querySelector('link[rel="manifest"]');
@@ -44,7 +44,7 @@ test("a browser is offered to install it: a manifest with icons that are there",
 });
 
 test("its pages open while the node is away and say so; nothing of the node is kept, and the node is asked again once it is back", async () => {
-  const o = await l.open("/overview");
+  const o = await l.open("/");
   await loaded(o.page);
   await until("the files are kept", async () => {
     const kept = await keptFiles(o.page);
