@@ -72,9 +72,29 @@ fn an_idle_actuator_that_another_hand_moves_is_told_and_left_alone_and_nothing_b
     assert_eq!(said(), "0");
     assert!(alarm(&place).is_none());
 
-    // Or whoever did it puts it back, and it is over by itself.
+    // Moved a moment before it would be started, it is not started; it is made safe, as after any start that failed.
+    let late = propose(&place, "on");
+    fs::write(&relay, "7").unwrap();
+    place.run(&["approve", &late]);
+    place.await_status(&late, &["failed"]);
+    let shown = place.json(&["show", &late]).to_string();
+    assert!(
+        shown.contains("it was not started: its device says"),
+        "{shown}"
+    );
+    assert_eq!(said(), "0");
+
+    // Whoever did it puts it back, and it is over by itself; silence says nothing, and its table stays.
     fs::write(&relay, "1").unwrap();
     eventually("it is told again", || alarm(&place));
+    let config = fs::read_to_string(place.state().join("config.toml")).unwrap();
+    place.write("config.toml", "# nothing\n");
+    let refused = place.run(&["device", "reload"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let why = "is not in its safe state, as its device says";
+    assert!(refused.err.contains(why), "{refused:?}");
+    assert!(alarm(&place).is_some());
+    place.write("config.toml", &config);
     fs::write(&relay, "0").unwrap();
     eventually("it is over", || alarm(&place).is_none().then_some(()));
     assert_eq!(node.stop(), 0);

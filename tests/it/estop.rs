@@ -339,6 +339,9 @@ fn an_executor_that_comes_after_the_stop_is_stopped_as_long_as_the_stop_stands()
     let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["complete"], false, "{report}");
     assert_eq!(report["executors"][1]["known"], "not_told", "{report}");
+    // Another stop that comes meanwhile, here or from elsewhere, is no release; and each is asked for once.
+    let again = pair.centre.run(&["estop", "--reason", "late", "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
     let field = pair.start_field(&centre);
     eventually("it is stopped as soon as it is there", || {
         let state = pair.field.json(&["estop", "status"]);
@@ -349,6 +352,14 @@ fn an_executor_that_comes_after_the_stop_is_stopped_as_long_as_the_stop_stands()
         let mut all = events.as_array().unwrap().iter();
         all.find(|e| e["kind"] == "estop.late").cloned()
     });
+    let told = pair.centre.json(&["events", "--limit", "200"]);
+    let told = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|e| e["kind"] == "estop.late")
+        .count();
+    assert_eq!(told, 1);
     // It is asked once: released there, it stays so.
     pair.field.json(&["estop", "release", "--reason", "looked"]);
     field.kill();

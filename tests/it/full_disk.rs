@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::process::*;
+use crate::reload::other_pump;
 use crate::reserve::Bed;
 
 /// A file system of 24 MB on a state directory; gone when dropped.
@@ -306,4 +307,39 @@ fn an_end_on_a_full_disk_does_not_forget_an_emergency_stop_without_saying_so() {
     let latched = said.out.contains("is latched for");
     assert!(latched || code == 5, "ended with {code}, and not latched");
     assert_eq!(node.stop(), 0);
+}
+
+#[test]
+fn what_was_approved_ahead_of_time_does_not_move_a_device_that_came_while_the_disk_was_full() {
+    let Some((bed, disk)) = bed(600) else { return };
+    let place = &bed.place;
+    let node = place.start(&[]);
+    place.enrolled();
+    let wish = bed.propose();
+    let file = place.state().join("config.toml");
+    let was = std::fs::read_to_string(&file).unwrap();
+    let other = other_pump(&bed);
+    // There is room for the file, and none for what is written about it.
+    place.write("config.toml", &was);
+    place.write("spare", &"x".repeat(16_384));
+    disk.fill();
+    std::fs::remove_file(place.state().join("spare")).unwrap();
+    std::fs::write(&file, &other).unwrap();
+    disk.fill();
+    let said = place.run(&["device", "reload"]);
+    let changed = said.code == 0;
+    disk.free();
+    // Whether it was taken or refused: what waited is over, or its own device is still there.
+    if changed {
+        place.await_status(&wish, &["superseded"]);
+        let said = place.run(&["approve", &wish]);
+        assert_ne!(said.code, 0, "{said:?}");
+        assert!(!bed.moves().contains(&"new on".to_owned()));
+    } else {
+        place.json(&["approve", &wish]);
+        eventually("the device that was there has moved", || {
+            bed.moves().contains(&"on".to_owned()).then_some(())
+        });
+    }
+    drop(node);
 }

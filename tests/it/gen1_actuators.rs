@@ -487,7 +487,7 @@ async fn one_of_our_own_kind_or_another_device_than_agreed_is_not_told() {
     trust_again(&node, clawmesh::domain::admission::Generation::Clawmesh).await;
     assert_eq!(approve(&node, &minted).await, Err(Code::WrongExecutor));
     trust_again(&node, clawmesh::domain::admission::Generation::Gen1).await;
-    // The configuration names another target now than the person agrees to.
+    // The configuration names another target after a restart than the person agrees to: what waited has ended.
     let dir = node.stop().await;
     let mut setup = executor_node("\"L2\"", gen1.port);
     with_valve(&mut setup, "actuator:mock:valve-2", 10);
@@ -495,7 +495,7 @@ async fn one_of_our_own_kind_or_another_device_than_agreed_is_not_told() {
     setup.operator = None;
     let node = setup.start_in(dir, Some(9)).await;
     safe(&node).await;
-    assert_eq!(approve(&node, &minted).await, Err(Code::PolicyDenied));
+    assert_eq!(approve(&node, &minted).await, Err(Code::ProposalNotWaiting));
     assert_eq!(gen1.told("open"), [json!(null); 0]);
     node.stop().await;
 }

@@ -26,30 +26,34 @@ fn is_settled(known: StopKnown) -> bool {
 }
 
 impl Door {
-    /// Goes on asking after a stop of this node, beside everything else. A newer stop of this node takes its place.
+    /// Goes on asking after a stop of this node, beside everything else, until the stop is released here. A newer stop of this
+    /// node takes its place.
     pub(super) fn stop_later(&self, report: &EstopReport, by: &str, reason: &str) {
         let Some(latch) = self.handles.running.latched() else {
             return;
         };
+        let turn = self.handles.running.asks_late();
         let settled = report.executors.iter().filter(|e| is_settled(e.known));
         let settled: BTreeSet<String> = settled.map(|e| e.device_id.clone()).collect();
         let (door, by, reason) = (self.clone(), by.to_owned(), reason.to_owned());
         let tasks = &self.handles.tasks;
         tasks.passing("late emergency stop", async move {
-            door.ask_on(&latch.id, settled, &by, &reason).await;
+            door.ask_on((&latch.id, turn), settled, &by, &reason).await;
         });
     }
 
-    async fn ask_on(&self, stop: &str, mut settled: BTreeSet<String>, by: &str, reason: &str) {
+    async fn ask_on(
+        &self,
+        (stop, turn): (&str, u64),
+        mut settled: BTreeSet<String>,
+        by: &str,
+        reason: &str,
+    ) {
         let until = Instant::now() + Duration::from_millis(ESTOP_ASKED_AGAIN_MS);
         let pause = Duration::from_millis(ESTOP_ASKED_AGAIN_EVERY_MS);
         let mut links = self.handles.links.watch();
-        let stands = || {
-            self.handles
-                .running
-                .latched()
-                .is_some_and(|latch| latch.id == stop)
-        };
+        // Another stop that comes meanwhile, from here or from another node, is no release.
+        let stands = || self.handles.running.is_asking_late(turn);
         let mut pass = 0_u32;
         while Instant::now() < until {
             tokio::select! {

@@ -41,6 +41,9 @@ pub enum DriverError {
     /// Its configuration is not usable.
     #[error("{0}")]
     Config(String),
+    /// It was to be started from its safe state, and its device says that it is elsewhere.
+    #[error("its device says {0:?}: it is not in its safe state, and nothing here has moved it")]
+    Astray(String),
 }
 
 /// Where an actuator is.
@@ -48,6 +51,17 @@ pub enum DriverError {
 pub struct Position {
     /// In a word, for example `open`.
     pub position: String,
+}
+
+/// What a device says of an actuator that nothing moves from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stands {
+    /// It is in its safe state.
+    Safe,
+    /// It is not, and where it is instead.
+    Away(String),
+    /// It does not tell, or cannot be asked now.
+    Untold,
 }
 
 /// The gen-1 node that acts, and what that node calls the actuator.
@@ -128,10 +142,9 @@ pub trait Actuator: Send + Sync {
         Box::pin(std::future::pending())
     }
 
-    /// What its device says of itself where that is not the safe state, asked while nothing moves it from here; `None` where it is
-    /// there, where the device does not tell, and where it cannot be asked now.
-    fn astray(&self) -> BoxFuture<'_, Option<String>> {
-        Box::pin(std::future::ready(None))
+    /// What its device says of itself, asked while nothing moves it from here.
+    fn stands(&self) -> BoxFuture<'_, Stands> {
+        Box::pin(std::future::ready(Stands::Untold))
     }
 
     /// Reads back where it is.

@@ -28,7 +28,7 @@ mod value;
 mod webhook;
 
 use actuator::unknown;
-pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator};
+pub use actuator::{Actuator, Carrier, DriverError, Gen1Place, Position, SharedActuator, Stands};
 pub use config::{Configured, Switches, offers};
 pub use keeper::Keeper;
 pub use mqtt::{Discovered, Listen, discover};

@@ -119,7 +119,10 @@ pub(super) fn host_key(host: &str) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     match host.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(ip) if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST => "localhost".to_owned(),
+        // The unspecified address leads to this machine too.
+        Ok(ip) if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST || ip.is_unspecified() => {
+            "localhost".to_owned()
+        }
         Ok(ip) => ip.to_string(),
         Err(_) => host,
     }
@@ -218,6 +221,8 @@ mod tests {
             "::1",
             "[::1]",
             "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "::",
         ] {
             assert_eq!(host_key(host), "localhost", "{host}");
         }

@@ -9,26 +9,39 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 
 use super::guard::Guard;
-use crate::adapters::devices::Actuator;
+use crate::adapters::devices::{Actuator, Stands};
 use crate::domain::base::limits::{ASTRAY_LOOK_EVERY_MS, ASTRAY_LOOK_TWICE_MS};
 use crate::node::context::alarms::AlarmKind;
 
-/// What the device of an idle actuator says, a while from now, where that is not its safe state twice in a row.
-pub(super) async fn look(driver: &dyn Actuator) -> Option<String> {
+/// What the device of an idle actuator says, a while from now: that it is not in its safe state only where it says so twice
+/// in a row.
+pub(super) async fn look(driver: &dyn Actuator) -> Stands {
     sleep(Duration::from_millis(ASTRAY_LOOK_EVERY_MS)).await;
-    ask(driver).await?;
+    match ask(driver).await {
+        Stands::Away(_) => {}
+        said => return said,
+    }
     sleep(Duration::from_millis(ASTRAY_LOOK_TWICE_MS)).await;
     ask(driver).await
 }
 
 /// A driver that panics tells nothing.
-async fn ask(driver: &dyn Actuator) -> Option<String> {
-    let said = AssertUnwindSafe(async { driver.astray().await }).catch_unwind();
-    said.await.ok()?
+async fn ask(driver: &dyn Actuator) -> Stands {
+    let said = AssertUnwindSafe(async { driver.stands().await }).catch_unwind();
+    said.await.unwrap_or(Stands::Untold)
 }
 
 impl Guard {
-    /// Notes what the device of an idle actuator says, or that it is where it should be or moved from here.
+    /// Notes what the device of an idle actuator says. One that says nothing now is where it was.
+    pub(super) fn found(&self, said: Stands) {
+        match said {
+            Stands::Safe => self.is_astray(None),
+            Stands::Away(said) => self.is_astray(Some(said)),
+            Stands::Untold => {}
+        }
+    }
+
+    /// Notes where it is instead of its safe state; `None` where it is there again, or is moved from here.
     pub(super) fn is_astray(&self, said: Option<String>) {
         if said.is_none() && self.view.borrow().astray.is_none() {
             return;

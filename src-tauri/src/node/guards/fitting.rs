@@ -265,6 +265,10 @@ fn why_not(handle: &Handle, again: bool) -> Option<String> {
                 .as_deref()
                 .unwrap_or("no answer of its driver yet")
         )),
+        false if view.astray.is_some() => Some(format!(
+            "is not in its safe state, as its device says ({}), and nothing here has moved it",
+            view.astray.as_deref().unwrap_or_default()
+        )),
         false if ordered => Some("is being brought to its safe state".to_owned()),
         false => None,
     }

@@ -124,7 +124,7 @@ impl Guard {
                     }
                     None => return Left::Ended,
                 },
-                said = astray::look(driver.as_ref()) => self.is_astray(said),
+                said = astray::look(driver.as_ref()) => self.found(said),
             }
         }
     }
@@ -357,6 +357,9 @@ impl Guard {
             let armed = driver.arm(job.id.as_str());
             match self.unless_ended(seen, job.deadline, armed).await {
                 Ok(Ok(())) => {}
+                Ok(Err(error @ DriverError::Astray(_))) => {
+                    return Reached::Failed(format!("it was not started: {error}"));
+                }
                 Ok(Err(error)) => {
                     return Reached::Failed(format!(
                         "it was not started, because its way back to the safe state could not be reserved: {error}"

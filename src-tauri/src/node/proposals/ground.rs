@@ -299,6 +299,12 @@ fn can_be_told(executor: &Executor, record: &ProposalRecord) -> Result<(), Store
 
 /// Nothing starts on an actuator that is not confirmed to be in its safe state.
 fn safe_before(executor: &Executor, target: &Capability, action: &Action) -> Result<(), Refusal> {
+    if executor.running.is_unsettled(target) {
+        let why = format!(
+            "the device of {target} was changed and that is not on disk yet; nothing begins there until it is"
+        );
+        return Err(Refusal::new(Code::StorageFailed, why));
+    }
     let view = executor.guards.view(target);
     if let Some(said) = view.as_ref().and_then(|view| view.astray.as_deref())
         && !(action.target == *target && executor.guards.makes_safe(action))

@@ -100,7 +100,11 @@ pub async fn since_the_last_run(executor: &Executor) -> Result<(), StoreError> {
         .await
 }
 
-fn end_all(
+/// Ends every proposal that has not begun and every standing approval for one of these actuators.
+///
+/// # Errors
+/// Whatever the store says; nothing was changed then.
+pub fn end_all(
     executor: &Executor,
     conn: &Connection,
     targets: &BTreeSet<Capability>,

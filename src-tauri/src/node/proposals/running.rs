@@ -78,6 +78,10 @@ struct State {
     latch: Option<Latch>,
     /// The latch that was released last.
     lifted: Option<String>,
+    /// Counts the times that executors began to be asked late, and the releases.
+    asking: u64,
+    /// Actuators whose devices have changed, which is not on disk yet.
+    unsettled: BTreeSet<Capability>,
 }
 
 impl Running {
@@ -148,6 +152,36 @@ impl Running {
         self.latching.send_modify(|n| *n += 1);
     }
 
+    /// Begins to ask executors late for a stop of this node: the number of that asking. What was asked for earlier stops being.
+    pub fn asks_late(&self) -> u64 {
+        let mut state = self.lock();
+        state.asking += 1;
+        state.asking
+    }
+
+    /// Whether that asking goes on: there is no newer one, and the stop has not been released since.
+    pub fn is_asking_late(&self, turn: u64) -> bool {
+        let state = self.lock();
+        state.asking == turn && state.latch.is_some()
+    }
+
+    /// From here on nothing begins on these actuators: their devices change, and that is not on disk yet.
+    pub fn unsettle(&self, targets: &BTreeSet<Capability>) {
+        self.lock().unsettled.extend(targets.iter().cloned());
+    }
+
+    /// The change is on disk, or was not made.
+    pub fn settle(&self, targets: &BTreeSet<Capability>) {
+        self.lock()
+            .unsettled
+            .retain(|target| !targets.contains(target));
+    }
+
+    /// Whether an actuator's device has changed and that is not on disk yet.
+    pub fn is_unsettled(&self, target: &Capability) -> bool {
+        self.lock().unsettled.contains(target)
+    }
+
     /// Changes when the emergency stop is latched or released.
     pub fn latching(&self) -> watch::Receiver<u64> {
         self.latching.subscribe()
@@ -168,6 +202,7 @@ impl Running {
         let same = state.latch.as_ref().is_none_or(|l| l.id == id);
         if same {
             state.latch = None;
+            state.asking += 1;
             self.latching.send_modify(|n| *n += 1);
         }
         same

@@ -1,15 +1,22 @@
 //! What stands in the way of a change of the devices. What is told here is tried again; it is no mistake of the file.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::Wiring;
 use crate::adapters::devices::{Configured, SharedWay};
 use crate::adapters::store::{StoreError, proposals};
+use crate::domain::base::AuditKind;
 use crate::domain::capability::Capability;
+use crate::node::context::DURABLE;
 use crate::node::guards::moved;
-use crate::node::proposals::Executor;
+use crate::node::proposals::{Executor, rewired};
+
+/// How soon a change that the store did not take is written again.
+const SETTLE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Actuators that come in and would be made safe by something else than what the policy in force calls their safe state: it
 /// is carried out as soon as they are there, so both have to say the same before.
@@ -71,4 +78,35 @@ pub(super) fn now(
         }));
     }
     Ok(busy)
+}
+
+/// Writes down a change of the devices whose transaction was lost though the guards are in their places, as soon as the store
+/// takes it: what was asked for of those before ends. Until then nothing begins at these actuators; a node that is started
+/// before finds the same by itself.
+pub(super) async fn settle_later(wiring: Wiring, targets: BTreeSet<Capability>) {
+    let executor = &wiring.0.executor;
+    loop {
+        tokio::select! {
+            biased;
+            () = executor.tasks.stop().cancelled() => return,
+            () = tokio::time::sleep(SETTLE_AGAIN) => {}
+        }
+        let (s, all) = (wiring.clone(), targets.clone());
+        let write = move |c: &Connection| {
+            let executor = &s.0.executor;
+            rewired::end_all(executor, c, &all)?;
+            rewired::keep(c, &rewired::tables(&s.devices()))?;
+            let detail = json!({"late": true, "actuators": all});
+            executor
+                .journal
+                .audit(c, AuditKind::DevicesReloaded, "devices", detail)
+        };
+        match executor.store.write(DURABLE, "late refit", write).await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(%error, "a change of the devices is not on disk yet"),
+        }
+    }
+    executor.running.settle(&targets);
+    executor.proposals_changed();
+    tracing::info!("the change of the devices is on disk now");
 }

@@ -335,6 +335,8 @@ impl Wiring {
         let executor = &self.0.executor;
         let left = executor.store.read("moved actuators", moved::all).await;
         let left = left.map_err(|e| store_refusal(&e))?;
+        let mut touched = fits.out.clone();
+        touched.extend(actuators.iter().map(|a| a.capability().clone()));
         let spare = self.0.fitter.prepare(actuators, &left).map_err(|e| {
             let why =
                 format!("the system gives no thread for an actuator: {e}; nothing was changed");
@@ -351,15 +353,20 @@ impl Wiring {
             "by": by, "added": report.added, "removed": report.removed, "changed": report.changed,
             "unchanged": report.unchanged, "redundant": report.redundant,
         });
+        let changes = touched.clone();
         let write = move |c: &Connection| {
+            let executor = &wiring.0.executor;
+            // Should what is written here be lost, what was asked for of the devices before must not reach those that come.
+            executor.running.unsettle(&changes);
             let turn = wiring.fit_now(c, (&out, &shared), spare)?;
             let is_done = matches!(turn, Turn::Fitted(..));
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = turn;
             if !is_done {
+                executor.running.settle(&changes);
                 return Ok(());
             }
             rewired::keep(c, &tables)?;
-            let journal = &wiring.0.executor.journal;
+            let journal = &executor.journal;
             journal.audit(c, AuditKind::DevicesReloaded, "devices", detail)
         };
         let written = executor.store.write(DURABLE, "refit", write).await;
@@ -367,11 +374,19 @@ impl Wiring {
         match (written, turn) {
             (Err(error), Turn::Fitted(spare, out)) => {
                 // The guards are in their places; what follows must not be left half done.
-                tracing::error!(%error, "a change of the devices could not be written into the audit trail");
+                tracing::error!(%error, "a change of the devices is not on disk; nothing begins at them until it is");
+                let later = hindrances::settle_later(self.clone(), touched);
+                executor.tasks.passing("unsettled devices", later);
                 Ok(Turn::Fitted(spare, out))
             }
-            (Err(error), _) => Err(store_refusal(&error)),
-            (Ok(()), turn) => Ok(turn),
+            (Err(error), _) => {
+                executor.running.settle(&touched);
+                Err(store_refusal(&error))
+            }
+            (Ok(()), turn) => {
+                executor.running.settle(&touched);
+                Ok(turn)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
@@ -105,11 +105,10 @@ async fn taken(talk: &Talk, updates: Vec<Update>) -> Vec<Taken> {
     while let Some(stopped) = stopping.next().await {
         all.extend(stopped);
     }
-    for update in others {
-        if take(talk, &update).await {
-            all.push(Taken::Other(update));
-        }
-    }
+    // Side by side, so that the store syncs once for all of them: a stop may stand behind a crowd.
+    let news = join_all(others.iter().map(|update| take(talk, update))).await;
+    let new = others.into_iter().zip(news).filter(|(_, new)| *new);
+    all.extend(new.map(|(update, _)| Taken::Other(update)));
     all
 }
 

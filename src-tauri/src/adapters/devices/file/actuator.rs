@@ -22,7 +22,7 @@ use crate::adapters::devices::orders::Order;
 use crate::adapters::devices::template::filled;
 use crate::adapters::devices::value::{check_pointer, word};
 use crate::adapters::devices::{
-    Actuator, DeviceError, DriverError, Position, SharedActuator, unknown,
+    Actuator, DeviceError, DriverError, Position, SharedActuator, Stands, unknown,
 };
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{FILE_SAFE_LOOK_MS, FILE_TEXT_MAX_BYTES, FILE_WRITE_MS};
@@ -312,7 +312,11 @@ impl Actuator for FileDriver {
             let looked = looked.await;
             let looked = looked.map_err(io::Error::other).flatten();
             let shown = self.safe.path.display();
-            looked.map_err(|e| DriverError::Failed(format!("{shown}: {e}")))
+            looked.map_err(|e| DriverError::Failed(format!("{shown}: {e}")))?;
+            match self.stands().await {
+                Stands::Away(said) => Err(DriverError::Astray(said)),
+                _ => Ok(()),
+            }
         }
         .boxed()
     }
@@ -329,10 +333,13 @@ impl Actuator for FileDriver {
         Duration::from_millis(3 * FILE_WRITE_MS + 500)
     }
 
-    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+    fn stands(&self) -> BoxFuture<'_, Stands> {
         async move {
-            let said = self.said().await.ok()?;
-            (said != self.state.safe.trim()).then(|| one_line(&said, STATE_SHOWN))
+            match self.said().await {
+                Ok(said) if said == self.state.safe.trim() => Stands::Safe,
+                Ok(said) => Stands::Away(one_line(&said, STATE_SHOWN)),
+                Err(_) => Stands::Untold,
+            }
         }
         .boxed()
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client::{Ask, Client, NoAnswer, Ready, check_path};
 use crate::adapters::devices::template::filled;
 use crate::adapters::devices::value::word;
-use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
+use crate::adapters::devices::{Actuator, DriverError, Position, Stands, unknown};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{
     HTTP_MOVING_LOOK_MS, HTTP_MOVING_LOST, HTTP_SAFE_AGAIN_MS, HTTP_SAFE_LOOK_MS,
@@ -320,12 +320,17 @@ impl Actuator for HttpDriver {
                 let ready = Arc::new(self.settled.client.ready().await?);
                 *lock(&self.way) = Some(ready.clone());
                 match self.told().await {
-                    Some(told) => told.map(drop),
-                    None => self.settled.client.reach(&ready).await,
+                    Some(told) => told.map(Some),
+                    None => self.settled.client.reach(&ready).await.map(|()| None),
                 }
             });
             let looked = looked.await.unwrap_or_else(|_| Err(self.silent()));
-            looked.map_err(DriverError::Failed)
+            match (looked.map_err(DriverError::Failed)?, &self.settled.feedback) {
+                (Some(said), Some(feedback)) if said != feedback.safe => {
+                    Err(DriverError::Astray(one_line(&said, STATE_SHOWN)))
+                }
+                _ => Ok(()),
+            }
         }
         .boxed()
     }
@@ -347,11 +352,16 @@ impl Actuator for HttpDriver {
         self.watch().boxed()
     }
 
-    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+    fn stands(&self) -> BoxFuture<'_, Stands> {
         async move {
-            let feedback = self.settled.feedback.as_ref()?;
-            let said = timeout(self.settled.limit, self.told()).await.ok()??.ok()?;
-            (said != feedback.safe).then(|| one_line(&said, STATE_SHOWN))
+            let Some(feedback) = &self.settled.feedback else {
+                return Stands::Untold;
+            };
+            match timeout(self.settled.limit, self.told()).await {
+                Ok(Some(Ok(said))) if said == feedback.safe => Stands::Safe,
+                Ok(Some(Ok(said))) => Stands::Away(one_line(&said, STATE_SHOWN)),
+                _ => Stands::Untold,
+            }
         }
         .boxed()
     }

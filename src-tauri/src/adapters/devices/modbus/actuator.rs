@@ -14,7 +14,7 @@ use super::link::{Beat, Link, Urgency};
 use super::socket::Fault;
 use super::value::Form;
 use super::wire::{Ask, Span};
-use crate::adapters::devices::{Actuator, DriverError, Position, unknown};
+use crate::adapters::devices::{Actuator, DriverError, Position, Stands, unknown};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{MODBUS_ARMED_MS, MODBUS_LOOK_MS, MODBUS_NAME_MS};
 use crate::domain::capability::{Capability, Params};
@@ -193,7 +193,10 @@ impl Mover {
 
     /// Checks that the way back can be reached, and begins the beat.
     async fn ready(&self) -> Result<(), DriverError> {
-        self.look(Urgency::Action).await?;
+        let words = self.look(Urgency::Action).await?;
+        if !self.is_safe(&words) {
+            return Err(DriverError::Astray(self.shown(&words)));
+        }
         let Some(beat) = &self.beat else {
             return Ok(());
         };
@@ -362,10 +365,13 @@ impl Actuator for Mover {
         self.link.missed(self.number).boxed()
     }
 
-    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+    fn stands(&self) -> BoxFuture<'_, Stands> {
         async move {
-            let words = self.look(Urgency::Action).await.ok()?;
-            (!self.is_safe(&words)).then(|| self.shown(&words))
+            match self.look(Urgency::Action).await {
+                Ok(words) if self.is_safe(&words) => Stands::Safe,
+                Ok(words) => Stands::Away(self.shown(&words)),
+                Err(_) => Stands::Untold,
+            }
         }
         .boxed()
     }

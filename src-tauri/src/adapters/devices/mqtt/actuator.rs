@@ -17,7 +17,7 @@ use super::connection::{Client, Ear, Link, Plan, Untold};
 use super::packet::{Heard, Message};
 use crate::adapters::devices::template::filled;
 use crate::adapters::devices::value::word;
-use crate::adapters::devices::{Actuator, DriverError, Keeper, Position, unknown};
+use crate::adapters::devices::{Actuator, DriverError, Keeper, Position, Stands, unknown};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::MQTT_SENT_MAX_BYTES;
 use crate::domain::base::text::one_line;
@@ -268,8 +268,14 @@ impl Actuator for MqttDriver {
     }
 
     fn arm<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
-        let armed = self.up().map(|_| ()).map_err(DriverError::Failed);
-        std::future::ready(armed).boxed()
+        async move {
+            self.up().map_err(DriverError::Failed)?;
+            match self.stands().await {
+                Stands::Away(said) => Err(DriverError::Astray(said)),
+                _ => Ok(()),
+            }
+        }
+        .boxed()
     }
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<(), DriverError>> {
@@ -313,12 +319,17 @@ impl Actuator for MqttDriver {
         .boxed()
     }
 
-    fn astray(&self) -> BoxFuture<'_, Option<String>> {
+    fn stands(&self) -> BoxFuture<'_, Stands> {
         let said = self.said.borrow().text.clone();
         let safe = self.settled.feedback.as_ref().map(|f| &f.safe);
-        let is_up = self.up().is_ok();
-        let away = said.zip(safe).filter(|(said, safe)| is_up && said != *safe);
-        std::future::ready(away.map(|(said, _)| one_line(&said, STATE_SHOWN))).boxed()
+        let stands = match (said, safe) {
+            (Some(said), Some(safe)) if self.up().is_ok() => match said == **safe {
+                true => Stands::Safe,
+                false => Stands::Away(one_line(&said, STATE_SHOWN)),
+            },
+            _ => Stands::Untold,
+        };
+        std::future::ready(stands).boxed()
     }
 
     fn state(&self) -> BoxFuture<'_, Result<Position, DriverError>> {
