@@ -11,6 +11,7 @@ use crate::domain::base::limits::{
     ALERT_NOTE_MAX_CHARS, ALERT_PEER_LOST_MS, ALERT_PROPOSAL_WAITS_MS, ALERT_RULES_MAX,
     ALERT_SPAN_MAX_MS, NAME_MAX_BYTES,
 };
+use crate::domain::base::text::one_line;
 use crate::domain::base::{Severity, Tier};
 use crate::domain::plan::rules::Comparison;
 use crate::domain::policy::Origin;
@@ -105,11 +106,16 @@ pub(super) fn severity(text: Option<&str>) -> Result<Severity, String> {
 
 /// A name that a table has.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let fits = !name.is_empty() && name.len() <= NAME_MAX_BYTES;
-    match fits && !name.chars().any(char::is_control) {
+    check_shown("name", name)
+}
+
+/// A text of one line that messages repeat.
+fn check_shown(key: &str, text: &str) -> Result<(), String> {
+    let fits = !text.trim().is_empty() && text.len() <= NAME_MAX_BYTES;
+    match fits && one_line(text, NAME_MAX_BYTES) == text {
         true => Ok(()),
         false => Err(format!(
-            "needs a name of 1 to {NAME_MAX_BYTES} bytes without control characters"
+            "{key}: must have 1 to {NAME_MAX_BYTES} bytes, without control characters and marks of direction"
         )),
     }
 }
@@ -152,6 +158,10 @@ impl RawAlert {
 
     fn rule(self) -> Result<AlertRule, String> {
         check_name(&self.name)?;
+        check_shown("metric", &self.metric)?;
+        if let Some(zone) = &self.zone {
+            check_shown("zone", zone)?;
+        }
         let what = self.what()?;
         let source = self.source.as_deref().map(|text| match text {
             "self" => Ok(Origin::Own),
@@ -278,6 +288,20 @@ mod tests {
         ] {
             let error = rule(wrong).unwrap_err();
             assert!(error.contains(says), "{wrong:?}: {error}");
+        }
+        for (key, wrong) in [
+            ("name", "name = \"a\\u202Eb\"\nmetric = 'm'"),
+            ("name", "name = ' '\nmetric = 'm'"),
+            ("metric", "name = 'a'\nmetric = ''"),
+            ("metric", "name = 'a'\nmetric = \"m\\n\""),
+            ("zone", "name = 'a'\nmetric = 'm'\nzone = ''"),
+            ("zone", "name = 'a'\nmetric = 'm'\nzone = \"z\\u2066\""),
+        ] {
+            let error = alerts(&format!("[[alert]]\nabove = 1\n{wrong}")).unwrap_err();
+            assert!(
+                error.contains(&format!("{key}: must have")),
+                "{wrong:?}: {error}"
+            );
         }
         let twice = format!("{head}above = 1\n{head}above = 1\n");
         assert!(alerts(&twice).unwrap_err().contains("this name"));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::alerts::{check_name, severity, span};
 use super::{ConfigError, value};
@@ -34,7 +35,7 @@ pub struct RawNotify {
     #[serde(default)]
     pub url: Option<String>,
     /// The topic of `ntfy`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "topic_text")]
     pub topic: Option<String>,
     /// The name of the credential with the token of `ntfy`.
     #[serde(default)]
@@ -63,6 +64,14 @@ pub struct RawNotify {
     /// Whether it is left alone then with what is critical too.
     #[serde(default)]
     pub quiet_all: bool,
+}
+
+/// Reads a topic; what is none is not repeated.
+fn topic_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match toml::Value::deserialize(from)? {
+        toml::Value::String(topic) => Ok(Some(topic)),
+        _ => Err(D::Error::custom("topic: must be a text in quotes")),
+    }
 }
 
 /// Quiet hours.
@@ -286,6 +295,32 @@ mod tests {
         let raw = RawConfig::parse(&text, "config.toml").map_err(|e| e.to_string())?;
         let config = raw.resolve(PathBuf::new()).map_err(|e| e.to_string())?;
         Ok(config.notify[0].clone())
+    }
+
+    #[test]
+    fn a_topic_that_does_not_read_is_not_repeated() {
+        let head = "[[notify]]\nname = 'phone'\nkind = 'ntfy'\nurl = 'https://ntfy.sh'\n";
+        for wrong in [
+            "topic = farm-7431",
+            "topic = 7431",
+            "topic=['7431']",
+            "'topic' = '7431",
+        ] {
+            let error = RawConfig::parse(&format!("{head}{wrong}\n"), "config.toml").unwrap_err();
+            let shown = format!("{error} {error:#?}");
+            let ConfigError::Parse {
+                line, text, source, ..
+            } = error
+            else {
+                panic!("{shown}");
+            };
+            assert_eq!(line, 5, "{wrong}");
+            let said = format!("{text} {}", source.message());
+            assert!(
+                !said.contains("7431") && text.contains("topic"),
+                "{wrong}: {said}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The text of a `config.toml` becomes a [`RawConfig`]: with its devices, each with its place, and with what does not read.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use serde::Deserialize as _;
@@ -48,7 +49,10 @@ impl RawConfig {
             ConfigError::Parse {
                 path: path.to_owned(),
                 line,
-                text: there.chars().take(CONFIG_LINE_SHOWN_CHARS).collect(),
+                text: without_topic(there)
+                    .chars()
+                    .take(CONFIG_LINE_SHOWN_CHARS)
+                    .collect(),
                 source: Box::new(e),
             }
         };
@@ -81,6 +85,15 @@ impl RawConfig {
         }
         (raw, devices, errors)
     }
+}
+
+/// The line without the value of a `topic`, which may be as good as a password.
+fn without_topic(line: &str) -> Cow<'_, str> {
+    let value = line.find("topic").and_then(|at| {
+        let equals = line.get(at..)?.find('=')?;
+        line.get(..=at + equals)
+    });
+    value.map_or(Cow::Borrowed(line), |kept| format!("{kept} …").into())
 }
 
 /// The line of a text that a byte is in, from 1.
