@@ -15,6 +15,7 @@ use clawmesh::operator::estop::EstopRequest;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::bad_frames::frame_of;
 use crate::bad_peers::kin;
 use crate::channels::door;
 use crate::harness::*;
@@ -307,5 +308,75 @@ async fn a_proposal_that_waits_for_long_and_an_emergency_stop_are_alerts_and_end
             .all(|a| a.kind != "estop.latched"),
         "status tells it by itself"
     );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_whose_reading_is_gone_stands_after_a_restart_until_one_that_is_believed_comes() {
+    for long in [false, true] {
+        let node = setup(RULES).start().await;
+        reads(&node, 9.5, Tier::T2).await;
+        let id = stands(&node, "alert.critical").await.id;
+        until("it is seen to stand", || async {
+            let read = |c: &rusqlite::Connection| store::seen(c);
+            node.shared().store.read("t", read).await.unwrap()
+        })
+        .await;
+        let dir = node.stop().await;
+        let file = dir.path().join("state/clawmesh.db");
+        let conn = rusqlite::Connection::open(file).unwrap();
+        conn.execute("DELETE FROM facts", []).unwrap();
+        drop(conn);
+        if long {
+            seen_long_ago(&dir).await;
+        }
+        let node = setup(RULES).start_in(dir, None).await;
+        let after = until("it stands on, or another one does", || async {
+            let all = door(&node).alerts().await.unwrap();
+            let said = |a: &AlertView| a.message.contains("no reading has come since");
+            all.into_iter().find(|a| a.id != 0 && said(a))
+        })
+        .await;
+        assert_eq!(after.id != id, long, "{after:?}");
+        reads(&node, 6.0, Tier::T2).await;
+        none_stands(&node).await;
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_not_believed_hides_no_alert_of_this_node_and_its_events_are_its_own() {
+    let any = "[[alert]]\nname = 'any'\nmetric = 'm'\nabove = 1\nseverity = 'critical'\n";
+    let setup = setup(&format!("{RULES}{any}")).trusting(key(5), "observe:T1,relay,read");
+    let node = setup.start().await;
+    let mut probe = Probe::connect(node.address, &key(5), MESH).await;
+    for n in 0..70 {
+        let mut frame = frame_of(5, &format!("flood-{n}"));
+        frame["data"]["zone"] = json!(format!("z{n}"));
+        probe.event("context.frame", frame).await;
+    }
+    let stands = |text: &'static str| {
+        let node = &node;
+        async move {
+            let all = door(node).alerts().await.unwrap();
+            all.into_iter()
+                .find(|a| a.id != 0 && a.message.contains(text))
+        }
+    };
+    until("those that do not fit are told of", || {
+        stands("and 62 more")
+    })
+    .await;
+    reads(&node, 9.5, Tier::T2).await;
+    until("the node's own stands", || stands("9.5")).await;
+    let device = key(5).id().as_str().to_owned();
+    let read = move |c: &rusqlite::Connection| {
+        let sql = "SELECT sum(room = 'own'), sum(room LIKE ?1 || '%') FROM events WHERE kind = 'alert.began'";
+        Ok(c.query_row(sql, [device], |r| {
+            Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))
+        })?)
+    };
+    let (own, of_device) = node.shared().store.read("t", read).await.unwrap();
+    assert!(own == 2 && of_device >= 1, "{own} and {of_device}");
     node.stop().await;
 }

@@ -306,6 +306,14 @@ async fn a_token_is_a_credential_and_a_test_says_what_is_wrong() {
     let said = server.hears("a test").await.to_string();
     assert!(said.contains("ada"), "{said}");
     assert!(door(&node).notify_test(Some("fax"), "ada").await.is_err());
+    door(&node).notify_test(None, "ada").await.unwrap();
+    let tried = door(&node).notify_test(None, "ada").await.unwrap();
+    let why = tried[0].problem.clone().unwrap();
+    assert!(
+        why.contains("takes nothing more for"),
+        "a few a minute: {why}"
+    );
+    assert_eq!(server.published().len(), 2);
     let shown = serde_json::to_string(&door(&node).notify_places()).unwrap();
     assert!(
         shown.contains("phone") && !shown.contains("farm-7Qx"),

@@ -5,6 +5,8 @@
 //! are reached is for the node.
 
 pub mod escalation;
+mod judging;
+mod room;
 pub mod rule;
 pub mod watch;
 

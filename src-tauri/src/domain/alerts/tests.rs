@@ -1,13 +1,15 @@
 //! What becomes an alert, what ends one, and who is told.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::escalation::{Case, Due, Pace, Step, Told};
 use super::rule::{AlertRule, What};
-use super::watch::{Around, Book, Look};
+use super::watch::{Around, Before, Book, Look};
 use crate::domain::base::limits::NOTIFY_PER_HOUR_MAX;
 use crate::domain::base::{DeviceId, Digest, Severity, SignatureState, Taint, Tier, TimeMs};
 use crate::domain::plan::rules::Comparison;
@@ -87,12 +89,17 @@ impl Bench {
     }
 
     fn look(&mut self, facts: &[Fact], at: u64) -> Look {
+        self.look_at(facts, Moment::unset(TimeMs(T + at)))
+    }
+
+    fn look_at(&mut self, facts: &[Fact], at: Moment) -> Look {
         let trusted = self.trusted;
         let around = Around {
             own: &device(9),
             trusts: &|_| trusted,
+            trusts_short: &|_| trusted,
             name: &|_| "field-1".to_owned(),
-            at: Moment::unset(TimeMs(T + at)),
+            at,
         };
         self.book.look(&self.rules, facts, &around)
     }
@@ -217,11 +224,22 @@ fn silence_is_of_readings_that_are_believed_and_of_none_at_all() {
     );
 }
 
+fn before(subjects: &[&str]) -> Book {
+    let said = |subject: &&str| {
+        let was = Before {
+            message: format!("{subject} was warm"),
+            private: false,
+        };
+        ((*subject).to_owned(), was)
+    };
+    Book::resumed(subjects.iter().map(said).collect())
+}
+
 #[test]
 fn what_stood_before_the_start_stands_at_once_and_a_rule_that_is_gone_ends_its_alert() {
     let subject = format!("cold store: temperature in store of {}", device(1).short());
     let mut bench = Bench::of(vec![warm(3_600_000)]);
-    bench.book = Book::resumed(BTreeSet::from([subject]));
+    bench.book = before(&[&subject]);
     assert_eq!(bench.counts(&[fact(7.5, Tier::T2, 0)], 0), (1, 0));
     bench.rules.clear();
     let look = bench.look(&[fact(9.0, Tier::T2, 1)], 1);

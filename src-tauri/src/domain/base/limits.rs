@@ -585,6 +585,18 @@ pub const ALARM_TEXT_MAX_CHARS: usize = 500;
 pub const ALERT_RULES_MAX: usize = 256;
 /// Most readings that rules for alerts keep something of.
 pub const ALERT_KEYS_MAX: usize = 4_096;
+/// Most readings of one rule and another device that are not believed and of which something is kept.
+pub const ALERT_KEYS_SHARE_MAX: usize = 128;
+/// Most alerts of one rule and another device that stand at once, of readings that are not believed.
+pub const ALERT_SHARE_MAX: usize = 8;
+/// Most alerts that begin in an hour by readings of another device that are not believed.
+pub const ALERT_DOUBTED_BEGINS_MAX: usize = 60;
+/// How often in an hour an alert of a rule begins, before it takes a quiet while to end.
+pub const ALERT_BEGINS_MAX: usize = 3;
+/// That while, in milliseconds.
+pub const ALERT_QUIET_MS: u64 = 300_000;
+/// Most tests of one place where people are told, in a minute.
+pub const NOTIFY_TESTS_PER_MIN_MAX: usize = 3;
 /// Longest words of a rule for alerts, and longest note of a person about an alert, in characters.
 pub const ALERT_NOTE_MAX_CHARS: usize = 300;
 /// How often alerts are looked at, in milliseconds.

@@ -14,7 +14,8 @@ use super::telling::Teller;
 use super::{Alerts, store};
 use crate::adapters::store::alerts::{AlertRow, NewAlert};
 use crate::adapters::store::{Class, StoreError, facts};
-use crate::domain::alerts::watch::{Around, Book};
+use crate::domain::admission::budget::Cause;
+use crate::domain::alerts::watch::{Around, Before, Book, Look};
 use crate::domain::base::limits::{
     ALERT_AGAIN_MS, ALERT_LOOK_MS, ALERT_SAME_MS, ALERT_SEEN_EVERY_MS, ALERT_SLOW_LOOKS,
 };
@@ -39,6 +40,8 @@ struct Keeper {
     book: Book,
     /// Subjects of rules about private readings.
     private: BTreeSet<String>,
+    /// Whose readings alerts of rules are about.
+    origins: BTreeMap<String, DeviceId>,
     /// Why alerts of rules ended with this look.
     whys: BTreeMap<Key, String>,
     heard: Heard,
@@ -89,6 +92,7 @@ impl Keeper {
             before: BTreeSet::new(),
             book: Book::default(),
             private: BTreeSet::new(),
+            origins: BTreeMap::new(),
             whys: BTreeMap::new(),
             heard: Heard::default(),
             teller: Teller::new(&alerts),
@@ -169,6 +173,17 @@ impl Keeper {
                 )
             })
             .collect();
+        // What a reading has raised a restart does not end, however long it took: it may be another alert from then on.
+        let rules = self.open.iter().filter(|((kind, _), _)| kind.is_of_rule());
+        let said = |row: &AlertRow| Before {
+            message: row.new.message.clone(),
+            private: row.new.private,
+        };
+        self.book = Book::resumed(
+            rules
+                .map(|((_, subject), row)| (subject.clone(), said(row)))
+                .collect(),
+        );
         if off > ALERT_SAME_MS {
             let why = format!(
                 "the node was off for {}; it begins anew if it still stands",
@@ -178,8 +193,6 @@ impl Keeper {
             over.extend(rows.map(|row| (row, why.clone())));
         }
         self.before = self.open.keys().cloned().collect();
-        let of_rules = self.before.iter().filter(|(kind, _)| kind.is_of_rule());
-        self.book = Book::resumed(of_rules.map(|(_, subject)| subject.clone()).collect());
         for (row, why) in over {
             self.end(row, &why).await;
         }
@@ -211,26 +224,28 @@ impl Keeper {
                 kept.or_else(said).unwrap_or_else(|| device.who())
             }
         };
+        let trusted = alerts.trust.all();
+        let trusts_short = |short: &str| {
+            let mut live = trusted.iter().filter(|r| r.is_live());
+            live.any(|r| r.device_id.short() == short)
+        };
         let look = self.book.look(
             rules,
             &facts,
             &Around {
                 own: &own,
                 trusts: &|device| alerts.trust.trusts(device),
+                trusts_short: &trusts_short,
                 name: &name,
                 at,
             },
         );
-        self.private.clear();
-        for one in look.standing {
-            let kind = AlarmKind::of_rule(one.severity);
-            if one.private {
-                self.private.insert(one.subject.clone());
-            }
-            alerts
-                .alarms
-                .raise(kind, &one.subject, &one.message, &one.advice, at.wall);
-        }
+        self.take_over(look, at.wall);
+    }
+
+    /// Makes the alarms what a look at the rules has found. What ended goes first: it may have made room.
+    fn take_over(&mut self, look: Look, now: TimeMs) {
+        let alerts = self.alerts.clone();
         for one in look.ended {
             for severity in [Severity::Critical, Severity::Warning, Severity::Info] {
                 let kind = AlarmKind::of_rule(severity);
@@ -242,6 +257,25 @@ impl Keeper {
                 }
             }
         }
+        self.private.clear();
+        for one in look.standing {
+            let kind = AlarmKind::of_rule(one.severity);
+            if one.private {
+                self.private.insert(one.subject.clone());
+            }
+            if let Some(origin) = one.origin {
+                self.origins.insert(one.subject.clone(), origin);
+            }
+            alerts
+                .alarms
+                .raise(kind, &one.subject, &one.message, &one.advice, now);
+        }
+    }
+
+    /// On whose account the event of an alert is.
+    fn cause(&self, key: &Key) -> Cause {
+        let origin = self.origins.get(&key.1).filter(|_| key.0.is_of_rule());
+        origin.map_or(Cause::Own, |origin| Cause::of(origin, self.alerts.own_id()))
     }
 
     /// Begins what is new, and ends what stands no more.
@@ -264,11 +298,19 @@ impl Keeper {
         let missed_ms = self.alerts.config.alerts.peer_lost_ms.unwrap_or_default();
         let settled = |kind: AlarmKind| match kind {
             AlarmKind::PeerLost => up >= ALERT_AGAIN_MS.saturating_add(missed_ms),
+            // Of these the look at the rules says when they are over.
+            kind if kind.is_of_rule() => false,
             _ => up >= ALERT_AGAIN_MS,
         };
+        let rules = alarms.keys().filter(|(kind, _)| kind.is_of_rule());
+        let elsewhere: BTreeSet<&String> = rules.map(|(_, subject)| subject).collect();
         let over = self.open.keys().filter(|key| {
-            let again =
-                self.before.contains(*key) && !settled(key.0) && !self.whys.contains_key(*key);
+            // Its rule may have another severity since the start.
+            let moved = key.0.is_of_rule() && elsewhere.contains(&key.1);
+            let again = self.before.contains(*key)
+                && !moved
+                && !settled(key.0)
+                && !self.whys.contains_key(*key);
             !alarms.contains_key(*key) && !again
         });
         for key in over.cloned().collect::<Vec<Key>>() {
@@ -276,6 +318,7 @@ impl Keeper {
                 .whys
                 .remove(&key)
                 .unwrap_or_else(|| match self.before.remove(&key) {
+                    true if key.0.is_of_rule() => "its rule has another severity now".to_owned(),
                     true => "it has not stood since the node was started again".to_owned(),
                     false => "it is over".to_owned(),
                 });
@@ -348,9 +391,11 @@ impl Keeper {
         if is_new && (key.0.is_of_rule() || !key.0.is_of_node()) {
             let data = json!({"alert": id, "alarm": row.new.kind, "subject": row.new.subject});
             let message = &row.new.message;
-            self.alerts
-                .journal
-                .record(Event::AlertBegan, row.new.severity, message, data)
+            let journal = self.alerts.journal.clone();
+            let severity = row.new.severity;
+            let cause = self.cause(key);
+            journal
+                .caused(cause, Event::AlertBegan, severity, message, data)
                 .await;
         }
         self.open.insert(key.clone(), row);
@@ -372,12 +417,15 @@ impl Keeper {
         );
         let data =
             json!({"alert": id, "alarm": row.new.kind, "subject": row.new.subject, "why": why});
+        let key = AlarmKind::of_code(&row.new.kind).map(|kind| (kind, row.new.subject.clone()));
+        let cause = key.as_ref().map_or(Cause::Own, |key| self.cause(key));
         self.alerts
             .journal
-            .record(Event::AlertEnded, Severity::Info, &message, data)
+            .caused(cause, Event::AlertEnded, Severity::Info, &message, data)
             .await;
-        if let Some(kind) = AlarmKind::of_code(&row.new.kind) {
-            self.teller.ended((kind, row.new.subject.clone()), row);
+        if let Some(key) = key {
+            self.origins.remove(&key.1);
+            self.teller.ended(key, row);
         }
     }
 

@@ -8,8 +8,9 @@ mod keeping;
 mod telling;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -29,11 +30,11 @@ use crate::adapters::store::StoreError;
 use crate::adapters::store::alerts::{self as store, Acknowledged, AlertRow, Muted};
 use crate::domain::alerts::escalation::Told;
 use crate::domain::base::limits::{
-    ALERT_MUTE_GRAVE_MAX_MS, ALERT_MUTE_MAX_MS, ALERT_NOTE_MAX_CHARS,
+    ALERT_MUTE_GRAVE_MAX_MS, ALERT_MUTE_MAX_MS, ALERT_NOTE_MAX_CHARS, NOTIFY_TESTS_PER_MIN_MAX,
 };
 use crate::domain::base::quantity::span;
 use crate::domain::base::text::one_line;
-use crate::domain::base::{AuditKind, Code, Refusal};
+use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 
 /// The alerts of a node; clones share them.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Parts {
     changed: Notify,
     /// Those that stand and are not on disk yet, for who lists them.
     unstored: Mutex<Vec<AlertRow>>,
+    /// When each place was last told a test, by the steady clock.
+    tests: Mutex<BTreeMap<String, VecDeque<TimeMs>>>,
 }
 
 impl std::ops::Deref for Alerts {
@@ -100,6 +103,7 @@ impl Alerts {
             ear: Ear::default(),
             changed: Notify::new(),
             unstored: Mutex::default(),
+            tests: Mutex::default(),
         }))
     }
 
@@ -335,8 +339,25 @@ impl Alerts {
         self.0.ear.listen()
     }
 
-    /// Tells one place a test, whatever its hours are.
+    /// Whether a place may be told another test now; it is counted.
+    fn admit_test(&self, name: &str) -> Result<(), Untold> {
+        const MINUTE_MS: u64 = 60_000;
+        let now = self.moment().steady;
+        let mut all = self.0.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        let tests = all.entry(name.to_owned()).or_default();
+        tests.retain(|at| now.since(*at) < MINUTE_MS);
+        if tests.len() >= NOTIFY_TESTS_PER_MIN_MAX {
+            let oldest = tests.front().map_or(0, |at| now.since(*at));
+            let wait = MINUTE_MS.saturating_sub(oldest).max(1_000);
+            return Err(Untold::Later(Duration::from_millis(wait)));
+        }
+        tests.push_back(now);
+        Ok(())
+    }
+
+    /// Tells one place a test, whatever its hours are; a few in a minute.
     pub async fn test(&self, target: &Target, by: &str) -> Result<(), Untold> {
+        self.admit_test(&target.name)?;
         let notice = Notice {
             title: format!("{}: test", one_line(&self.config.name, 100)),
             text: format!(
