@@ -7,9 +7,12 @@ use std::time::Duration;
 use clawmesh::adapters::keystore::{Credentials, create_device_key};
 use clawmesh::adapters::paths::StateDir;
 use clawmesh::domain::base::TimeMs;
+use clawmesh::domain::gate::ChannelKind;
 use clawmesh::operator::channels::BotView;
+use clawmesh::operator::estop::EstopRequest;
 use clawmesh::surfaces::chat;
 use serde_json::json;
+use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::bot_api::{BotApi, TOKEN};
@@ -29,6 +32,21 @@ fn seeds() -> [u8; 2] {
 
 /// A node with its bot, which trusts these.
 async fn bot_node(bot: &BotApi, seed: u8, trusts: &[u8], peers: &[&TestNode]) -> TestNode {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let state = StateDir::at(&dir.path().join("state"));
+    state.prepare().unwrap();
+    create_device_key(&state, &[seed; 32], TimeMs(1)).unwrap();
+    bot_node_in(dir, bot, seed, trusts, peers).await
+}
+
+/// As [`bot_node`], in a directory that has the device's key.
+async fn bot_node_in(
+    dir: Arc<TempDir>,
+    bot: &BotApi,
+    seed: u8,
+    trusts: &[u8],
+    peers: &[&TestNode],
+) -> TestNode {
     let mut setup = setup(bot);
     setup.raw.name = Some(format!("bot-{seed}"));
     for other in trusts {
@@ -38,10 +56,7 @@ async fn bot_node(bot: &BotApi, seed: u8, trusts: &[u8], peers: &[&TestNode]) ->
         let peer = format!("{}=ws://{}||local", peer.id(), peer.address);
         setup.raw.peers.push(peer);
     }
-    let dir = Arc::new(tempfile::tempdir().unwrap());
     let state = StateDir::at(&dir.path().join("state"));
-    state.prepare().unwrap();
-    create_device_key(&state, &[seed; 32], TimeMs(1)).unwrap();
     let credentials = Credentials::new(&state, &key(seed), None).unwrap();
     let token = Zeroizing::new(TOKEN.to_owned());
     credentials
@@ -188,5 +203,84 @@ async fn the_word_of_a_device_without_human_counts_for_nothing() {
     })
     .await;
     assert!(a.shared().answering.speaks());
+    stop(a, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_a_person_has_released_is_not_engaged_again_by_the_message_that_engaged_it() {
+    let bot = BotApi::start().await;
+    let [own, other] = seeds();
+    let node = bot_node(&bot, own, &[], &[]).await;
+    enrolled(&node, &bot, ADA).await;
+    let mut dir = node.stop().await;
+    bot.says(ADA, "/stop fire");
+    let release = EstopRequest {
+        reason: Some("it was steam".to_owned()),
+        name: None,
+    };
+    // It looks whether the other polls, and carries the stop out meanwhile; it ends before it answers.
+    for begins in 0..2 {
+        let node = bot_node_in(dir, &bot, own, &[other], &[]).await;
+        if begins == 0 {
+            until("everything is stopped", || async {
+                door(&node).estop_state().latched.then_some(())
+            })
+            .await;
+            door(&node).estop_release(&release, "ada").await.unwrap();
+            until("that is on disk", || async {
+                let door = door(&node);
+                let stops = door.channel_stops(ChannelKind::Telegram, "123456").await;
+                (!stops.unwrap().is_empty()).then_some(())
+            })
+            .await;
+        } else {
+            bot.hears(ADA, "EMERGENCY STOP").await;
+        }
+        assert!(!door(&node).estop_state().latched, "{begins}");
+        dir = node.stop().await;
+    }
+    // The same without an end between: a look, and then the update is taken.
+    bot.says(ADA, "/stop once more");
+    let node = bot_node_in(dir, &bot, own, &[other], &[]).await;
+    until("everything is stopped", || async {
+        door(&node).estop_state().latched.then_some(())
+    })
+    .await;
+    door(&node).estop_release(&release, "ada").await.unwrap();
+    until("it is answered", || async {
+        (count(&bot, "EMERGENCY STOP") == 2).then_some(())
+    })
+    .await;
+    assert!(!door(&node).estop_state().latched);
+    let events = json!(door(&node).events(Default::default()).await.unwrap()).to_string();
+    assert_eq!(events.matches("\"estop.engaged\"").count(), 2, "{events}");
+    stop(node, &bot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_says_so_for_short_times_only_is_found_out_too() {
+    let bot = BotApi::start().await;
+    let [first, liar] = seeds();
+    let a = bot_node(&bot, first, &[liar], &[]).await;
+    let mut probe = Probe::open(a.address).await;
+    let liar = key(liar);
+    let reply = probe.handshake(&liar, MESH, |params| {
+        params.insert("features".into(), json!(["answering"]));
+    });
+    assert_eq!(reply.await["ok"], true);
+    let lies = tokio::spawn(async move {
+        // Nine seconds of every twelve.
+        for second in 0_u64.. {
+            let claim = json!({
+                "kind": "telegram", "bot": "123456", "epoch": u64::MAX, "holds": second % 12 < 9, "well": true,
+                "wants": false, "serves": 9,
+            });
+            probe.event("channel.claim", claim).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    stands_by(&a, "answers").await;
+    seen(&a, "it answers all the same", answers).await;
+    lies.abort();
     stop(a, &bot).await;
 }

@@ -163,8 +163,8 @@ impl Answering {
     }
 
     /// The holder is there.
-    pub fn checked(&self) {
-        self.with(Turns::checked);
+    pub fn checked(&self, holder: &DeviceId) {
+        self.with(|turns, now| turns.checked(holder, now));
     }
 
     /// A device says that it answers, and nobody does: it is not believed for a while.

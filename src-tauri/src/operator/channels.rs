@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::access::deciding::opened;
 use super::{Answer, Door};
 use crate::domain::base::limits::{CHANNEL_CODE_TTL_MS, TEXT_MAX_CHARS};
-use crate::domain::base::{Code, Digest, OperatorId, Refusal};
+use crate::domain::base::{Code, Digest, OperatorId, Refusal, TimeMs};
 use crate::domain::gate::approval::Verdict;
 use crate::domain::gate::{ChannelKind, Decision, SignedChannel, SignedChannelEnd};
 use crate::domain::identity::PublicKey;
@@ -390,6 +390,22 @@ impl Door {
         bot: &str,
     ) -> Answer<Vec<(String, String)>> {
         self.handles.channels.recall(kind, bot).await
+    }
+
+    /// Notes that the emergency stop of an update was carried out, so that it is not carried out again.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn channel_note_stop(&self, kind: ChannelKind, bot: &str, update: i64) -> Answer<()> {
+        self.handles.channels.note_stop(kind, bot, update).await
+    }
+
+    /// The updates of a bot whose emergency stops were carried out, and when.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn channel_stops(&self, kind: ChannelKind, bot: &str) -> Answer<Vec<(i64, TimeMs)>> {
+        self.handles.channels.stops(kind, bot).await
     }
 
     /// Decides as the person whose chat it is, about the very record that was shown there. The executor says whether it

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{StoreError, kv, row};
-use crate::domain::base::limits::{CHANNEL_WINDOW_MS, CHAT_TAKEN_KEPT};
+use crate::domain::base::limits::{CHANNEL_WINDOW_MS, CHAT_STOPS_KEPT, CHAT_TAKEN_KEPT};
 use crate::domain::base::{Digest, OperatorId, ProposalId, TimeMs};
 use crate::domain::gate::{Channel, ChannelKind, SignedChannel};
 
@@ -203,4 +203,70 @@ fn taken(conn: &Connection, kind: ChannelKind, bot: &str) -> Result<Vec<i64>, St
     let bytes = kv::get(conn, &place(kind, bot))?.unwrap_or_default();
     let numbers = bytes.as_chunks::<8>().0.iter();
     Ok(numbers.map(|number| i64::from_be_bytes(*number)).collect())
+}
+
+fn place_of_stops(kind: ChannelKind, bot: &str) -> String {
+    format!("channel.{kind}.{bot}.stops")
+}
+
+/// Notes that the emergency stop of an update was carried out.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn note_stop(
+    conn: &Connection,
+    kind: ChannelKind,
+    bot: &str,
+    update: i64,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let mut all = stops(conn, kind, bot)?;
+    all.retain(|(known, _)| *known != update);
+    all.push((update, now));
+    let over = all.len().saturating_sub(CHAT_STOPS_KEPT);
+    let each = all[over..].iter();
+    let kept: Vec<u8> = each
+        .flat_map(|(update, at)| [update.to_be_bytes(), at.to_i64().to_be_bytes()].concat())
+        .collect();
+    kv::put(conn, &place_of_stops(kind, bot), &kept)
+}
+
+/// The updates whose emergency stops were carried out last, and when.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn stops(
+    conn: &Connection,
+    kind: ChannelKind,
+    bot: &str,
+) -> Result<Vec<(i64, TimeMs)>, StoreError> {
+    let bytes = kv::get(conn, &place_of_stops(kind, bot))?.unwrap_or_default();
+    let numbers = bytes.as_chunks::<8>().0.iter();
+    let numbers: Vec<i64> = numbers.map(|n| i64::from_be_bytes(*n)).collect();
+    let each = numbers.as_chunks::<2>().0.iter();
+    Ok(each
+        .map(|[update, at]| (*update, TimeMs::from_i64(*at)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_stops_that_were_carried_out_are_known_for_each_bot_and_bounded() {
+        let conn = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE kv (key TEXT PRIMARY KEY, value BLOB NOT NULL)";
+        conn.execute_batch(table).unwrap();
+        let kind = ChannelKind::Telegram;
+        for update in 0..100 {
+            note_stop(&conn, kind, "7", update, TimeMs(5)).unwrap();
+        }
+        note_stop(&conn, kind, "7", 99, TimeMs(6)).unwrap();
+        let all = stops(&conn, kind, "7").unwrap();
+        assert_eq!(all.len(), CHAT_STOPS_KEPT);
+        assert_eq!(all.last(), Some(&(99, TimeMs(6))));
+        assert_eq!(stops(&conn, kind, "8").unwrap(), []);
+    }
 }

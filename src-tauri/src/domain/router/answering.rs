@@ -86,8 +86,11 @@ pub struct Other {
 struct Heard {
     claim: Claim,
     at: u64,
-    /// Since when it has said, time and again, that it answers.
+    /// Since when it has said, time and again, that it answers; earlier by how long it did before, within the hour.
     holds_since: u64,
+    /// How long it has said so since it was found there, and until when; times between which there is no hour add up.
+    held_ms: u64,
+    held_until: u64,
     doubted_until: u64,
     given_at: Option<u64>,
 }
@@ -161,8 +164,12 @@ impl Turns {
         if held.is_some() && !claim.holds && self.holder(now).as_ref() == Some(&device) {
             self.mine.handed_at = Some(now);
         }
+        let (held_ms, held_until) = before.map_or((0, 0), |h| h.held(now));
+        let earlier = held_ms.min(ANSWERING_FIRST_CHECK_MS);
         let mut heard = Heard {
-            holds_since: held.map_or(now, |h| h.holds_since),
+            holds_since: held.map_or(now.saturating_sub(earlier), |h| h.holds_since),
+            held_ms,
+            held_until,
             doubted_until: before.map_or(0, |h| h.doubted_until),
             given_at: before.and_then(|h| h.given_at),
             at: now,
@@ -352,8 +359,11 @@ impl Turns {
     }
 
     /// It was looked whether the holder is there: it is.
-    pub fn checked(&mut self, now: u64) {
+    pub fn checked(&mut self, holder: &DeviceId, now: u64) {
         self.mine.checked_at = now.max(1);
+        if let Some(heard) = self.heard.get_mut(holder) {
+            heard.held_ms = 0;
+        }
     }
 
     /// It was looked whether a device that says so answers: it does not.
@@ -390,6 +400,21 @@ impl Turns {
             well: self.mine.well,
             wants: self.wants(now),
             serves: self.mine.serves,
+        }
+    }
+}
+
+impl Heard {
+    /// For how long it has said that it answers, up to now, and until when.
+    fn held(&self, now: u64) -> (u64, u64) {
+        let (mut ms, mut until) = (self.held_ms, self.held_until);
+        if self.claim.holds {
+            until = now.min(self.at.saturating_add(ANSWERING_HEARD_MS));
+            ms = ms.saturating_add(until.saturating_sub(self.at));
+        }
+        match now.saturating_sub(until) < ANSWERING_DOUBT_MS {
+            true => (ms, until),
+            false => (0, until),
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::pace::Pause;
-use super::{KIND, Talk, problem, talk as answers, well};
+use super::{KIND, Talk, problem, stops, talk as answers, well};
 use crate::adapters::channel::{Fault, Place, Update, What};
 use crate::adapters::crash;
 use crate::domain::base::Refusal;
@@ -56,7 +56,7 @@ async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)
 /// Carries an emergency stop out, if an update is one. Whoever answers the bot says so.
 pub(super) async fn stop_unanswered(talk: &Talk, update: &Update) {
     if let Some((_, member, reason)) = stop_of(talk, update).await {
-        answers::stopped(talk, &member, &reason).await;
+        stops::carry_out(talk, update.id, &member, &reason).await;
     }
 }
 
@@ -75,7 +75,7 @@ async fn read(talk: &Talk, update: Update) -> Option<Read> {
     reads.then_some((place, member.map(Box::new), update.what))
 }
 
-/// Stops everything, and only then takes the update: one that a crash cuts off comes again, and stopping twice is stopping.
+/// Stops everything, and only then takes the update: one that a crash cuts off comes again, and then stops no more than before.
 async fn stop(
     talk: &Talk,
     update: Update,
@@ -83,8 +83,7 @@ async fn stop(
     member: Member,
     reason: String,
 ) -> Option<Taken> {
-    let said = answers::stopped(talk, &member, &reason).await;
-    crash::point("chat", "stopped");
+    let said = stops::carry_out(talk, update.id, &member, &reason).await;
     let new = take(talk, &update).await;
     new.then_some(Taken::Stopped(place, said))
 }

@@ -7,6 +7,7 @@ mod buttons;
 mod lanes;
 mod pace;
 mod question;
+mod stops;
 mod talk;
 mod told;
 mod turn;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use self::buttons::Buttons;
 use self::lanes::Ended;
 use self::pace::{Pace, Pause};
+use self::stops::Stops;
 use self::told::Told;
 use self::turn::InTurn;
 use crate::adapters::channel::{BotName, Chats, Fault, Message};
@@ -73,6 +75,11 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         tracing::warn!("what the bot remembers of its messages cannot be read: {refusal}");
         Vec::new()
     });
+    let stops = door.channel_stops(KIND, &bot.id).await;
+    let stops = stops.unwrap_or_else(|refusal| {
+        tracing::warn!("which stops of the bot were carried out cannot be read: {refusal}");
+        Vec::new()
+    });
     let talk = Talk {
         door: door.clone(),
         chats,
@@ -80,6 +87,7 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
         buttons: Buttons::of(&remembered),
         pace: Pace::default(),
         told: Told::of(&remembered),
+        stops: Stops::of(stops),
         asking: Default::default(),
     };
     while turn::begins(&talk).await {
@@ -128,6 +136,7 @@ struct Talk {
     buttons: Buttons,
     pace: Pace,
     told: Told,
+    stops: Stops,
     /// Accounts whose question is being answered.
     asking: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }

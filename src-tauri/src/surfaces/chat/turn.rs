@@ -127,7 +127,7 @@ pub(super) async fn begins(talk: &Talk) -> bool {
                     return true;
                 }
             }
-            (Seen::Taken, Why::Checks(_)) => answering.checked(),
+            (Seen::Taken, Why::Checks(holder)) => answering.checked(&holder),
             (Seen::Taken, Why::Begins) => {
                 tracing::warn!(
                     "another program polls the bot {}: this node leaves it alone for a while",
@@ -182,7 +182,10 @@ async fn look(talk: &Talk, why: &Why) -> Seen {
         let stand = answering.stand();
         let still = match why {
             Why::Begins => stand == Stand::First,
-            Why::Checks(holder) => stand == Stand::By(holder.clone()),
+            // One that ceases and goes first of those that wait may begin again before the look is over.
+            Why::Checks(holder) => {
+                matches!(&stand, Stand::By(of) | Stand::Waits(of) if of == holder)
+            }
         };
         if !still {
             return Seen::Over;

@@ -31,6 +31,11 @@ pub const ANSWERING_CHECK_MS: u64 = 300_000;
 pub const ANSWERING_DOUBT_MS: u64 = 3_600_000;
 /// How often a node gives way to one that wants the bot for an enrolment, in milliseconds.
 pub const ANSWERING_GIVE_EVERY_MS: u64 = 900_000;
+/// Emergency stops of a bot's chats that are known not to be carried out again.
+pub const CHAT_STOPS_KEPT: usize = 64;
+/// How long an emergency stop of a chat is not carried out again, in milliseconds. A bot's server keeps an update for a day, and
+/// numbers a bot anew after a quiet week.
+pub const CHAT_STOPS_MS: u64 = 2 * 86_400_000;
 /// Records that bots remember over a restart.
 pub const CHAT_MEMORY_MAX: usize = 2_048;
 /// How long a bot remembers where it told of a proposal, in milliseconds.

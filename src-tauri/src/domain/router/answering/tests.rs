@@ -148,7 +148,7 @@ fn who_only_says_that_it_answers_is_looked_at_and_not_believed_for_an_hour() {
         a.tick(now);
     }
     assert_eq!(a.to_check(59_000), Some(liar.clone()));
-    a.checked(59_000);
+    a.checked(&liar, 59_000);
     assert_eq!(a.to_check(59_000), None, "it is there");
     again(&mut a, 700_000);
     a.doubt(&liar, 700_000);
@@ -158,6 +158,49 @@ fn who_only_says_that_it_answers_is_looked_at_and_not_believed_for_an_hour() {
     again(&mut a, 701_000);
     assert!(a.speaks(701_000));
     assert!(a.newest < 1 << 24, "made-up epochs do not use up the rest");
+}
+
+#[test]
+fn who_says_so_for_short_times_only_is_looked_at_as_one_that_goes_on() {
+    let [own, _, liar] = devices();
+    let liar = turns(&liar);
+    let says = |turns: &mut Turns, holds: bool, now: u64| {
+        let claim = Claim {
+            holds,
+            serves: 9,
+            ..liar.claim(now)
+        };
+        turns.hear(liar.own.clone(), claim, now);
+        turns.tick(now);
+    };
+    // Fourteen seconds in thirty; told to go or only silent.
+    for tells_end in [true, false] {
+        let mut one = turns(&own);
+        let due = (0..100_000).step_by(1_000).find(|now| {
+            let holds = now % 30_000 < 14_000;
+            if holds || tells_end {
+                says(&mut one, holds, *now);
+            }
+            one.to_check(*now).is_some()
+        });
+        assert!(due.is_some_and(|due| due < 45_000), "{due:?}");
+        let due = due.unwrap();
+        let mut found = one.clone();
+        found.checked(&liar.own, due);
+        says(&mut found, true, due + 1_000);
+        assert_eq!(found.to_check(due + 1_000), None, "it is there");
+        one.doubt(&liar.own, due);
+        says(&mut one, true, due + 1_000);
+        assert_eq!(one.stand(false, due + 1_000), Stand::First);
+    }
+    // What was more than an hour ago counts no more.
+    let mut one = turns(&own);
+    says(&mut one, true, 0);
+    says(&mut one, false, 14_000);
+    says(&mut one, false, 3_000_000);
+    says(&mut one, true, 4_000_000);
+    says(&mut one, true, 4_010_000);
+    assert_eq!(one.to_check(4_010_000), None);
 }
 
 #[test]
