@@ -172,3 +172,47 @@ fn hooks_come_and_go_with_the_configuration_and_a_missing_token_is_told() {
         (barn["effectiveTier"] == "T2").then_some(())
     });
 }
+
+#[test]
+fn the_age_of_a_value_counts_from_when_it_was_measured_and_nothing_older_replaces_it() {
+    let place = Place::new();
+    let timed = hook("shed", "time = \"/at\"");
+    let timed = timed.replace("[0, 100]", "[0, 100], late_sec = 600");
+    place.write("config.toml", &timed);
+    set(&place, "shed", TOKEN);
+    let node = place.start(&["--role", "field"]);
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let body =
+        |value: u64, ago: u64| format!("{{\"soil\":{{\"m\":{value}}},\"at\":{}}}", now - ago);
+    let fact = || values(&place, "moisture").remove(0);
+    sent(&node, "shed", &body(100, 500));
+    let kept = fact();
+    assert_eq!(
+        (&kept["value"], &kept["effectiveTier"]),
+        (&json!(10.0), &json!("T2")),
+        "{kept}"
+    );
+    assert!(kept["ageMs"].as_u64().unwrap() >= 499_000, "{kept}");
+    assert!(
+        kept["sensedAt"].as_u64().unwrap() <= (now - 499) * 1_000,
+        "{kept}"
+    );
+    let look = place.json(&["device", "read", "shed moisture shed"]);
+    assert_eq!(look[0]["values"][0]["value"], 10.0, "{look}");
+    sent(&node, "shed", &body(200, 100));
+    let said = sent(&node, "shed", &body(300, 400));
+    assert_eq!(
+        said,
+        json!({"stored": [], "leftOut": ["moisture shed", "t shed"]})
+    );
+    assert_eq!(fact()["value"], 20.0);
+    // After a restart the hook does not know the last one; what the node knows does.
+    node.kill();
+    let node = place.start(&["--role", "field"]);
+    let said = sent(&node, "shed", &body(400, 300));
+    assert_eq!(said["stored"], json!(["moisture shed"]));
+    assert_eq!(fact()["value"], 20.0);
+    sent(&node, "shed", &body(500, 50));
+    assert_eq!(fact()["value"], 50.0);
+}

@@ -22,7 +22,7 @@ use self::health::Standing;
 pub use self::health::{Said, SensorHealth, Sensors};
 use self::redundant::{Groups, Judged};
 use super::frame_log;
-use super::frame_log::Frames;
+use super::frame_log::{AGE_KEY, Frames};
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
@@ -265,7 +265,9 @@ async fn publish(desk: &Desk, mut readings: Vec<Reading>, class: Class) -> bool 
     if readings.is_empty() {
         return true;
     }
-    let specs = readings.into_iter().map(observation).collect();
+    let now_ms = desk.clock.steady_ms();
+    let each = readings.into_iter();
+    let specs = each.map(|reading| observation(reading, now_ms)).collect();
     let stored = frame_log::publish(&desk.frames, specs, class).await;
     if let Err(refusal) = &stored {
         tracing::error!("readings not stored: {refusal}");
@@ -410,7 +412,7 @@ async fn over(desk: &Desk, kind: AlarmKind, subject: &str, how: &str) {
     }
 }
 
-fn observation(reading: Reading) -> FrameSpec {
+fn observation(reading: Reading, now_ms: u64) -> FrameSpec {
     let mut data = reading.extra;
     let (mut tier, mut note) = (Tier::T2, reading.note);
     if let Some(doubt) = &reading.doubt {
@@ -419,6 +421,9 @@ fn observation(reading: Reading) -> FrameSpec {
         note = Some(format!("not believed: {doubt}"));
     }
     data.insert("metric".into(), reading.metric.into());
+    if let Some(at_ms) = reading.measured_ms {
+        data.insert(AGE_KEY.into(), now_ms.saturating_sub(at_ms).into());
+    }
     if let Some(zone) = reading.zone {
         data.insert("zone".into(), zone.into());
     }

@@ -13,7 +13,7 @@ use crate::domain::base::{Code, Refusal};
 pub struct HookView {
     /// The readings that are kept.
     pub stored: Vec<String>,
-    /// The hook's readings of which there was nothing in it.
+    /// The hook's readings of which there was nothing in it, or a value measured before the last one that was taken.
     pub left_out: Vec<String>,
 }
 
@@ -35,12 +35,11 @@ impl Door {
     ///
     /// # Errors
     /// Why it is no reading, or is not kept.
-    pub async fn take(&self, hook: &Hook, body: &[u8]) -> Answer<HookView> {
-        let kept = hook.take(body)?;
+    pub async fn take(&self, hook: Arc<Hook>, body: &[u8]) -> Answer<HookView> {
         let stop = self.context().tasks.stop();
         tokio::select! {
             biased;
-            stored = kept.stored() => {
+            stored = hook.keep(body) => {
                 let (stored, left_out) = stored?;
                 Ok(HookView { stored, left_out })
             }

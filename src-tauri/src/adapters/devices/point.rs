@@ -269,6 +269,25 @@ impl Meter {
         Ok(reading.into_iter().collect())
     }
 
+    /// As [`Meter::read`], of a value that was measured at `at_ms`, which its reading says too.
+    ///
+    /// # Errors
+    /// If it is no finite number.
+    pub(super) fn read_of(
+        &mut self,
+        raw: f64,
+        doubt: Option<Doubt>,
+        at_ms: u64,
+        now_ms: u64,
+    ) -> Result<Vec<Reading>, SensorError> {
+        let reading = self.take(raw, doubt, at_ms).map_err(SensorError)?;
+        self.heard_ms = now_ms;
+        Ok(Vec::from_iter(reading.map(|reading| Reading {
+            measured_ms: Some(at_ms),
+            ..reading
+        })))
+    }
+
     /// The reading of what the device said at `now_ms` of a clock that never steps; `None` where it is within the
     /// deadband. `doubt` is a doubt that the kind has itself.
     ///

@@ -24,6 +24,8 @@ pub struct Reading {
     pub unit: Cow<'static, str>,
     /// Why it is not believed, if it is not; it is told all the same, as an unverified observation.
     pub doubt: Option<Doubt>,
+    /// When it was measured, on a clock that never steps, where that may be long before it is told.
+    pub measured_ms: Option<u64>,
     /// A sentence for people.
     pub note: Option<String>,
     /// Further members of the frame's data.
@@ -44,6 +46,7 @@ impl Reading {
             value,
             unit: unit.into(),
             doubt: None,
+            measured_ms: None,
             note: None,
             extra: Map::new(),
         }

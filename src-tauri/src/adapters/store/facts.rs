@@ -43,7 +43,7 @@ pub struct FactRow {
     pub time: TimeMs,
     /// The origin's logical time.
     pub hlc: Option<Hlc>,
-    /// When this node first had it, by its steady clock (see [`Moment`]).
+    /// When this node first had it, by its steady clock (see [`Moment`]); earlier by the age that it says it had when it was told.
     pub received_at: TimeMs,
     /// Whether it is private: its origin marked it, or it is this node's own and labelled so.
     pub private: bool,

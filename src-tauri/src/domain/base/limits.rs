@@ -950,6 +950,12 @@ pub const HOOK_BURST: u64 = 20;
 pub const HOOK_PER_SEC: u64 = 5;
 /// How old a value of a hook may be where its reading has no `late_sec`, in milliseconds.
 pub const HOOK_FRESH_MS: u64 = 60_000;
+/// How far apart the values of a hook are at least, in milliseconds, where their sender's clock tells less.
+pub const HOOK_APART_MS: u64 = 50;
+/// By how much two of its values may seem to be in the wrong order for that reason, in milliseconds.
+pub const HOOK_SAME_MS: u64 = 2_000;
+/// The oldest that an observation can say it is, in milliseconds; what says that it is older counts as that old.
+pub const READING_AGE_MAX_MS: u64 = 366 * 86_400_000;
 /// How long one answer with readings may take, in milliseconds; a sensor that takes longer than [`SENSOR_ANSWER_MS`] is
 /// failing.
 pub const HTTP_READING_MS: u64 = 4_000;

@@ -25,7 +25,7 @@ use crate::adapters::store::{Class, StoreError, Urgent, facts, frames, usage};
 use crate::domain::admission::budget::Share;
 use crate::domain::admission::{Admitted, admit_own};
 use crate::domain::base::limits::{
-    BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN, STORE_GATHER_FRAMES,
+    BUDGET_KEPT_FRAMES, FLOOD_MS, LEDGER_PART_MIN, READING_AGE_MAX_MS, STORE_GATHER_FRAMES,
 };
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
 use crate::domain::sync::{FrameKey, Keyed};
@@ -372,6 +372,15 @@ fn insert_at(
     Ok(inserted)
 }
 
+/// The key in an observation's data of how old its value was when it was told, in milliseconds.
+pub const AGE_KEY: &str = "ageMs";
+
+/// How old the value of an observation was when it was told, as far as it says so. It only makes it older.
+fn age_told(data: &serde_json::Map<String, Value>) -> Option<u64> {
+    let age_ms = data.get(AGE_KEY)?.as_u64()?;
+    Some(age_ms.min(READING_AGE_MAX_MS))
+}
+
 /// The fact an observation carries: a metric with a value. Its place in the log is not known yet.
 fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
     let frame = admitted.frame();
@@ -388,6 +397,8 @@ fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
         Value::String(s) if s.len() <= 256 => (None, Some(s.clone())),
         _ => return None,
     };
+    let age_ms = age_told(data);
+    let before = |at: TimeMs| TimeMs(at.0.saturating_sub(age_ms.unwrap_or_default()));
     Some(NewFact {
         metric: short("metric")?,
         zone: short("zone"),
@@ -402,9 +413,10 @@ fn fact(admitted: &Admitted, steady: TimeMs) -> Option<NewFact> {
         effective: admitted.effective(),
         signature: admitted.signature(),
         tainted: !frame.taint.is_empty(),
-        time: admitted.time(),
-        hlc: frame.hlc,
-        received_at: steady,
+        time: before(admitted.time()),
+        // Which of two is newer says the time at which they were measured, not that at which they were told.
+        hlc: frame.hlc.filter(|_| age_ms.is_none()),
+        received_at: before(steady),
         private: frame.private.is_some(),
     })
 }

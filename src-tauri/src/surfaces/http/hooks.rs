@@ -80,5 +80,5 @@ async fn answer(api: &Api, request: Request) -> Answer<HookView> {
     if let Some(visit) = parts.extensions.get::<Visit>() {
         visit.is_worked_for();
     }
-    api.door.take(&hook, &body.to_bytes()).await
+    api.door.take(hook, &body.to_bytes()).await
 }

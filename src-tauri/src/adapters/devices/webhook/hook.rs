@@ -60,6 +60,8 @@ pub(super) struct Sent {
     pub raw: f64,
     /// How old it was when it came, in milliseconds, where that is known.
     pub age_ms: Option<u64>,
+    /// Whether the document said when it was measured.
+    pub timed: bool,
     /// When it came, on a clock that never steps.
     pub at_ms: u64,
     /// Said once it is kept, or why it is not.
@@ -70,8 +72,29 @@ pub(super) struct Sent {
 #[derive(Default)]
 struct Waiting {
     values: VecDeque<Sent>,
+    /// When the newest that was taken was measured, as its sender said.
+    newest: Option<TimeMs>,
     /// Why the last request was no good.
     fault: Option<String>,
+}
+
+impl Waiting {
+    /// Whether a value of that time is older than one that was taken. What this node's clock has not come to, because it was
+    /// set back since, orders nothing.
+    fn is_past(&self, at: Option<TimeMs>, now: TimeMs) -> bool {
+        let newest = self.newest.filter(|n| n.since(now) <= CLOCKS_APART_MS);
+        matches!((at, newest), (Some(at), Some(newest)) if at < newest)
+    }
+}
+
+/// What a body says.
+struct Content {
+    /// The value of each reading.
+    values: Vec<Result<Option<f64>, String>>,
+    /// How old they are, where that is known.
+    age_ms: Option<u64>,
+    /// When they were measured, where it says so.
+    at: Option<TimeMs>,
 }
 
 /// How many requests are left, in thousandths.
@@ -94,7 +117,7 @@ pub struct Hook {
 pub struct Kept {
     /// Those that the request had.
     pub readings: Vec<String>,
-    /// Those of which it had nothing.
+    /// Those of which it had nothing, or a value that was measured before the last one that was taken.
     pub left_out: Vec<String>,
     done: Vec<oneshot::Receiver<Result<(), String>>>,
 }
@@ -214,7 +237,19 @@ impl Hook {
         Ok(())
     }
 
-    /// Takes what was sent: each value waits for its reader, or none does.
+    /// Takes what was sent, and waits until it is kept: the readings of it, and those that were left out. Whoever waits does not
+    /// hold the hook open.
+    ///
+    /// # Errors
+    /// As [`Hook::take`] and [`Kept::stored`].
+    pub async fn keep(self: Arc<Self>, body: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
+        let kept = self.take(body)?;
+        drop(self);
+        kept.stored().await
+    }
+
+    /// Takes what was sent: each value waits for its reader, or none does. One that was measured before the last that was taken
+    /// is left out, so that nothing old replaces what is newer.
     ///
     /// # Errors
     /// `TOO_LARGE`, `INVALID_PARAMS` where there is no value or one that is none, `BUSY` where too many wait.
@@ -224,7 +259,11 @@ impl Hook {
             return Err(Refusal::new(Code::TooLarge, why));
         }
         let bad = |why: String| Refusal::new(Code::InvalidParams, why);
-        let (found, age_ms) = self.values(body).map_err(|why| {
+        let Content {
+            values: found,
+            age_ms,
+            at,
+        } = self.values(body).map_err(|why| {
             self.all_faulty(&why);
             bad(why)
         })?;
@@ -245,17 +284,25 @@ impl Hook {
             let why = format!("{HOOK_WAITING_MAX} values wait already; send it again in a moment");
             return Err(Refusal::new(Code::Busy, why));
         }
-        let at_ms = self.plan.clock.steady_ms();
+        let (at_ms, now) = (self.plan.clock.steady_ms(), self.plan.clock.now());
+        let mut past = false;
         for ((inlet, slot), value) in self.plan.inlets.iter().zip(waiting.iter_mut()).zip(found) {
             let Ok(Some(raw)) = value else {
                 kept.left_out.push(inlet.reading.clone());
                 continue;
             };
+            if slot.is_past(at, now) {
+                past = true;
+                kept.left_out.push(inlet.reading.clone());
+                continue;
+            }
+            slot.newest = at.or(slot.newest);
             let (done, told) = oneshot::channel();
             slot.fault = None;
             slot.values.push_back(Sent {
                 raw,
                 age_ms,
+                timed: at.is_some(),
                 at_ms,
                 done,
             });
@@ -264,7 +311,7 @@ impl Hook {
             inlet.news.notify_one();
         }
         drop(waiting);
-        if kept.readings.is_empty() {
+        if kept.readings.is_empty() && !past {
             let why = "there is none of its readings in it";
             self.all_faulty(why);
             return Err(bad(why.to_owned()));
@@ -273,11 +320,7 @@ impl Hook {
     }
 
     /// The value of each reading in a body, and its age.
-    #[allow(clippy::type_complexity)]
-    fn values(
-        &self,
-        body: &[u8],
-    ) -> Result<(Vec<Result<Option<f64>, String>>, Option<u64>), String> {
+    fn values(&self, body: &[u8]) -> Result<Content, String> {
         let plan = &self.plan;
         let text = std::str::from_utf8(body).map_err(|_| "it is no UTF-8 text".to_owned())?;
         let is_json = plan.time.is_some() || plan.inlets.iter().any(|i| i.json.is_some());
@@ -295,17 +338,16 @@ impl Hook {
             None => number(body, None, HOOK_BODY_MAX_BYTES).map(Some),
         };
         let values = plan.inlets.iter().map(value).collect();
-        let age_ms = match &plan.time {
-            Some(pointer) => self.age_ms(whole.pointer(pointer)),
+        let now = plan.clock.now();
+        let at = plan.time.as_ref();
+        let at = at.and_then(|pointer| moment(whole.pointer(pointer)?));
+        // One that is still to come says nothing.
+        let at = at.filter(|at| at.since(now) <= CLOCKS_APART_MS);
+        let age_ms = match at {
+            Some(at) => Some(now.since(at)),
             None => plan.live.then_some(0),
         };
-        Ok((values, age_ms))
-    }
-
-    /// How old a value of that time is; `None` where that is no time, or one that is still to come.
-    fn age_ms(&self, time: Option<&Value>) -> Option<u64> {
-        let (at, now) = (moment(time?)?, self.plan.clock.now());
-        (at.since(now) <= CLOCKS_APART_MS).then(|| now.since(at))
+        Ok(Content { values, age_ms, at })
     }
 
     fn all_faulty(&self, why: &str) {

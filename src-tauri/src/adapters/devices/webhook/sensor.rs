@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
 use super::Hooks;
-use super::hook::{Hook, Sent};
+use super::hook::Hook;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::point::Meter;
 use crate::adapters::devices::{Reading, Sensor, SensorError};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::HOOK_FRESH_MS;
+use crate::domain::base::limits::{HOOK_APART_MS, HOOK_FRESH_MS, HOOK_SAME_MS};
 use crate::domain::base::quantity::span;
 use crate::domain::quality::Doubt;
 
@@ -24,21 +24,35 @@ pub(super) struct HookSensor {
     pub news: Arc<Notify>,
     pub meter: Meter,
     pub clock: SharedClock,
+    /// When the last value was measured whose time was said, on a clock that never steps.
+    pub measured_ms: Option<u64>,
     /// Who waits until the last value is kept.
     pub owed: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 impl HookSensor {
     /// Why a value of this age is not believed.
-    fn doubt(&self, sent: &Sent, now_ms: u64) -> Option<Doubt> {
-        let Some(age_ms) = sent.age_ms else {
+    fn doubt(&self, age_ms: Option<u64>) -> Option<Doubt> {
+        let Some(age_ms) = age_ms else {
             return Some(Doubt::AgeUnknown);
         };
-        let age_ms = age_ms.saturating_add(now_ms.saturating_sub(sent.at_ms));
         match self.meter.late(u64::MAX) {
             Some(_) => self.meter.late(age_ms),
             None => (age_ms > HOOK_FRESH_MS).then_some(Doubt::Late { since_ms: age_ms }),
         }
+    }
+
+    /// When a value of this age was measured. Several of the same second come in the order in which they were sent.
+    fn measured(&mut self, age_ms: u64, now_ms: u64) -> u64 {
+        let said_ms = now_ms.saturating_sub(age_ms);
+        let after_ms = self.measured_ms.map_or(0, |last| last + HOOK_APART_MS);
+        let same = said_ms < after_ms && after_ms - said_ms <= HOOK_SAME_MS;
+        let at_ms = match same {
+            true => after_ms.min(now_ms),
+            false => said_ms,
+        };
+        self.measured_ms = Some(at_ms);
+        at_ms
     }
 
     fn answer(&mut self, kept: Result<(), String>) {
@@ -93,9 +107,17 @@ impl Sensor for HookSensor {
                 None => Ok(Vec::new()),
             };
         };
-        let doubt = self.doubt(&sent, now_ms);
+        let waited_ms = now_ms.saturating_sub(sent.at_ms);
+        let age_ms = sent.age_ms.map(|age| age.saturating_add(waited_ms));
+        let doubt = self.doubt(age_ms);
         self.owed = Some(sent.done);
-        let read = self.meter.read(sent.raw, doubt, now_ms);
+        let read = match age_ms.filter(|_| sent.timed) {
+            Some(age_ms) => {
+                let at_ms = self.measured(age_ms, now_ms);
+                self.meter.read_of(sent.raw, doubt, at_ms, now_ms)
+            }
+            None => self.meter.read(sent.raw, doubt, now_ms),
+        };
         if let Err(why) = &read {
             self.answer(Err(why.to_string()));
         }

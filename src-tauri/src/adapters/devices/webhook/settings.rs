@@ -135,6 +135,7 @@ impl Settings for Webhook {
                 at,
                 meter,
                 clock: around.clock.clone(),
+                measured_ms: None,
                 owed: None,
             }) as Box<dyn Sensor>
         });

@@ -344,6 +344,75 @@ fn a_value_is_believed_where_its_age_is_known_and_small() {
     assert_eq!(said(timed, "{\"t\":1}"), unknown);
 }
 
+const TIMED: &str = "time = \"/at\"\nreading = [{ metric = \"t\", json = \"/t\" }, { metric = \"m\", json = \"/m\" }]";
+
+#[test]
+fn a_reading_says_when_it_was_measured_and_those_of_one_second_come_in_their_order() {
+    let bench = Bench::new();
+    let mut sensors = bench.open(&TIMED.replace("}]", ", check = { late_sec = 600 } }]"));
+    let hook = bench.hook();
+    let mut measured = |body: &str| {
+        hook.take(body.as_bytes()).unwrap();
+        let readings = read(&mut sensors[1]).unwrap();
+        assert_eq!(readings[0].doubt, None);
+        readings[0].measured_ms
+    };
+    let at = |ms: u64| Some(bench.clock.steady_ms() - ms);
+    assert_eq!(measured(r#"{"m":1,"at":1767225010}"#), at(590_000));
+    let (first, second) = (
+        measured(r#"{"m":2,"at":1767225100}"#),
+        measured(r#"{"m":3,"at":1767225100}"#),
+    );
+    assert_eq!(first, at(500_000));
+    assert!(second > first && second < at(499_000), "{second:?}");
+    assert_eq!(measured(r#"{"m":4,"at":1767225600}"#), at(0));
+    assert_eq!(
+        measured(r#"{"m":5,"at":1767225600}"#),
+        at(0),
+        "never to come"
+    );
+}
+
+#[test]
+fn a_value_that_was_measured_before_the_last_is_left_out() {
+    let bench = Bench::new();
+    let mut sensors = bench.open(TIMED);
+    let hook = bench.hook();
+    let sends = |body: &str| {
+        let kept = hook.take(body.as_bytes()).unwrap();
+        (kept.readings.join(" "), kept.left_out.join(" "))
+    };
+    let said = |stored: &str, left_out: &str| (stored.to_owned(), left_out.to_owned());
+    assert_eq!(sends(r#"{"t":1,"at":1767225590}"#), said("t", "m"));
+    assert_eq!(sends(r#"{"t":2,"m":2,"at":1767225580}"#), said("m", "t"));
+    assert_eq!(sends(r#"{"t":3,"at":1767225589}"#), said("", "t m"));
+    // The same once more is no older, and one of no known time is not known to be.
+    assert_eq!(sends(r#"{"t":4,"at":1767225590}"#), said("t", "m"));
+    assert_eq!(sends(r#"{"t":5}"#), said("t", "m"));
+    for value in ["1", "4", "5"] {
+        assert_eq!(read(&mut sensors[0]).unwrap()[0].value.to_string(), value);
+    }
+    assert_eq!(read(&mut sensors[0]), Ok(Vec::new()), "nor is it a fault");
+    // The clock was wrong, and is set back.
+    bench.clock.set(TimeMs(NOW - 3_600_000));
+    assert_eq!(sends(r#"{"t":6,"at":1767222000}"#), said("t", "m"));
+}
+
+#[test]
+fn who_waits_is_told_at_once_that_the_hook_was_closed() {
+    let bench = Bench::new();
+    let mut sensors = bench.open(ONE);
+    let mut one = Box::pin(bench.hook().keep(b"1"));
+    let mut other = Box::pin(bench.hook().keep(b"2"));
+    assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+    read(&mut sensors[0]).unwrap();
+    drop(sensors);
+    for waits in [one, other] {
+        let told = waits.now_or_never().expect("still held open");
+        assert_eq!(told.unwrap_err().code, Code::Busy);
+    }
+}
+
 #[test]
 fn a_hook_to_which_nothing_is_sent_for_too_long_is_told() {
     let bench = Bench::new();
