@@ -53,8 +53,14 @@ const installable: Plugin = {
     copyFileSync(join(icons, "128x128@2x.png"), join(dir, "icon-256.png"));
     copyFileSync(join(icons, "icon.png"), join(dir, "icon-512.png"));
     const built = Object.keys(bundle).filter((name) => name.startsWith("assets/"));
-    const files = ["/", "/icon.svg", "/app.webmanifest", ...built.map((name) => `/${name}`)];
-    writeFileSync(join(dir, "shell.json"), JSON.stringify(files));
+    const isLanguage = (name: string) => {
+      const chunk = bundle[name];
+      return chunk?.type === "chunk" && chunk.moduleIds.some((id) => /\/lib\/languages\/(?!en\.)/.test(id));
+    };
+    const paths = (names: string[]) => names.map((name) => `/${name}`);
+    const files = ["/", "/icon.svg", "/app.webmanifest", ...paths(built.filter((name) => !isLanguage(name)))];
+    const shell = { files, languages: paths(built.filter(isLanguage)) };
+    writeFileSync(join(dir, "shell.json"), JSON.stringify(shell));
   },
 };
 

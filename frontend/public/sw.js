@@ -7,35 +7,36 @@ const PAGE = "/";
 const OF_PROGRAMS = /^\/(api|metrics|healthz|v1|console|mcp|hooks)(\/|$)/;
 const PATIENCE_MS = 4000;
 
-/** Takes every file of the build that is not here yet, and lets go of those of earlier builds. */
-async function take() {
+/** Takes the files of the build that are not here yet, of the languages those that are used, and lets go of those of earlier builds. */
+async function take(used) {
   const listed = await fetch(LIST, { cache: "no-cache" });
   if (!listed.ok) return;
-  const files = await listed.json();
+  const { files, languages } = await listed.json();
   const kept = await caches.open(KEPT);
-  for (const file of files) {
+  for (const file of [...files, ...languages.filter((language) => used.includes(language))]) {
     if (file.startsWith("/assets/") && (await kept.match(file))) continue;
     const got = await fetch(file);
     if (got.ok) await kept.put(file, got);
   }
   for (const request of await kept.keys()) {
-    if (!files.includes(new URL(request.url).pathname)) await kept.delete(request);
+    const { pathname } = new URL(request.url);
+    if (!files.includes(pathname) && !languages.includes(pathname)) await kept.delete(request);
   }
 }
 
-self.addEventListener("install", (event) => {
+self.addEventListener("install", () => {
   self.skipWaiting();
-  // A node that goes away meanwhile leaves the worker without some files, which it takes later.
-  event.waitUntil(take().catch(() => undefined));
 });
 
 self.addEventListener("activate", (event) => {
   event.waitUntil(self.clients.claim());
 });
 
-/** A page says that it was loaded: the files of a newer build are taken in the background. */
+/** A page says that it was loaded, and which files it uses: those of its build are taken in the background. */
 self.addEventListener("message", (event) => {
-  if (event.data === "take") event.waitUntil(take().catch(() => undefined));
+  const used = Array.isArray(event.data?.used) ? event.data.used : [];
+  // A node that goes away meanwhile leaves the worker without some files, which it takes later.
+  event.waitUntil(take(used).catch(() => undefined));
 });
 
 async function page(request) {

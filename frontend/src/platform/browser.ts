@@ -29,7 +29,9 @@ export function keepPages(): void {
   const keep = async () => {
     const { serviceWorker } = navigator;
     await serviceWorker.register("/sw.js");
-    (await serviceWorker.ready).active?.postMessage("take");
+    const loaded = performance.getEntriesByType("resource");
+    const used = loaded.map((one) => new URL(one.name).pathname);
+    (await serviceWorker.ready).active?.postMessage({ used });
   };
   // A browser that refuses, such as in a private window, shows the console all the same.
   addEventListener("load", () => void keep().catch(() => undefined), { once: true });
