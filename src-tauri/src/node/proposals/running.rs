@@ -80,8 +80,8 @@ struct State {
     lifted: Option<String>,
     /// Counts the times that executors began to be asked late, and the releases.
     asking: u64,
-    /// Actuators whose devices have changed, which is not on disk yet.
-    unsettled: BTreeSet<Capability>,
+    /// Actuators whose devices have changed, and how many of the changes are not on disk yet.
+    unsettled: BTreeMap<Capability, u32>,
 }
 
 impl Running {
@@ -166,20 +166,26 @@ impl Running {
     }
 
     /// From here on nothing begins on these actuators: their devices change, and that is not on disk yet.
+    /// Each call has one of [`Running::settle`].
     pub fn unsettle(&self, targets: &BTreeSet<Capability>) {
-        self.lock().unsettled.extend(targets.iter().cloned());
+        let mut state = self.lock();
+        for target in targets {
+            *state.unsettled.entry(target.clone()).or_default() += 1;
+        }
     }
 
-    /// The change is on disk, or was not made.
+    /// That change is on disk, or was not made; another of the same actuators may still be on its way.
     pub fn settle(&self, targets: &BTreeSet<Capability>) {
-        self.lock()
-            .unsettled
-            .retain(|target| !targets.contains(target));
+        let mut state = self.lock();
+        state.unsettled.retain(|target, changes| {
+            *changes -= u32::from(targets.contains(target));
+            *changes > 0
+        });
     }
 
     /// Whether an actuator's device has changed and that is not on disk yet.
     pub fn is_unsettled(&self, target: &Capability) -> bool {
-        self.lock().unsettled.contains(target)
+        self.lock().unsettled.contains_key(target)
     }
 
     /// Changes when the emergency stop is latched or released.
@@ -206,5 +212,25 @@ impl Running {
             self.latching.send_modify(|n| *n += 1);
         }
         same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_fails_settles_no_other_of_the_same_actuator() {
+        let running = Running::default();
+        let pump: Option<Capability> = "actuator:pump:main".parse().ok();
+        let targets: BTreeSet<Capability> = pump.into_iter().collect();
+        let is = || targets.iter().any(|target| running.is_unsettled(target));
+        // One whose transaction was lost, and a later one that was refused.
+        running.unsettle(&targets);
+        running.unsettle(&targets);
+        running.settle(&targets);
+        assert!(is());
+        running.settle(&targets);
+        assert!(!is());
     }
 }

@@ -358,11 +358,13 @@ impl Wiring {
             let executor = &wiring.0.executor;
             // Should what is written here be lost, what was asked for of the devices before must not reach those that come.
             executor.running.unsettle(&changes);
-            let turn = wiring.fit_now(c, (&out, &shared), spare)?;
-            let is_done = matches!(turn, Turn::Fitted(..));
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+            let turn = wiring.fit_now(c, (&out, &shared), spare);
+            let is_done = matches!(turn, Ok(Turn::Fitted(..)));
             if !is_done {
                 executor.running.settle(&changes);
+            }
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = turn?;
+            if !is_done {
                 return Ok(());
             }
             rewired::keep(c, &tables)?;
@@ -379,12 +381,11 @@ impl Wiring {
                 executor.tasks.passing("unsettled devices", later);
                 Ok(Turn::Fitted(spare, out))
             }
-            (Err(error), _) => {
-                executor.running.settle(&touched);
-                Err(store_refusal(&error))
-            }
+            (Err(error), _) => Err(store_refusal(&error)),
             (Ok(()), turn) => {
-                executor.running.settle(&touched);
+                if matches!(turn, Turn::Fitted(..)) {
+                    executor.running.settle(&touched);
+                }
                 Ok(turn)
             }
         }
