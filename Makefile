@@ -9,6 +9,8 @@
 #   make console    build the browser console that the node carries
 #   make sim        simulate worlds: SEEDS=1000 START=0, or SEED=1234 again; SIM_TRACE=1 tells all
 #   make package    build the Debian package of both: target/release/bundle/deb/
+#   make package-node  the headless node as .tar.gz, .deb and .rpm: target/packages
+#   make release-check  a release of this machine's build, signed with a throw-away key, and installed from
 #   make node       build the node for use: target/release/clawmesh-node
 #   make bench      criterion benchmarks
 #   make fmt        format the code
@@ -17,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-model sim console desktop package node bench fmt clean
+.PHONY: help setup run test test-long test-model sim console desktop package package-node release-check node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +54,12 @@ desktop:
 
 package:
 	@scripts/package
+
+package-node:
+	@scripts/package-node
+
+release-check:
+	@scripts/release check
 
 node: console
 	@scripts/with-tools cargo build --locked --release --bin clawmesh-node

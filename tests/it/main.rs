@@ -52,6 +52,7 @@ mod holders;
 mod honest;
 mod infer_cli;
 mod injection;
+mod install;
 mod interlocks;
 mod kinds;
 mod leading;
