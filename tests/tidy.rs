@@ -13,6 +13,8 @@ mod promises;
 mod rules;
 #[path = "tidy/scan.rs"]
 mod scan;
+#[path = "tidy/systems.rs"]
+mod systems;
 #[path = "tidy/bites.rs"]
 mod the_rules_bite;
 #[path = "tidy/whole.rs"]

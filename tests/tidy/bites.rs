@@ -16,7 +16,7 @@ fn complaints(file: &str, body: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn refused(file: &str, body: &str, because: &str) {
+pub(super) fn refused(file: &str, body: &str, because: &str) {
     let found = complaints(file, body);
     assert!(
         found.iter().any(|what| what.contains(because)),
@@ -25,7 +25,7 @@ fn refused(file: &str, body: &str, because: &str) {
 }
 
 #[track_caller]
-fn accepted(file: &str, body: &str) {
+pub(super) fn accepted(file: &str, body: &str) {
     let found = complaints(file, body);
     assert!(found.is_empty(), "{file}: {body}\n gave {found:?}");
 }

@@ -2,6 +2,7 @@
 //! be written at all, and how a file opens.
 
 use super::scan::{self, Path, Token};
+use super::systems;
 
 /// The tiers from the ground up. A tier may name itself and what stands before it.
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
@@ -149,8 +150,10 @@ pub fn check_source(file: &str, source: &str) -> Vec<Fault> {
             "a surface reaches past the operator door: add a call to the door, or use its context";
         faults.extend(past.map(|pair| fault(file, pair[1].line, what.to_owned())));
     }
+    faults.extend(systems::asks(file, &tokens));
     for path in scan::paths(&tokens) {
         let complaint = check_import(file, &path)
+            .or_else(|| systems::of_one(file, &path))
             .or_else(|| check_key(file, &path))
             .or_else(|| check_spawn(file, &path))
             .or_else(|| check_purity(file, &path));
@@ -194,7 +197,7 @@ pub fn check_anywhere(file: &str, source: &str) -> Vec<Fault> {
     faults
 }
 
-fn fault(file: &str, line: usize, what: String) -> Fault {
+pub(super) fn fault(file: &str, line: usize, what: String) -> Fault {
     Fault {
         place: format!("{file}:{line}"),
         what,
@@ -224,7 +227,7 @@ fn stays_at_the_door(file: &str) -> bool {
     file.starts_with("surfaces/") && !is_test_file(file) && !file.ends_with("_tests.rs")
 }
 
-fn is_test_file(file: &str) -> bool {
+pub(super) fn is_test_file(file: &str) -> bool {
     file.split('/')
         .any(|part| part == "tests" || part == "tests.rs")
 }
@@ -362,7 +365,7 @@ fn node_room(name: &str) -> Option<usize> {
     NODE_ROOMS.iter().position(|room| *room == name)
 }
 
-fn starts_with(path: &Path, prefix: &[&str]) -> bool {
+pub(super) fn starts_with(path: &Path, prefix: &[&str]) -> bool {
     path.segments.len() >= prefix.len()
         && path
             .segments

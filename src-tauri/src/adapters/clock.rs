@@ -51,16 +51,8 @@ impl Clock for SystemClock {
         TimeMs(ms.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
     }
 
-    #[allow(clippy::disallowed_methods)]
     fn steady_ms(&self) -> u64 {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let clock = rustix::time::ClockId::Boottime;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let clock = rustix::time::ClockId::Monotonic;
-        let time = rustix::time::clock_gettime(clock);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        let ms = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or_default();
-        seconds.saturating_mul(1_000).saturating_add(ms)
+        super::system::steady_ms()
     }
 }
 

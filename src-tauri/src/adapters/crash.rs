@@ -49,8 +49,6 @@ fn named(variable: &str, what: &str, when: &str) -> bool {
 
 #[cfg(debug_assertions)]
 fn die() -> ! {
-    #[cfg(unix)]
-    // Where it fails, the process aborts.
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    super::system::kill_self();
     std::process::abort()
 }

@@ -1,29 +1,18 @@
 //! How many files and sockets this process may have open at once.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use super::system;
 
 use crate::domain::base::limits::{DESCRIPTORS_WANTED, UNAUTHENTICATED_SOCKETS_MAX};
 
 /// Raises the limit to what a node wants, as far as the system allows it without asking; for the first
 /// moment of a program that may run a node. Many systems begin with few and allow far more.
 pub fn raise() {
-    let limit = getrlimit(Resource::Nofile);
-    let allowed = limit
-        .maximum
-        .map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
-    if limit.current.is_some_and(|current| current < allowed) {
-        let raised = Rlimit {
-            current: Some(allowed),
-            maximum: limit.maximum,
-        };
-        // Without it the doorway is smaller, which is all.
-        let _ = setrlimit(Resource::Nofile, raised);
-    }
+    system::limit_open_files(DESCRIPTORS_WANTED);
 }
 
 /// How many sockets strangers may hold: never so many that they use up what the node itself needs.
 pub fn for_strangers() -> usize {
-    strangers(getrlimit(Resource::Nofile).current)
+    strangers(system::open_files_limit())
 }
 
 fn strangers(limit: Option<u64>) -> usize {
@@ -47,9 +36,9 @@ mod tests {
 
     #[test]
     fn the_limit_is_never_lowered() {
-        let before = getrlimit(Resource::Nofile).current;
+        let before = system::open_files_limit();
         raise();
-        let after = getrlimit(Resource::Nofile).current;
+        let after = system::open_files_limit();
         assert!(after.is_none() || after >= before);
     }
 }

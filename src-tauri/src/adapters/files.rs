@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use zeroize::Zeroize as _;
+
+use super::system;
 
 /// Opens a plain file for reading.
 ///
@@ -27,8 +28,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     };
     plain(&meta)?;
     // It may have become something else meanwhile: opening does not wait, and is looked at again.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = system::open_plain(path)?;
     plain(&file.metadata()?)?;
     Ok(file)
 }
@@ -57,9 +57,7 @@ pub fn wait_for_lock(path: &Path) -> io::Result<File> {
 }
 
 fn open_or_make(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    let file = system::open_or_make(path)?;
     plain(&file.metadata()?)?;
     Ok(file)
 }
@@ -172,7 +170,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let at = |name: &str| temp.path().join(name);
         let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, rustix::fs::Mode::RUSR, 0).unwrap();
         std::os::unix::fs::symlink("/nowhere/at/all", at("dangling")).unwrap();
         std::os::unix::fs::symlink(at("fifo"), at("to-fifo")).unwrap();
         fs::write(at("good"), "ärger").unwrap();

@@ -7,15 +7,12 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
-
+use super::system;
 use crate::domain::base::limits::{LOG_QUEUE_MAX_BYTES, LOG_RETRY_MS};
 
 /// An output that never makes its caller wait. Clones share it.
@@ -54,11 +51,11 @@ impl Lines {
     /// # Errors
     /// If the system has no descriptor or thread left.
     pub fn to(
-        target: impl AsFd,
+        target: impl system::Stream,
         name: &str,
         again: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let file = File::from(target.as_fd().try_clone_to_owned()?);
+        let file = system::copy_of(&target)?;
         let lines = Self(Arc::new(Inner {
             queue: Mutex::default(),
             more: Condvar::new(),
@@ -152,7 +149,7 @@ impl Inner {
 /// Writes a whole line; waits for an output that is slow, gives up on one that is broken.
 fn write(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        if would_stop_us(file.as_fd()) {
+        if system::would_stop_us(file) {
             pause();
             continue;
         }
@@ -172,17 +169,10 @@ fn pause() {
     std::thread::park_timeout(Duration::from_millis(LOG_RETRY_MS));
 }
 
-/// Whether a write would bring the whole process to a halt: a terminal with `stty tostop` stops what
-/// writes to it from the background.
-fn would_stop_us(fd: BorrowedFd<'_>) -> bool {
-    fd.is_terminal()
-        && tcgetattr(fd).is_ok_and(|t| t.local_modes.contains(LocalModes::TOSTOP))
-        && tcgetpgrp(fd).is_ok_and(|foreground| foreground != getpgrp())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::os::fd::AsFd as _;
     use std::sync::mpsc;
 
     use super::*;

@@ -101,8 +101,7 @@ pub fn stderr() -> io::Result<Lines> {
 /// Whether stderr is the socket of the journal that systemd names.
 fn stderr_is_the_journal() -> bool {
     let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-    let stderr = rustix::fs::fstat(io::stderr());
-    stderr.is_ok_and(|it| named == format!("{}:{}", it.st_dev, it.st_ino))
+    super::system::journal_of_stderr().is_some_and(|stderr| named == stderr)
 }
 
 /// The priority of syslog that says a level.

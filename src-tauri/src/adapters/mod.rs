@@ -22,4 +22,5 @@ pub mod random;
 pub mod service_manager;
 pub mod signals;
 pub mod store;
+pub mod system;
 pub mod transport;

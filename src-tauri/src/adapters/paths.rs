@@ -3,13 +3,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::files;
+use super::system::{Exposure, HOME_VARIABLE};
+use super::{files, system};
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
 /// The environment variable that names the state directory.
@@ -19,7 +17,7 @@ pub const STATE_DIR_ENV: &str = "CLAWMESH_STATE_DIR";
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// Neither the variable nor a home directory is set.
-    #[error("no state directory: set CLAWMESH_STATE_DIR or HOME, or give --state-dir")]
+    #[error("no state directory: set CLAWMESH_STATE_DIR or {HOME_VARIABLE}, or give --state-dir")]
     NoHome,
     /// Another node holds it.
     #[error(
@@ -32,12 +30,12 @@ pub enum PathError {
         holder: String,
     },
     /// Others may write to it.
-    #[error("{dir} can be written by others (mode {mode:o}); run: chmod 700 {dir}")]
+    #[error("{dir} can be written by others ({}); run: {}", exposure.how, exposure.mend)]
     Open {
         /// The directory.
         dir: String,
-        /// Its permission bits.
-        mode: u32,
+        /// How, and what ends that.
+        exposure: Exposure,
     },
     /// It belongs to a gen-1 node.
     #[error(
@@ -71,31 +69,28 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> P
 fn advice(path: &Path, error: &io::Error) -> String {
     let elsewhere = "name a directory of your own with --state-dir or CLAWMESH_STATE_DIR";
     // The deepest part of the path that is there decides whether something may be made in it.
-    let there = path.ancestors().find_map(|at| {
-        fs::symlink_metadata(at)
-            .ok()
-            .map(|meta| (at.display(), meta))
-    });
+    let there = path
+        .ancestors()
+        .find_map(|at| fs::symlink_metadata(at).ok().map(|meta| (at, meta)));
+    let shown = there.as_ref().map(|(at, _)| at.display().to_string());
+    let shown = shown.unwrap_or_default();
     match (error.kind(), there) {
-        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound, Some((at, meta)))
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound, Some((_, meta)))
             if meta.is_symlink() =>
         {
-            format!("; {at} is a link to nothing: make what it leads to, or remove the link")
+            format!("; {shown} is a link to nothing: make what it leads to, or remove the link")
         }
-        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, Some((at, meta)))
+        (io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory, Some((_, meta)))
             if !meta.is_dir() =>
         {
-            format!("; {at} is no directory: {elsewhere}")
+            format!("; {shown} is no directory: {elsewhere}")
         }
-        (io::ErrorKind::PermissionDenied, Some((at, meta)))
-            if meta.uid() != rustix::process::geteuid().as_raw() =>
-        {
-            let owner = meta.uid();
-            format!("; {at} belongs to another user (number {owner}): {elsewhere}")
-        }
-        (io::ErrorKind::PermissionDenied, Some((at, _))) => {
-            format!("; allow yourself to use {at} (chmod u+rwx), or {elsewhere}")
-        }
+        (io::ErrorKind::PermissionDenied, Some((at, meta))) => match system::foreign_owner(&meta) {
+            Some(owner) => {
+                format!("; {shown} belongs to another user (number {owner}): {elsewhere}")
+            }
+            None => format!("; {}, or {elsewhere}", system::advice_to_own(at)),
+        },
         (io::ErrorKind::ReadOnlyFilesystem, _) => {
             format!("; the place can only be read: {elsewhere}")
         }
@@ -126,7 +121,8 @@ impl StateDir {
         }
     }
 
-    /// The directory that was asked for: given, else from the environment, else `~/.clawmesh`.
+    /// The directory that was asked for: given, else from the environment, else the usual one of this system:
+    /// `~/.clawmesh`, or `%LOCALAPPDATA%\ClawMesh`.
     ///
     /// # Errors
     /// [`PathError::NoHome`].
@@ -141,10 +137,8 @@ impl StateDir {
         if let Some(dir) = set(STATE_DIR_ENV) {
             return Ok(Self::at(Path::new(&dir)));
         }
-        set("HOME")
-            .map(|home| Self {
-                root: Path::new(&home).join(".clawmesh"),
-            })
+        system::default_state_dir(set)
+            .map(|root| Self { root })
             .ok_or(PathError::NoHome)
     }
 
@@ -283,15 +277,14 @@ impl StateDir {
             });
         }
         make_private_dir(&self.root)?;
-        let meta = fs::metadata(&self.root).map_err(failed("look at", &self.root))?;
-        let mode = meta.permissions().mode() & 0o777;
-        if mode & 0o022 != 0 {
-            return Err(PathError::Open {
+        let open = system::others_may_write(&self.root);
+        match open.map_err(failed("look at", &self.root))? {
+            Some(exposure) => Err(PathError::Open {
                 dir: self.root.display().to_string(),
-                mode,
-            });
+                exposure,
+            }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the lock, so that no two nodes share the directory.
@@ -300,15 +293,7 @@ impl StateDir {
     /// [`PathError::InUse`] naming the holder.
     pub fn acquire_lock(&self) -> Result<StateLock, PathError> {
         let path = self.lock_file();
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        // Opening for both never blocks, on any kind of file.
-        let mut file = options.open(&path).map_err(failed("open", &path))?;
+        let mut file = system::open_lock(&path).map_err(failed("open", &path))?;
         let meta = file.metadata().map_err(failed("open", &path))?;
         if !meta.is_file() {
             let no_file = std::io::Error::other("it is no plain file; move it away");
@@ -320,14 +305,15 @@ impl StateDir {
             Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
         // The directory itself as well: the lock file of a running node may have been deleted.
-        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
-        if matches!(root.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+        let root = system::lock_folder(&self.root).map_err(failed("open", &self.root))?;
+        let locked = root.as_ref().map(File::try_lock);
+        if matches!(locked, Some(Err(fs::TryLockError::WouldBlock))) {
             return Err(self.held());
         }
         file.set_len(0).map_err(failed("write", &path))?;
         write!(file, "{}", std::process::id()).map_err(failed("write", &path))?;
         Ok(StateLock {
-            _files: vec![file, root],
+            _files: [file].into_iter().chain(root).collect(),
         })
     }
 
@@ -389,8 +375,8 @@ impl StateDir {
             }
             Err(error) => return Err(failed("open", &path)(error)),
         };
-        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
-        let held: Vec<File> = lock.into_iter().chain([root]).collect();
+        let root = system::lock_folder(&self.root).map_err(failed("open", &self.root))?;
+        let held: Vec<File> = lock.into_iter().chain(root).collect();
         for file in &held {
             match file.try_lock_shared() {
                 Ok(()) => {}
@@ -403,7 +389,7 @@ impl StateDir {
 
     /// Whether others than its owner may write to the directory.
     pub fn is_open_to_others(&self) -> bool {
-        fs::metadata(&self.root).is_ok_and(|meta| meta.permissions().mode() & 0o022 != 0)
+        system::others_may_write(&self.root).is_ok_and(|open| open.is_some())
     }
 
     /// Writes a file owner-only and as a whole: a crash leaves the old content or the new one.
@@ -420,12 +406,7 @@ impl StateDir {
 /// # Errors
 /// The OS error, naming the directory.
 pub fn make_private_dir(dir: &Path) -> Result<(), PathError> {
-    let mut builder = fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(failed("make", dir))
+    system::make_private_dir(dir).map_err(failed("make", dir))
 }
 
 /// Writes a file owner-only and as a whole, through a synced temporary file beside it.
@@ -481,14 +462,16 @@ fn place(
     let turn = WRITES.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("new-{}-{turn}", std::process::id()));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        match lasts {
-            Lasts::Run => Ok(()),
-            Lasts::PowerLoss => file.sync_all(),
-        }
-    });
+    options.write(true).create(true).truncate(true);
+    let written = system::for_owner(&mut options)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            match lasts {
+                Lasts::Run => Ok(()),
+                Lasts::PowerLoss => file.sync_all(),
+            }
+        });
     if let Err(error) = written.and_then(|()| name_it(&temporary)) {
         // The temporary file is worth nothing; the error that matters is the first one.
         let _ = fs::remove_file(&temporary);
@@ -497,19 +480,15 @@ fn place(
     if lasts == Lasts::Run {
         return Ok(());
     }
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(failed("sync", dir))
+    let dir = path.parent().unwrap_or(path);
+    system::sync_name(path).map_err(failed("sync", dir))
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

@@ -7,16 +7,27 @@
 //! or the system sends, at least a second after the first, or a graceful end that takes too long, ends
 //! the process at once. Every other signal whose default action stops or kills a process (Ctrl-Z, a
 //! timer, a stray USR1, a realtime signal) is heard and ignored. The rest are SIGKILL and SIGSTOP, which
-//! cannot be caught, and those by which the processor or the program itself reports a fault.
+//! cannot be caught, and those by which the processor or the program itself reports a fault. What a system has of
+//! all this is in `signals/unix.rs` and `signals/windows.rs`.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as here;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as here;
 
 use std::io;
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::here::Ears;
+pub use self::here::TerminalEnds;
 use crate::domain::base::limits::{END_DEADLINE_MS, PULSE_EVERY_MS, SIGNAL_AGAIN_MS};
 
 /// The reason for a request to end.
@@ -38,62 +49,6 @@ pub enum Asked {
 }
 
 const KINDS: usize = 6;
-
-/// Which numbers ask for the end. Some differ between systems.
-#[cfg(target_os = "linux")]
-const ENDS: &[(i32, Asked)] = &[
-    (2, Asked::Interrupt),
-    (15, Asked::Terminate),
-    (1, Asked::Hangup),
-    (3, Asked::Quit),
-    (24, Asked::ProcessorLimit),
-    (30, Asked::PowerFails),
-    (REALTIME_MIN + 3, Asked::PowerFails),
-];
-#[cfg(not(target_os = "linux"))]
-const ENDS: &[(i32, Asked)] = &[
-    (2, Asked::Interrupt),
-    (15, Asked::Terminate),
-    (1, Asked::Hangup),
-    (3, Asked::Quit),
-    (24, Asked::ProcessorLimit),
-];
-
-/// The first realtime signal that the C library leaves to programs (signal(7)), and the last.
-#[cfg(target_os = "linux")]
-const REALTIME_MIN: i32 = 34;
-#[cfg(target_os = "linux")]
-const REALTIME_MAX: i32 = 64;
-
-/// Heard and ignored.
-#[cfg(target_os = "linux")]
-const IGNORED: &[(i32, &str)] = &[
-    (5, "SIGTRAP"),
-    (10, "SIGUSR1"),
-    (12, "SIGUSR2"),
-    (14, "SIGALRM"),
-    (16, "SIGSTKFLT"),
-    (20, "SIGTSTP (Ctrl-Z)"),
-    (21, "SIGTTIN"),
-    (22, "SIGTTOU"),
-    (25, "SIGXFSZ (file size limit)"),
-    (26, "SIGVTALRM"),
-    (27, "SIGPROF"),
-    (29, "SIGIO"),
-];
-#[cfg(not(target_os = "linux"))]
-const IGNORED: &[(i32, &str)] = &[
-    (5, "SIGTRAP"),
-    (14, "SIGALRM"),
-    (18, "SIGTSTP (Ctrl-Z)"),
-    (21, "SIGTTIN"),
-    (22, "SIGTTOU"),
-    (25, "SIGXFSZ (file size limit)"),
-    (26, "SIGVTALRM"),
-    (27, "SIGPROF"),
-    (30, "SIGUSR1"),
-    (31, "SIGUSR2"),
-];
 
 impl Asked {
     /// Whether sending it again means that its sender will not wait.
@@ -187,11 +142,6 @@ impl Signals {
     }
 }
 
-/// Whether a terminal controls this process. One that has gone since the start does no more.
-pub fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
-}
-
 /// Waits until something asks the process to end, on the caller's runtime: for a command that tidies
 /// up before it goes.
 ///
@@ -206,57 +156,15 @@ pub async fn asked() -> io::Result<Asked> {
     }
 }
 
-/// Every signal that is heard.
-struct Ears(Vec<(Signal, Heard)>);
-
+/// One signal.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(windows, expect(dead_code, reason = "nothing is ignored there"))]
 enum Heard {
     Asks(Asked),
     Ignored(&'static str),
 }
 
 impl Ears {
-    /// Hears what asks for the end.
-    fn open() -> io::Result<Self> {
-        let mut ears = Vec::new();
-        for &(number, asked) in ENDS {
-            let kind = SignalKind::from_raw(number);
-            if asked == Asked::Hangup && was_ignored(kind) {
-                continue;
-            }
-            ears.push((signal(kind)?, Heard::Asks(asked)));
-        }
-        Ok(Self(ears))
-    }
-
-    /// Hears what would stop or kill the process by accident, so that it does not.
-    fn and_ignore(mut self) -> io::Result<Self> {
-        let ignored = IGNORED.iter().copied();
-        #[cfg(target_os = "linux")]
-        let ignored = ignored.chain(
-            (REALTIME_MIN..=REALTIME_MAX)
-                .filter(|n| ENDS.iter().all(|(end, _)| end != n))
-                .map(|n| (n, "a realtime signal")),
-        );
-        for (number, name) in ignored {
-            let ear = signal(SignalKind::from_raw(number))?;
-            self.0.push((ear, Heard::Ignored(name)));
-        }
-        Ok(self)
-    }
-
-    async fn next(&mut self) -> Heard {
-        std::future::poll_fn(|cx| {
-            for (ear, heard) in &mut self.0 {
-                if ear.poll_recv(cx).is_ready() {
-                    return Poll::Ready(*heard);
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
     async fn follow(mut self, tell: &watch::Sender<Option<Asked>>, mut ends: impl Ends) {
         let mut turns = Turns::default();
         let mut second = tokio::time::interval(Duration::from_millis(PULSE_EVERY_MS));
@@ -267,7 +175,7 @@ impl Ears {
                     Heard::Asks(Asked::Hangup) if ends.hung_up() => continue,
                     Heard::Asks(asked) => Some(asked),
                     Heard::Ignored(name) => {
-                        tracing::info!("{name} is ignored; end the node with Ctrl-C or SIGTERM");
+                        tracing::info!("{name} is ignored; {}", here::HOW_TO_END);
                         continue;
                     }
                 },
@@ -338,20 +246,6 @@ async fn passed(moment: Option<Instant>) {
     }
 }
 
-/// Whether a signal was ignored when this process began. Only Linux says so without `unsafe`.
-fn was_ignored(kind: SignalKind) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignored_in(&status, kind.as_raw_value())
-}
-
-fn ignored_in(status: &str, number: i32) -> bool {
-    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|m| u128::from_str_radix(m.trim(), 16).ok());
-    let bit = u32::try_from(number - 1).ok();
-    let bit = bit.and_then(|n| 1_u128.checked_shl(n));
-    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,12 +276,5 @@ mod tests {
             turns.take(Some(limit), at(2 * SIGNAL_AGAIN_MS), Duration::ZERO),
             Turn::Nothing
         );
-    }
-
-    #[test]
-    fn what_nohup_ignores_is_read_from_the_mask() {
-        let status = "Name:\tx\nSigBlk:\tffff\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
-        assert!(ignored_in(status, 1) && ignored_in(status, 13));
-        assert!(!ignored_in(status, 2) && !ignored_in("", 1));
     }
 }

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -15,6 +14,7 @@ use super::continuity::{Footing, Ground, Loss};
 use super::guards::Cut;
 use crate::adapters::log;
 use crate::adapters::store::{StoreError, kv};
+use crate::adapters::system;
 use crate::domain::base::limits::{
     DISK_FREE_MIN_BYTES, DISK_STALL_MS, HEALTH_EVERY_MS, STORE_PROBE_BYTES,
 };
@@ -293,14 +293,10 @@ impl Looking {
 
 fn look(ground: &Ground) -> Found {
     let lost = ground.lost();
-    let disk = statvfs(ground.dir.root()).ok();
+    let disk = system::disk(ground.dir.root()).ok();
     Found {
         lost,
-        read_only: disk
-            .as_ref()
-            .is_some_and(|d| d.f_flag.contains(StatVfsMountFlags::RDONLY)),
-        no_space: disk.is_some_and(|d| {
-            d.f_blocks > 0 && d.f_bavail.saturating_mul(d.f_frsize) < DISK_FREE_MIN_BYTES
-        }),
+        read_only: disk.is_some_and(|d| d.read_only),
+        no_space: disk.is_some_and(|d| d.whole > 0 && d.free < DISK_FREE_MIN_BYTES),
     }
 }

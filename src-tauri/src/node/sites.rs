@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::adapters::files;
+use crate::adapters::{files, system};
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{SITE_FILE_MAX_BYTES, SITE_PLAN_MAX_BYTES};
 use crate::domain::site::{self, Problem, Site};
@@ -52,7 +51,8 @@ pub struct SiteBook {
 
 fn stamp(path: &Path) -> Stamp {
     let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len(), meta.ino()))
+    let id = system::file_id(path).ok()?;
+    Some((meta.modified().ok()?, meta.len(), id.number))
 }
 
 impl SiteBook {

@@ -15,6 +15,7 @@ use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, Se
 use tokio::sync::Notify;
 
 use self::table::Table;
+use crate::adapters::system;
 use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX};
 use crate::domain::base::text::one_line;
 use crate::domain::base::{DeviceId, MeshId};
@@ -40,7 +41,7 @@ pub fn multicast() -> std::io::Result<()> {
     let protocol = Some(socket2::Protocol::UDP);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, protocol)?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    system::share_port(&socket)?;
     let port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, MDNS_PORT));
     socket.bind(&port.into())?;
     socket.join_multicast_v4(&MDNS_GROUP, &Ipv4Addr::UNSPECIFIED)

@@ -1,7 +1,6 @@
 //! Key files: their format, that only their owner may read them, and where the secret half lies.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -13,6 +12,7 @@ use super::KeyError;
 use super::sealed::Sealed;
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, create_private, write_private};
+use crate::adapters::system;
 use crate::domain::base::limits::KEY_FILE_MAX_BYTES;
 
 /// The value of `storage` where the keychain holds the secret half.
@@ -54,10 +54,8 @@ pub fn read_secret(path: &Path, max_bytes: u64) -> Result<Option<Zeroizing<Strin
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let meta = opened.metadata().map_err(failed)?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { file, mode });
+    if let Some(exposure) = system::others_may_read(&opened, path).map_err(failed)? {
+        return Err(KeyError::Exposed { file, exposure });
     }
     let text = files::text_of(files::read_opened(opened, max_bytes).map_err(failed)?);
     Ok(Some(Zeroizing::new(text.map_err(failed)?)))

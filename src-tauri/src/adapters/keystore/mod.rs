@@ -34,6 +34,7 @@ pub use self::operator::{
 pub use self::sealed::Passphrase;
 pub use self::sealing::{SERVICE_DIRECTORY_ENV, SERVICE_KEY, SealedBy};
 use crate::adapters::paths::PathError;
+use crate::adapters::system::Exposure;
 
 /// Why a key cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +52,13 @@ pub enum KeyError {
     },
     /// Others may read it.
     #[error(
-        "{file} holds a secret key but can be read by others (mode {mode:o}); run: chmod 600 {file}"
+        "{file} holds a secret key but can be read by others ({}); run: {}", exposure.how, exposure.mend
     )]
     Exposed {
         /// The file.
         file: String,
-        /// Its permission bits.
-        mode: u32,
+        /// How, and what ends that.
+        exposure: Exposure,
     },
     /// It does not hold what it should.
     #[error("{file}: {why}. It is left as it is and no new key is made; restore it from a backup")]

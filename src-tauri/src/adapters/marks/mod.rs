@@ -4,15 +4,14 @@
 //! A mark is only compared and never trusted to say more than the store. The one outside lies in the
 //! first folder of a list that can be written, and stays there.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::files;
 use super::paths::{self, StateDir};
+use super::{files, system};
 use crate::domain::base::limits::{MARK_FILE_MAX_BYTES, MARKS_WAITING_MAX};
 use crate::domain::base::{DeviceId, Digest, TimeMs};
 use crate::domain::continuity::{Mark, Place};
@@ -30,25 +29,15 @@ pub struct MarkPlaces {
 }
 
 impl MarkPlaces {
-    /// Those of a program on this machine: the variable alone if it is set, else
-    /// `$XDG_STATE_HOME/clawmesh`, `~/.local/state/clawmesh`, `$STATE_DIRECTORY/marks` of a service and
-    /// `/var/lib/clawmesh/marks`.
+    /// Those of a program on this machine: the variable alone if it is set, else the places of this system
+    /// ([`system::mark_folders`]).
     pub fn of_machine(env: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| env(name).filter(|v| !v.is_empty());
-        let under = |name: &str, rest: &str| set(name).map(|dir| Path::new(&dir).join(rest));
         let outside = match set(MARKS_DIR_ENV) {
             Some(off) if off == "off" => Vec::new(),
             Some(dir) => vec![PathBuf::from(dir)],
             None => {
-                let service = set("STATE_DIRECTORY").unwrap_or_default();
-                let service = service.as_bytes().split(|byte| *byte == b':');
-                let service = service.filter(|dir| !dir.is_empty()).map(OsStr::from_bytes);
-                let mut all: Vec<PathBuf> = under("XDG_STATE_HOME", "clawmesh")
-                    .into_iter()
-                    .chain(under("HOME", ".local/state/clawmesh"))
-                    .chain(service.map(|dir| Path::new(dir).join("marks")))
-                    .chain([PathBuf::from("/var/lib/clawmesh/marks")])
-                    .collect();
+                let mut all = system::mark_folders(set);
                 all.dedup();
                 all
             }
@@ -93,20 +82,10 @@ pub struct Marks {
 fn open_lock(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        let file = options.mode(0o600).open(path)?;
-        // Earlier versions made it readable for everybody.
-        let mut permissions = file.metadata()?.permissions();
-        if permissions.mode() & 0o077 != 0 {
-            permissions.set_mode(0o600);
-            file.set_permissions(permissions)?;
-        }
-        Ok(file)
-    }
-    #[cfg(not(unix))]
-    options.open(path)
+    let file = system::for_owner(&mut options).open(path)?;
+    // Earlier versions made it readable for everybody.
+    system::restrict(&file, path)?;
+    Ok(file)
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -356,16 +335,8 @@ fn read(path: &Path) -> Option<Mark> {
 pub fn place_of(dir: &StateDir) -> Place {
     let root = dir.root();
     let path = fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
-    #[cfg(unix)]
-    let inode = {
-        use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(root).map_or(0, |meta| meta.ino())
-    };
-    #[cfg(not(unix))]
-    let inode = 0;
-    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|file| files::read_text(Path::new(file), MARK_FILE_MAX_BYTES).ok())
+    let inode = system::file_id(root).map_or(0, |id| id.number);
+    let machine = system::machine_id()
         .map(|id| id.trim().chars().take(64).collect::<String>())
         .filter(|id| !id.is_empty());
     Place {

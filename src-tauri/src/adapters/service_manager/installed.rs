@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use super::units::LABEL;
-use crate::adapters::files;
+use crate::adapters::{files, system};
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
 /// The name of the unit.
@@ -27,17 +27,14 @@ pub enum Manager {
 impl Manager {
     /// The one of this machine.
     pub fn here() -> Self {
-        match cfg!(target_os = "macos") {
-            true => Self::Launchd,
-            false => Self::Systemd,
-        }
+        super::here::MANAGER
     }
 
     /// Whether it runs on this machine.
     pub fn runs(self) -> bool {
         match self {
             Self::Systemd => Path::new("/run/systemd/system").is_dir(),
-            Self::Launchd => cfg!(target_os = "macos"),
+            Self::Launchd => Self::here() == Self::Launchd,
         }
     }
 }
@@ -99,7 +96,7 @@ impl Service {
     pub fn domain(&self) -> String {
         match self.system {
             true => "system".to_owned(),
-            false => format!("gui/{}", rustix::process::getuid().as_raw()),
+            false => format!("gui/{}", system::user_number().unwrap_or_default()),
         }
     }
 

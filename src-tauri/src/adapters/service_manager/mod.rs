@@ -4,27 +4,27 @@
 pub mod installed;
 pub mod units;
 
-use sd_notify::NotifyState;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as here;
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(not(target_os = "linux"))]
+use elsewhere as here;
 
 /// Says that the node serves, and where.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    here::ready(status);
 }
 
 /// Says that the node is alive, where the manager ends services that do not.
 pub fn alive() {
-    if sd_notify::watchdog_enabled().is_some() {
-        tell(&[NotifyState::Watchdog]);
-    }
+    here::alive();
 }
 
 /// Says that the node ends, and why.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
-}
-
-fn tell(words: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(words) {
-        tracing::debug!(%error, "the service manager was not told");
-    }
+    here::stopping(status);
 }

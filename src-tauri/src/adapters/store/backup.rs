@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{StoreError, open};
+use crate::adapters::system;
 
 /// A file of the state directory in a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,13 +129,11 @@ pub fn check(conn: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// The fault; `database` is then unusable.
 pub fn unpack(backup: &Path, database: &Path) -> Result<(), StoreError> {
-    fs::copy(backup, database).map_err(io("write", database))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let private = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(database, private).map_err(io("protect", database))?;
-    }
+    let mut from = fs::File::open(backup).map_err(io("read", backup))?;
+    let mut options = fs::OpenOptions::new();
+    let made = system::for_owner(options.write(true).create_new(true)).open(database);
+    let copied = made.and_then(|mut to| std::io::copy(&mut from, &mut to));
+    copied.map_err(io("write", database))?;
     let conn = writable(database)?;
     check(&conn)?;
     conn.execute_batch("DROP TABLE backup_files")?;

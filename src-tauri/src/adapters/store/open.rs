@@ -16,6 +16,7 @@ use rusqlite_migration::{M, Migrations};
 use super::readers::Source;
 use super::{StoreError, StoreOptions};
 use crate::adapters::files;
+use crate::adapters::system;
 use crate::domain::base::limits::STORE_BUSY_MS;
 
 /// `CLMS`: marks the file as ours.
@@ -149,17 +150,8 @@ fn has_log(path: &Path) -> bool {
 fn make_private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        let file = options.mode(0o600).open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    options.open(path).map(drop)
+    let file = system::for_owner(&mut options).open(path)?;
+    system::restrict(&file, path)
 }
 
 /// Whose schema the file has; reads only. Returns its version.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::writer::guarded;
 use super::{Store, StoreError, row};
+use crate::adapters::system::{self, FileId};
 use crate::domain::base::limits::{STORE_BUSY_MS, STORE_READERS, STORE_READS_WAITING_MAX};
 
 #[derive(Default)]
@@ -242,21 +243,8 @@ impl Readers {
     }
 }
 
-/// Tells a file from a copy of it: its device and inode.
-type FileId = (u64, u64);
-
 fn file_id(path: &Path) -> Option<FileId> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        None
-    }
+    system::file_id(path).ok()
 }
 
 fn another(path: &Path) -> StoreError {

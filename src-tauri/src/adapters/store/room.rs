@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use rustix::fs::statvfs;
 
 use super::StoreError;
+use crate::adapters::system;
 use crate::domain::base::limits::STORE_RESERVE_BYTES;
 
 /// Classes that need room.
@@ -35,9 +35,8 @@ pub fn left(conn: &Connection, asks: For) -> Result<u64, StoreError> {
     let by_size = allowed.saturating_sub(reserve(most, asks));
     let disk = conn.path().and_then(|path| {
         // A database that lies nowhere, or a disk that does not say: then only the size counts.
-        let said = statvfs(Path::new(path)).ok()?;
-        let whole = said.f_blocks.saturating_mul(said.f_frsize);
-        let free_on_disk = said.f_bavail.saturating_mul(said.f_frsize);
+        let disk = system::disk(Path::new(path)).ok()?;
+        let (whole, free_on_disk) = (disk.whole, disk.free);
         (whole > 0).then(|| free + free_on_disk.saturating_sub(reserve(whole / 4, asks)))
     });
     Ok(by_size.min(disk.unwrap_or(u64::MAX)))

@@ -1,4 +1,5 @@
-//! The way in for programs of the node's own user: HTTP on a Unix socket in the state directory.
+//! The way in for programs of the node's own user: HTTP on a socket in the state directory, where the system has such
+//! sockets (`unix.rs`; `windows.rs` says why there is none).
 //!
 //! File permissions and the credentials that the kernel reports tell both ends who the other is, so
 //! nothing secret has to be sent: a program that merely listens on a port of the node learns nothing.
@@ -7,13 +8,21 @@
 //! Accepting never waits. A connection that waits for its client (for a request, or for an answer to be taken)
 //! gives way when there are too many of them; how much is worked for at once is for the router to bound.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as here;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as here;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,11 +33,13 @@ use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+pub use self::here::{Owner, owner_of, reach};
+use self::here::{Socket, Stream};
 use super::TransportError;
 use super::dial::{self, PeerUrl};
 use super::socket::ByteStream;
@@ -38,8 +49,6 @@ use crate::domain::base::limits::{
     HANDSHAKE_DEADLINE_MS, LOCAL_WAITING_MAX, REQUEST_HEAD_MAX_BYTES, REQUEST_HEADERS_MAX,
 };
 
-/// Root may do what the owner may.
-const ROOT: u32 = 0;
 /// The pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -164,11 +173,7 @@ impl Drop for Visitor {
 
 /// The bound socket; its file goes away with it.
 #[derive(Debug)]
-pub struct LocalListener {
-    unix: UnixListener,
-    path: PathBuf,
-    owner: u32,
-}
+pub struct LocalListener(Socket);
 
 impl LocalListener {
     /// Makes the socket, readable and writable by its owner only. The caller holds the lock of the state
@@ -177,23 +182,12 @@ impl LocalListener {
     /// # Errors
     /// The OS error, also where the path is longer than a socket's may be.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let unix = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let owner = fs::metadata(path)?.uid();
-        Ok(Self {
-            unix,
-            path: path.to_owned(),
-            owner,
-        })
+        Socket::bind(path).map(Self)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Answers until `stop`, which also ends every connection. Connections run on `tasks`.
@@ -203,12 +197,11 @@ impl LocalListener {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = self.unix.accept() => accepted,
+                accepted = self.0.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) if self.is_ours(&stream) => {
+                Ok(Some((stream, of))) => {
                     let (app, stop) = (app.clone(), stop.clone());
-                    let of = stream.peer_cred().ok().and_then(|peer| peer.pid());
                     let visit = Visit::begin(&crowd, of);
                     tasks.spawn(async move {
                         tokio::select! {
@@ -221,7 +214,7 @@ impl LocalListener {
                     // Read accepted connections before accepting more.
                     tokio::task::yield_now().await;
                 }
-                Ok(_) => tracing::warn!("another user's program knocked at the local socket"),
+                Ok(None) => tracing::warn!("another user's program knocked at the local socket"),
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a local connection; closing one that waits");
                     crowd.close_one();
@@ -234,21 +227,9 @@ impl LocalListener {
             }
         }
     }
-
-    fn is_ours(&self, stream: &UnixStream) -> bool {
-        stream
-            .peer_cred()
-            .is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == ROOT)
-    }
 }
 
-impl Drop for LocalListener {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-async fn answer(stream: UnixStream, app: Router, visit: Visit) {
+async fn answer(stream: Stream, app: Router, visit: Visit) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HANDSHAKE_DEADLINE_MS))
@@ -293,23 +274,6 @@ struct Ends(Visit);
 impl Drop for Ends {
     fn drop(&mut self) {
         self.0.waits();
-    }
-}
-
-/// Connects to the socket of a node. The server must run as `owner`, the user who owns the state directory, or
-/// as root.
-///
-/// # Errors
-/// The OS error; `PermissionDenied` if another user serves it.
-pub async fn reach(path: &Path, owner: u32) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(path).await?;
-    let server = stream.peer_cred()?.uid();
-    match server == owner || server == ROOT {
-        true => Ok(stream),
-        false => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("it is served by user {server}, not by the owner of the state directory"),
-        )),
     }
 }
 

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::doorway::Slot;
 use super::meter::{Metered, TooMuch};
+use crate::adapters::system;
 use crate::domain::base::DeviceId;
 use crate::domain::base::canonical::Digest;
 use crate::domain::base::limits::MESSAGE_MAX_BYTES;
@@ -47,7 +48,6 @@ const CLOSE_WAIT: Duration = Duration::from_millis(1_000);
 
 /// How long what we sent may stay unacknowledged, or unread by the peer's machine, before the system
 /// takes the connection for broken.
-#[cfg(target_os = "linux")]
 const UNHEARD_MAX: Duration = Duration::from_secs(60);
 
 /// Close code: the other side sent something other than text.
@@ -529,15 +529,13 @@ impl SocketWriter {
 pub(super) fn keep_alive(stream: &TcpStream) {
     let settings = TcpKeepalive::new()
         .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(5));
-    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
-    let settings = settings.with_retries(3);
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&settings) {
         tracing::debug!(%error, "keepalive not set");
     }
     // Unacknowledged data would otherwise be repeated for a quarter of an hour.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(UNHEARD_MAX)) {
+    if let Err(error) = system::unheard_at_most(stream, UNHEARD_MAX) {
         tracing::debug!(%error, "no limit for what is not acknowledged");
     }
 }

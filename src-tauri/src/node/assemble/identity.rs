@@ -1,6 +1,5 @@
 //! The identity in a state directory: key, mesh, certificates, store, and the counts to continue from.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use super::OpenError;
@@ -9,6 +8,7 @@ use crate::adapters::keystore::DeviceKeys;
 use crate::adapters::paths::StateDir;
 use crate::adapters::random::SharedRandom;
 use crate::adapters::store::{Engine, Store, StoreError, StoreOptions, frames};
+use crate::adapters::system;
 use crate::adapters::transport::{BrowserCertificate, Tls};
 use crate::domain::base::limits::{FRAME_FUTURE_MAX_MS, SMALL_FILE_MAX_BYTES};
 use crate::domain::base::{DeviceId, Hlc, MeshId, TimeMs};
@@ -86,8 +86,8 @@ fn browser_certificate(dir: &StateDir) -> Result<BrowserCertificate, OpenError> 
     };
     match files::read(&file, SMALL_FILE_MAX_BYTES).map(zeroize::Zeroizing::new) {
         Ok(kept) => {
-            let mode = std::fs::metadata(&file).map(|meta| meta.permissions().mode());
-            let private = mode.is_ok_and(|mode| mode & 0o077 == 0);
+            let others = files::open(&file).and_then(|open| system::others_may_read(&open, &file));
+            let private = others.is_ok_and(|others| others.is_none());
             match BrowserCertificate::from_bytes(&kept) {
                 Some(kept) if private => return Ok(kept),
                 // It is self-signed and not tied to the identity: with a new one, browsers warn once more.
@@ -149,6 +149,7 @@ pub(super) async fn resume(
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

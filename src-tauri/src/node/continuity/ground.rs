@@ -1,12 +1,11 @@
 //! The state directory under a running node: whether it is the one the node was started on, with its store whole.
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::adapters::paths::StateDir;
+use crate::adapters::system::{self, FileId};
 
 const LOST_ADVICE: &str =
     "stop this node, put the directory or a backup of it back in its place, and start again";
@@ -97,9 +96,6 @@ impl Ground {
     }
 }
 
-/// A file: its device and its number there.
-type FileId = (u64, u64);
-
 /// What makes the state directory this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marks {
@@ -112,14 +108,13 @@ struct Marks {
 
 impl Marks {
     fn of(dir: &StateDir) -> io::Result<Self> {
-        let id = |meta: &Metadata| (meta.dev(), meta.ino());
         let database = std::fs::metadata(dir.database())?;
         let beside = dir.files_of_database();
         Ok(Self {
-            root: id(&std::fs::metadata(dir.root())?),
-            database: id(&database),
+            root: system::file_id(dir.root())?,
+            database: system::file_id(&dir.database())?,
             database_bytes: database.len(),
-            beside: beside.map(|file| std::fs::metadata(file).ok().as_ref().map(id)),
+            beside: beside.map(|file| system::file_id(&file).ok()),
         })
     }
 }

@@ -1,14 +1,13 @@
 //! What was found, written down for somebody who helps: no secret, no text of people, and no file of the directory as it is.
 //! What is written is chosen part by part; then everything in it is compared with every secret that this machine knows.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::Finding;
 use crate::adapters::keystore::{self, Credentials};
 use crate::adapters::paths::StateDir;
+use crate::adapters::system;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{BUNDLE_FILES_MAX, SMALL_FILE_MAX_BYTES};
 use crate::node::config::shown::Shown;
@@ -216,7 +215,7 @@ fn listed(dir: &StateDir) -> Vec<Value> {
         Some(json!({
             "name": entry.file_name().to_string_lossy(),
             "bytes": meta.len(),
-            "mode": format!("{:o}", meta.permissions().mode() & 0o7777),
+            "mode": system::rights(&meta),
         }))
     };
     entries.take(BUNDLE_FILES_MAX).filter_map(view).collect()

@@ -16,6 +16,7 @@ use crate::adapters::keystore::{self, Credentials, KeyError, credential_name};
 use crate::adapters::llm::variables_of;
 use crate::adapters::paths::StateDir;
 use crate::adapters::service_manager::installed::{Manager, Service};
+use crate::adapters::system;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
     CLOCK_EARLIEST_MS, CONFIG_FILE_MAX_BYTES, DISK_FREE_LOW_BYTES, DISK_FREE_MIN_BYTES,
@@ -96,8 +97,8 @@ fn disk(machine: &Machine<'_>) -> Finding {
         return fault("disk", why, "make room, or let the node write there");
     }
     let took_ms = machine.clock.steady_ms().saturating_sub(begun);
-    let free = match rustix::fs::statvfs(root) {
-        Ok(said) => said.f_bavail.saturating_mul(said.f_frsize),
+    let free = match system::disk(root) {
+        Ok(disk) => disk.free,
         Err(error) => return fault("disk", format!("{}: {error}", root.display()), ""),
     };
     let room = format!(

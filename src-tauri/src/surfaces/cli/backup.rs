@@ -14,6 +14,7 @@ use crate::adapters::files;
 use crate::adapters::keystore::{Passphrase, keys_to_back_up, restore_key};
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::backup::{self, Kept};
+use crate::adapters::system;
 use crate::domain::base::limits::BACKUP_FILE_MAX_BYTES;
 use crate::domain::continuity::{Doubt, Fault};
 
@@ -110,12 +111,7 @@ fn beside(file: &Path) -> PathBuf {
 fn private_file(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path).map(drop)
+    system::for_owner(&mut options).open(path).map(drop)
 }
 
 /// `restore FILE`, into an empty state directory. The node observes until `state confirm`.

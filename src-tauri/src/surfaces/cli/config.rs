@@ -1,7 +1,6 @@
 //! `config`: the file of the state directory, written, shown and changed without a node. What is written was read before as a
 //! node reads it, and replaces the file as a whole.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{out, start};
 use crate::adapters::paths::{PathError, create_private};
+use crate::adapters::system;
 use crate::node::config::edit;
 use crate::node::config::shown::{Origin, Shown};
 use crate::node::hosting;
@@ -159,9 +159,8 @@ fn set(ctx: &Context, key: &str, value: &str) -> Done {
 /// Refuses to write into the directory of another user, whose node could not read it then.
 pub(super) fn own(ctx: &Context) -> Done {
     let root: PathBuf = ctx.dir.root().to_owned();
-    let owner = std::fs::metadata(&root).map(|meta| meta.uid()).ok();
-    let me = rustix::process::geteuid().as_raw();
-    match owner.filter(|owner| *owner != me) {
+    let meta = std::fs::metadata(&root).ok();
+    match meta.as_ref().and_then(system::foreign_owner) {
         None => Ok(()),
         Some(owner) => Err(Failure::state(format!(
             "{} belongs to another user (number {owner}): run this as that user, as in `sudo -u '#{owner}' clawmesh-node config …`; \

@@ -3,12 +3,11 @@
 
 use std::io::{BufRead, IsTerminal as _, Write};
 
-use rustix::termios::{QueueSelector, tcflush};
-
 use super::args::DecideArgs;
 use super::fail::{Done, Failure};
 use super::out;
 use super::record::Checked;
+use crate::adapters::system;
 use crate::domain::gate::approval::Verdict;
 use crate::domain::policy::Level;
 
@@ -60,9 +59,8 @@ pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Do
             digest.get(..12).unwrap_or(&digest)
         )));
     }
-    // Input from before the record was shown is no answer to it.
-    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
     let wanted = if must_name { target } else { "yes" };
+    let wanted = &not_typed_ahead(wanted, || checked.signed.digest().to_string());
     let what = match verdict {
         Verdict::Approve => "approve",
         Verdict::Reject => "reject",
@@ -89,10 +87,10 @@ pub(super) fn to_sign(yes: bool, what: &str) -> Done {
             "nothing was signed: there is no terminal to ask at. If you mean exactly this, add --yes",
         ));
     }
-    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    let wanted = &not_typed_ahead("yes", any_digits);
     ask(
-        &format!("Type yes to {what}, anything else to leave it: "),
-        "yes",
+        &format!("Type {wanted} to {what}, anything else to leave it: "),
+        wanted,
         &mut std::io::stdin().lock(),
         &mut std::io::stderr(),
     )
@@ -112,13 +110,27 @@ pub(super) fn to_change(yes: bool, what_it_means: &str) -> Done {
             "nothing was changed: there is no terminal to ask at. If you mean it, add --yes",
         ));
     }
-    let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+    let wanted = &not_typed_ahead("yes", any_digits);
     ask(
-        "Type yes to do it, anything else to leave it: ",
-        "yes",
+        &format!("Type {wanted} to do it, anything else to leave it: "),
+        wanted,
         &mut std::io::stdin().lock(),
         &mut std::io::stderr(),
     )
+}
+
+/// The word that is asked for. What was typed before the question is no answer to it: it is dropped, and where the system
+/// cannot drop it, digits follow the word that nobody could have typed before they were shown.
+fn not_typed_ahead(word: &str, digits: impl FnOnce() -> String) -> String {
+    match system::drop_typed() {
+        true => word.to_owned(),
+        false => format!("{word} {}", digits().chars().take(6).collect::<String>()),
+    }
+}
+
+/// Digits that are others each time.
+fn any_digits() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn ask(prompt: &str, wanted: &str, from: &mut dyn BufRead, to: &mut dyn Write) -> Done {

@@ -4,7 +4,6 @@
 //! a command wait, but never a program that runs on, such as a node: see [`never_wait`].
 
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::fail::{Done, Failure};
 use super::{clean, layout};
 use crate::adapters::lines::Lines;
 use crate::adapters::log;
+use crate::adapters::system;
 use crate::domain::base::limits::LOG_FLUSH_MS;
 
 /// The width lines are broken at where the terminal does not say.
@@ -156,16 +156,12 @@ pub(super) fn width_aside() -> usize {
     width_of(&std::io::stderr())
 }
 
-fn width_of(to: &(impl IsTerminal + AsFd)) -> usize {
+fn width_of(to: &(impl IsTerminal + system::Stream)) -> usize {
     if !to.is_terminal() {
         return usize::MAX / 2;
     }
     let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    let real = || {
-        let size = rustix::termios::tcgetwinsize(to);
-        size.ok().map(|size| usize::from(size.ws_col))
-    };
-    said.or_else(real)
+    said.or_else(|| system::columns(to))
         .filter(|columns| *columns > 0)
         .unwrap_or(WIDTH_CHARS)
 }

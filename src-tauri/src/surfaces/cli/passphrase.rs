@@ -3,11 +3,11 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::fail::Failure;
 use crate::adapters::keystore::Passphrase;
+use crate::adapters::system::Quiet;
 use crate::domain::base::limits::PASSPHRASE_MAX_BYTES;
 
 /// Asks for a passphrase at the terminal; where stdin is none, takes its first line if allowed.
@@ -24,7 +24,7 @@ pub(super) fn ask(prompt: &str, from_stdin: bool) -> Result<Passphrase, Failure>
     if !terminal {
         return line();
     }
-    let quiet = Quiet::start()?;
+    let quiet = quiet()?;
     say(prompt);
     let typed = line();
     drop(quiet);
@@ -55,7 +55,7 @@ pub(super) fn secret(prompt: &str, most_bytes: usize) -> Result<Zeroizing<String
     if !std::io::stdin().is_terminal() {
         return first_line(most_bytes);
     }
-    let quiet = Quiet::start()?;
+    let quiet = quiet()?;
     say(prompt);
     let typed = first_line(most_bytes);
     drop(quiet);
@@ -101,21 +101,6 @@ fn read_line(most_bytes: usize) -> std::io::Result<Zeroizing<String>> {
 }
 
 /// The terminal without echo, until dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn start() -> Result<Self, Failure> {
-        let wrong = |e| Failure::failed(format!("the terminal cannot be made quiet: {e}"));
-        let before = tcgetattr(std::io::stdin()).map_err(wrong)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).map_err(wrong)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0);
-    }
+fn quiet() -> Result<Quiet, Failure> {
+    Quiet::start().map_err(|e| Failure::failed(format!("the terminal cannot be made quiet: {e}")))
 }

@@ -12,6 +12,7 @@ use crate::adapters::files;
 use crate::adapters::paths::{STATE_DIR_ENV, StateDir};
 use crate::adapters::service_manager::installed::{Manager, Service, UNIT_NAME, said};
 use crate::adapters::service_manager::units::{LABEL, Run, STATE_DIR, USER};
+use crate::adapters::system;
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
 /// Words of the files that this program writes; a file without them is somebody's own.
@@ -43,7 +44,7 @@ enum Step {
 }
 
 fn service(of: &ServiceArgs) -> Result<Service, Failure> {
-    let system = of.system || !of.user && rustix::process::geteuid().is_root();
+    let system = of.system || !of.user && system::is_administrator();
     let manager = of.manager.map_or_else(Manager::here, Manager::from);
     let found = Service::of(manager, system, |name| std::env::var_os(name));
     found.ok_or_else(|| Failure::usage("no home directory is known: set HOME, or give --system"))
@@ -191,7 +192,7 @@ fn ready(service: &Service) -> Done {
              Nomad job"
         )));
     }
-    match service.system && !rustix::process::geteuid().is_root() {
+    match service.system && !system::is_administrator() {
         true => Err(Failure::failed(
             "a service of the system needs root: run it with sudo, or give --user for one of your own",
         )),
@@ -319,8 +320,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut part = tempfile::NamedTempFile::new_in(folder)?;
     part.write_all(text.as_bytes())?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    part.as_file().set_permissions(mode)?;
+    system::for_all(part.as_file())?;
     part.as_file().sync_all()?;
     part.persist(path)?;
     Ok(())

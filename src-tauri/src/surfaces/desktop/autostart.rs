@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::system::STARTS_WITH_SESSION;
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, make_private_dir, write_private};
 
@@ -39,7 +40,7 @@ impl Autostart {
     /// The entry for this program on a state directory, `None` where it cannot be offered. `name` tells
     /// the entries of several directories apart.
     pub(super) fn here(dir: &StateDir, name: &str) -> Option<Self> {
-        if !cfg!(target_os = "linux") {
+        if !STARTS_WITH_SESSION {
             return None;
         }
         let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());

@@ -22,10 +22,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::gesture::{self, Gestures};
+use super::gesture::Gestures;
 use super::host::Host;
 use super::lines::{self, Lines, Piece};
 use super::stop::{Stopped, Unstopped};
+use super::system;
 use crate::domain::base::limits::{
     HTTP_BODY_MAX_BYTES, WINDOW_ANSWER_MAX_BYTES, WINDOW_BATCH_BYTES, WINDOW_BATCH_MS,
     WINDOW_BATCHES_WAITING_MAX, WINDOW_BLOCKED_MS, WINDOW_PRESS_MS, WINDOW_REQUEST_MS,
@@ -147,18 +148,26 @@ fn pressed(request: &Request<Body>, gestures: &Gestures) -> Result<(), Refusal> 
     let within = Duration::from_millis(WINDOW_PRESS_MS);
     if reads
         || NO_PRESS_NEEDED.contains(&free)
-        || !gesture::SEEN
         || match RESERVED.iter().any(|part| free.starts_with(part)) {
             // One press, one change of who counts here.
             true => gestures.take(within, Instant::now()),
-            false => gestures.seen(within, Instant::now()),
+            // Where no press is seen, what changes who counts here is refused, and other changes need none: they
+            // sign nothing.
+            false => !system::SEEN || gestures.seen(within, Instant::now()),
         }
     {
         return Ok(());
     }
     Err(Refusal::new(
         Code::NotAuthorized,
-        "a change in the window needs a press by the person at it; press the button again",
+        match system::SEEN {
+            true => {
+                "a change in the window needs a press by the person at it; press the button again"
+            }
+            false => {
+                "on this system the window cannot tell a person's press from a script's; do this with clawmesh-node on the command line"
+            }
+        },
     ))
 }
 
@@ -473,15 +482,15 @@ mod tests {
         };
         ask("GET", "/status").unwrap();
         ask("POST", "/estop").unwrap();
-        if gesture::SEEN {
-            ask("POST", "/operators").unwrap_err();
-        }
-        gestures.down(super::gesture::Code::Button(1), true, Instant::now());
+        ask("POST", "/operators").unwrap_err();
+        gestures.down(
+            crate::surfaces::desktop::gesture::Code::Button(1),
+            true,
+            Instant::now(),
+        );
         ask("POST", "/drafts").unwrap();
         ask("POST", "/operators").unwrap();
-        if gesture::SEEN {
-            ask("POST", "/operators").unwrap_err();
-        }
+        ask("POST", "/operators").unwrap_err();
         ask("POST", "/proposals/x/decision").unwrap_err();
     }
 

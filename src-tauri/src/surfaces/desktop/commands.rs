@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::bridge::{self, Asked, Told};
 use super::decide::{self, Decided};
-use super::gesture::{self, Gestures};
+use super::gesture::Gestures;
 use super::lines::Piece;
 use super::settings::Settings;
 use super::stage::{Choice, Stage};
+use super::system;
 use super::{DeskTold, Desktop, demo};
 use crate::domain::base::limits::WINDOW_PRESS_MS;
 
@@ -25,7 +26,7 @@ const NEEDS_PRESS: &str = "this needs a press by the person at the window; press
 /// Refuses what does not come with a press of the person; the press counts no more after it.
 fn pressed(gestures: &Gestures) -> Result<(), String> {
     let within = Duration::from_millis(WINDOW_PRESS_MS);
-    match !gesture::SEEN || gestures.take(within, Instant::now()) {
+    match !system::SEEN || gestures.take(within, Instant::now()) {
         true => Ok(()),
         false => Err(NEEDS_PRESS.to_owned()),
     }
@@ -143,7 +144,7 @@ pub(super) async fn try_demo(desktop: Here<'_>) -> Result<(), String> {
     demo::open(&desktop).await
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
@@ -152,8 +153,15 @@ mod tests {
     fn a_script_alone_starts_and_ends_nothing() {
         let gestures = Gestures::default();
         pressed(&gestures).unwrap_err();
-        gestures.down(gesture::Code::Button(1), true, Instant::now());
-        gestures.up(gesture::Code::Button(1), Instant::now());
+        gestures.down(
+            crate::surfaces::desktop::gesture::Code::Button(1),
+            true,
+            Instant::now(),
+        );
+        gestures.up(
+            crate::surfaces::desktop::gesture::Code::Button(1),
+            Instant::now(),
+        );
         pressed(&gestures).unwrap();
         pressed(&gestures).unwrap_err();
     }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::gesture::{self, Gestures};
+use super::gesture::Gestures;
 use super::host::Host;
+use super::summary::title;
+use super::system;
 use crate::domain::base::limits::{WINDOW_HOLD_MS, WINDOW_SIGN_MS};
+use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
 use crate::node::proposals::Standing;
-use crate::operator::Answer;
 use crate::operator::access::deciding::{DecideRequest, Wish};
+use crate::operator::{Answer, Door};
 
 /// The page's request for a decision.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,13 +33,15 @@ pub(super) struct Decided {
     target: Option<String>,
 }
 
+/// Longest part of a record that is shown in a dialog, in characters.
+const SHOWN_CHARS: usize = 300;
+
 /// Takes the press that this decision needs.
 fn take_press(gestures: &Gestures, wish: Wish) -> Answer<()> {
     let within = Duration::from_millis(WINDOW_SIGN_MS);
     let now = Instant::now();
     let held = Duration::from_millis(WINDOW_HOLD_MS);
     let taken = match wish {
-        _ if !gesture::SEEN => true,
         // Whatever a person approves moves something.
         Wish::Approve => gestures.take_held(held, within, now),
         Wish::Reject => gestures.take(within, now),
@@ -56,13 +61,45 @@ fn take_press(gestures: &Gestures, wish: Wish) -> Answer<()> {
     ))
 }
 
+/// Asks in a window of the system's own, where no press in ours is seen. It shows what this node knows of the proposal and
+/// nothing that the page says but its digest, which is compared with the record when that is signed.
+async fn said_yes(door: &Door, asked: &Decided) -> Answer<()> {
+    let p = door.proposal(&asked.proposal_id).await?;
+    let way = match asked.decision {
+        Wish::Approve => "Approve and sign",
+        Wish::Reject => "Reject",
+        Wish::Withdraw => "Withdraw your decision on",
+    };
+    let executor = p.executor_name.as_deref().unwrap_or(&p.executor);
+    let question = format!(
+        "{way} this proposal?\n\n{}\n{} on {}\nparameters: {}\nlevel {}, reason: {}\ndigest {}",
+        title(&p),
+        one_line(&p.target, SHOWN_CHARS),
+        one_line(executor, SHOWN_CHARS),
+        one_line(&p.params.to_string(), SHOWN_CHARS),
+        p.level,
+        one_line(&p.reason, SHOWN_CHARS),
+        asked.digest.chars().take(12).collect::<String>(),
+    );
+    match system::confirmed(question).await {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            Code::NotAuthorized,
+            "nothing was signed: deciding needs a yes in the system's own dialog",
+        )),
+    }
+}
+
 /// Decides as the person at the window.
 ///
 /// # Errors
 /// `NOT_AUTHORIZED` without the press; what the key or the decision is refused with.
 pub(super) async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -> Answer<Standing> {
     let door = host.now()?.door;
-    take_press(gestures, asked.decision)?;
+    match system::SEEN {
+        true => take_press(gestures, asked.decision)?,
+        false => said_yes(&door, &asked).await?,
+    }
     let request = DecideRequest {
         proposal_id: asked.proposal_id,
         digest: asked.digest,
@@ -91,7 +128,7 @@ pub(super) async fn reject(host: &Host, id: String, digest: String) -> Answer<St
     door.decide_with(request, host.operator_key()).await
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::super::gesture::Code as Pressed;

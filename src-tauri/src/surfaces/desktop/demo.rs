@@ -4,7 +4,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::process::{Child, Command};
 use super::{Desktop, notify};
 use crate::adapters::files;
 use crate::adapters::paths::{PathError, StateDir};
+use crate::adapters::system;
 use crate::domain::base::text::one_line;
 
 /// The file with its stderr, in our state directory.
@@ -66,8 +66,8 @@ pub(super) async fn open(desktop: &Arc<Desktop>) -> Result<(), String> {
     }
     let log = desktop.host.dir().root().join(LOG);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let said = options.open(&log);
+    options.write(true).create(true).truncate(true);
+    let said = system::for_owner(&mut options).open(&log);
     let said = said.map_err(|e| format!("{}: {e}", log.display()))?;
     let mut command = Command::new(beside("clawmesh-node")?);
     command.args(["demo", "--window", "--state-dir"]).arg(&dir);
@@ -94,9 +94,9 @@ fn start(mut command: Command, stderr: Stdio) -> Result<Child, String> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(stderr)
-        // Its own group: what ends this window by its terminal does not end the other.
-        .process_group(0);
+        .stderr(stderr);
+    // Its own group: what ends this window by its terminal does not end the other.
+    system::in_own_group(&mut command);
     let program = command.as_std().get_program().display().to_string();
     command.spawn().map_err(|e| format!("{program}: {e}"))
 }

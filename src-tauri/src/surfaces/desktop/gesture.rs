@@ -7,7 +7,8 @@
 //! Not protected against: a script that waits until the person holds a button for something else
 //! could have that press; other programs of the same person can fake input (X11) or read the keychain.
 //! A WebDriver presses inside the page, past the toolkit, and counts as a script. On systems other than
-//! Linux no press can be seen this way yet: there the page's own hold-to-confirm stands alone.
+//! Linux no press can be seen this way yet: there what is signed needs a yes in the system's own dialog
+//! (`system`), and what changes who counts here is left to the command line.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -109,59 +110,6 @@ impl Gestures {
         fits
     }
 }
-
-/// Watches the presses of a window from now on.
-#[cfg(target_os = "linux")]
-pub(super) fn watch(window: &tauri::WebviewWindow, gestures: &Gestures) -> tauri::Result<()> {
-    use gtk::glib::Propagation;
-    use gtk::prelude::WidgetExt as _;
-
-    let gestures = gestures.clone();
-    window.with_webview(move |view| {
-        let view = view.inner();
-        let holds = |key: u32| [0x20, 0xff0d, 0xff8d].contains(&key);
-        let (button_down, button_up) = (gestures.clone(), gestures.clone());
-        let (key_down, key_up) = (gestures.clone(), gestures.clone());
-        let left = gestures.clone();
-        view.connect_focus_out_event(move |_, _| {
-            left.forget();
-            Propagation::Proceed
-        });
-        view.connect_button_press_event(move |_, event| {
-            let button = event.button();
-            button_down.down(Code::Button(button), button == 1, Instant::now());
-            Propagation::Proceed
-        });
-        view.connect_button_release_event(move |_, event| {
-            button_up.up(Code::Button(event.button()), Instant::now());
-            Propagation::Proceed
-        });
-        let touch = gestures.clone();
-        view.connect_touch_event(move |_, event| {
-            use gtk::gdk::EventType;
-            match event.event_type() {
-                EventType::TouchBegin => touch.down(Code::Button(0), true, Instant::now()),
-                EventType::TouchEnd | EventType::TouchCancel => {
-                    touch.up(Code::Button(0), Instant::now());
-                }
-                _ => {}
-            }
-            Propagation::Proceed
-        });
-        view.connect_key_press_event(move |_, event| {
-            let key = *event.keyval();
-            key_down.down(Code::Key(key), holds(key), Instant::now());
-            Propagation::Proceed
-        });
-        view.connect_key_release_event(move |_, event| {
-            key_up.up(Code::Key(*event.keyval()), Instant::now());
-            Propagation::Proceed
-        });
-    })
-}
-
-/// Whether presses can be seen on this system.
-pub(super) const SEEN: bool = cfg!(target_os = "linux");
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,7 @@ mod stage;
 mod stale;
 mod stop;
 mod summary;
+mod system;
 mod tray;
 mod watcher;
 mod window;
@@ -408,11 +409,9 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
 }
 
 fn on_event(app: &AppHandle, desktop: &Arc<Desktop>, event: &RunEvent) {
-    #[cfg(target_os = "macos")]
-    if let RunEvent::Opened { urls } = event {
-        // Here addresses come as an event, not on a command line.
-        urls.iter()
-            .for_each(|url| desktop.follow_link(url.as_str()));
+    let addresses = system::addresses(event);
+    if !addresses.is_empty() {
+        addresses.iter().for_each(|url| desktop.follow_link(url));
         window::show(app);
     }
     let RunEvent::ExitRequested { api, code, .. } = event else {

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify_rust::{Notification, NotificationHandle, NotificationResponse, Timeout, Urgency};
+use notify_rust::{Notification, Timeout};
 use tauri::AppHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Desktop;
 use super::summary::{Summary, Waiting};
+use super::system;
 use super::tray::Chosen;
 use crate::domain::base::limits::{NOTIFY_MS, TRAY_PROPOSALS_MAX};
 
@@ -38,26 +39,8 @@ fn shaped(p: &Waiting) -> Notification {
         .action("reject", "Reject")
         .action("default", "Review")
         .timeout(Timeout::Never);
-    #[cfg(all(unix, not(target_os = "macos")))]
-    shape.urgency(Urgency::Normal);
+    system::urgent(&mut shape, false);
     shape
-}
-
-/// The minute of the local day.
-#[cfg(target_os = "linux")]
-fn minute_of_day() -> u32 {
-    let now = gtk::glib::DateTime::now_local();
-    now.map_or(0, |t| {
-        u32::try_from(t.hour() * 60 + t.minute()).unwrap_or(0)
-    })
-}
-
-/// The minute of the day, in UTC where the local one is not known.
-#[cfg(not(target_os = "linux"))]
-fn minute_of_day() -> u32 {
-    use crate::adapters::clock::Clock as _;
-    let now = crate::adapters::clock::SystemClock::default().now().0;
-    u32::try_from(now / 60_000 % 1_440).unwrap_or(0)
 }
 
 /// Shows and withdraws notifications as the summary changes, until the application ends.
@@ -83,7 +66,7 @@ pub(super) async fn follow(
             .iter()
             .filter(|p| !shown.contains_key(&p.id))
             .collect();
-        let silent = desktop.settings().silent_at(minute_of_day());
+        let silent = desktop.settings().silent_at(system::minute_of_day());
         for p in fresh {
             let gone = CancellationToken::new();
             // Seen, even if silent or too many: it is told once and never late.
@@ -143,29 +126,28 @@ async fn many(app: AppHandle, desktop: Arc<Desktop>, gone: CancellationToken) {
 
 /// Tells something that needs no answer; whether it is shown.
 pub(super) async fn tell(desktop: &Desktop, summary: &str, body: &str) -> bool {
-    said(desktop, summary, body, Urgency::Normal).await
+    said(desktop, summary, body, false).await
 }
 
 /// Shows an urgent notification; whether it is shown.
 pub(super) async fn alarm(desktop: &Desktop, summary: &str, body: &str) -> bool {
-    said(desktop, summary, body, Urgency::Critical).await
+    said(desktop, summary, body, true).await
 }
 
-async fn said(desktop: &Desktop, summary: &str, body: &str, urgency: Urgency) -> bool {
+async fn said(desktop: &Desktop, summary: &str, body: &str, urgent: bool) -> bool {
     let mut shape = Notification::new();
     shape
         .appname("ClawMesh")
         .icon("clawmesh")
         .summary(summary)
         .body(&plain(body));
-    #[cfg(all(unix, not(target_os = "macos")))]
-    shape.urgency(urgency);
+    system::urgent(&mut shape, urgent);
     // A daemon that hangs is one that shows nothing.
     let limit = Duration::from_millis(NOTIFY_MS);
-    let shown = tokio::time::timeout(limit, shape.show_async()).await;
+    let shown = tokio::time::timeout(limit, system::show(shape)).await;
     let why = match shown {
         Ok(Ok(_)) => return true,
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => error,
         Err(_) => "nothing answered in time".to_owned(),
     };
     desktop.no_notifications(&why);
@@ -176,45 +158,24 @@ async fn said(desktop: &Desktop, summary: &str, body: &str, urgency: Urgency) ->
 async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken) -> Option<String> {
     // The end of the application waits a moment for those that are still on the screen.
     let _on_screen = desktop.shown.token();
-    let handle = match shape.show_async().await {
-        Ok(handle) => handle,
+    let shown = match system::show(shape).await {
+        Ok(shown) => shown,
         Err(error) => {
-            desktop.no_notifications(&error.to_string());
+            desktop.no_notifications(&error);
             return None;
         }
     };
-    let number = handle.id();
+    let number = shown.number();
     desktop.stale.note(number, true).await;
-    let action = listened(desktop, handle, gone).await;
+    let ending = desktop.host.ending();
+    let over = async {
+        tokio::select! {
+            () = gone.cancelled() => {}
+            () = ending.cancelled() => {}
+        }
+    };
+    let action = shown.action(over).await;
     desktop.stale.note(number, false).await;
-    action
-}
-
-/// Waits until it is used, closed, or has no more reason.
-async fn listened(
-    desktop: &Desktop,
-    handle: NotificationHandle,
-    gone: &CancellationToken,
-) -> Option<String> {
-    let mut action = None;
-    let waiting = handle.wait_for_action_async(|response: &NotificationResponse| {
-        action = match response {
-            NotificationResponse::Default => Some("default".to_owned()),
-            NotificationResponse::Action(name) => Some(name.clone()),
-            _ => None,
-        };
-    });
-    tokio::select! {
-        () = waiting => {}
-        () = gone.cancelled() => {
-            handle.close_async().await;
-            return None;
-        }
-        () = desktop.host.ending().cancelled() => {
-            handle.close_async().await;
-            return None;
-        }
-    }
     action
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::system;
 use crate::adapters::files;
 use crate::adapters::paths::{StateDir, write_private};
 
@@ -56,7 +57,7 @@ impl Stale {
             if shown.numbers.len() >= KEPT_MAX {
                 return;
             }
-            shown.by = bus::who_shows().unwrap_or_default();
+            shown.by = system::who_shows().unwrap_or_default();
             shown.numbers.insert(number);
         } else {
             shown.numbers.remove(&number);
@@ -77,9 +78,9 @@ impl Stale {
         let work = move || {
             let left = book.left();
             let _ = std::fs::remove_file(&book.file);
-            let same = !left.by.is_empty() && bus::who_shows() == Some(left.by);
+            let same = !left.by.is_empty() && system::who_shows() == Some(left.by);
             for number in left.numbers.into_iter().filter(|_| same) {
-                bus::close(number);
+                system::close(number);
             }
         };
         let _ = tokio::task::spawn_blocking(work).await;
@@ -89,56 +90,6 @@ impl Stale {
         let text = files::read_text(&self.file, FILE_MAX_BYTES).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
-}
-
-/// The session bus; every call may block for a moment.
-#[cfg(target_os = "linux")]
-mod bus {
-    use gtk::gio;
-    use gtk::glib::{Variant, VariantTy};
-    use gtk::prelude::ToVariant as _;
-
-    const PATIENCE_MS: i32 = 500;
-    const NOTIFICATIONS: &str = "org.freedesktop.Notifications";
-
-    fn call(to: &str, path: &str, method: &str, args: &Variant, answer: &str) -> Option<Variant> {
-        let bus = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE).ok()?;
-        bus.call_sync(
-            Some(to),
-            path,
-            to,
-            method,
-            Some(args),
-            VariantTy::new(answer).ok(),
-            gio::DBusCallFlags::NO_AUTO_START,
-            PATIENCE_MS,
-            gio::Cancellable::NONE,
-        )
-        .ok()
-    }
-
-    pub(super) fn who_shows() -> Option<String> {
-        let bus = "org.freedesktop.DBus";
-        let args = (NOTIFICATIONS,).to_variant();
-        let owner = call(bus, "/org/freedesktop/DBus", "GetNameOwner", &args, "(s)")?;
-        owner.get::<(String,)>().map(|(name,)| name)
-    }
-
-    pub(super) fn close(number: u32) {
-        let path = "/org/freedesktop/Notifications";
-        let args = (number,).to_variant();
-        let _ = call(NOTIFICATIONS, path, "CloseNotification", &args, "()");
-    }
-}
-
-/// Elsewhere notifications go with the program that showed them.
-#[cfg(not(target_os = "linux"))]
-mod bus {
-    pub fn who_shows() -> Option<String> {
-        None
-    }
-
-    pub fn close(_number: u32) {}
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub(super) struct Summary {
 }
 
 /// The effect of a proposal, in words.
-fn title(p: &ProposalView) -> String {
+pub(super) fn title(p: &ProposalView) -> String {
     let device = p.target.rsplit(':').next().unwrap_or(&p.target);
     let span = match p.run_ms {
         0 => String::new(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::system;
+
 /// The query; may block.
 type Look = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -32,7 +34,7 @@ impl Drop for Asked {
 impl Watcher {
     /// One that asks the session bus and waits so long for an answer.
     pub(super) fn new(limit: Duration) -> Self {
-        Self::by(Arc::new(has_host), limit)
+        Self::by(Arc::new(system::has_host), limit)
     }
 
     fn by(look: Look, limit: Duration) -> Self {
@@ -68,35 +70,6 @@ impl Watcher {
         self.there.store(there, Ordering::Release);
         there
     }
-}
-
-#[cfg(target_os = "linux")]
-fn has_host() -> bool {
-    use gtk::gio;
-    use gtk::glib::VariantTy;
-    use gtk::prelude::ToVariant as _;
-
-    let Ok(bus) = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) else {
-        return false;
-    };
-    let args = ("org.kde.StatusNotifierWatcher",).to_variant();
-    let answer = bus.call_sync(
-        Some("org.freedesktop.DBus"),
-        "/org/freedesktop/DBus",
-        "org.freedesktop.DBus",
-        "NameHasOwner",
-        Some(&args),
-        VariantTy::new("(b)").ok(),
-        gio::DBusCallFlags::NO_AUTO_START,
-        500,
-        gio::Cancellable::NONE,
-    );
-    answer.is_ok_and(|a| a.get::<(bool,)>().is_some_and(|(owned,)| owned))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn has_host() -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tauri::webview::{DownloadEvent, NewWindowResponse};
 use tauri::{AppHandle, Manager as _, WebviewUrl, WebviewWindowBuilder, WindowEvent, Wry};
 use tauri_plugin_window_state::StateFlags;
 
-use super::{Desktop, gesture, notify};
+use super::{Desktop, notify, system};
 
 /// Names tried for an export before it is refused.
 const NAMES_TRIED: u32 = 1_000;
@@ -53,7 +53,7 @@ pub(super) fn open(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool) -> tau
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .on_download(move |view, event| saves(view.app_handle(), &saving, event))
         .build()?;
-    gesture::watch(&window, &desktop.gestures)?;
+    system::watch(&window, &desktop.gestures)?;
     let (desktop, kept) = (desktop.clone(), window.clone());
     window.on_window_event(move |event| {
         if let WindowEvent::CloseRequested { api, .. } = event {

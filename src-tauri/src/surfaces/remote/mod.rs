@@ -16,7 +16,6 @@ mod tests;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,7 +146,7 @@ enum Way {
         /// Where it is.
         path: PathBuf,
         /// Who owns the state directory.
-        owner: u32,
+        owner: local::Owner,
     },
     /// By its port, once it has proven to be this device.
     Proven {
@@ -202,11 +201,10 @@ impl Remote {
         };
         let remote = match socket {
             Some(path) => {
-                let meta = std::fs::metadata(state_dir).map_err(|e| RemoteError::File {
+                let owner = local::owner_of(state_dir).map_err(|e| RemoteError::File {
                     path: state_dir.to_owned(),
                     why: e.to_string(),
                 })?;
-                let owner = meta.uid();
                 let way = Way::Socket { path, owner };
                 Remote { address, way }
             }

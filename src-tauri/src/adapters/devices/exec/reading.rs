@@ -2,28 +2,18 @@
 //! a process group of its own that ends as a whole.
 
 use std::path::Path;
-use std::pin::pin;
-use std::process::Stdio;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::FusedFuture as _;
 use serde::Deserialize;
-use tokio::process::Command;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 
-use super::command::{Group, LAST_WORDS_MS, listen};
+use super::here::printed;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::point::{Meter, Point};
 use crate::adapters::devices::value::{check_pointer, number};
 use crate::adapters::devices::{DeviceError, Reading, Sensor, SensorError};
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{EXEC_OUTPUT_MAX_BYTES, EXEC_READING_MS};
-use crate::domain::base::text::one_line;
-
-/// Longest part of what a failing command says that is shown, in characters.
-const SAID_MAX_CHARS: usize = 120;
+use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 
 /// Which command prints a value.
 #[derive(Debug, Clone, Deserialize)]
@@ -98,7 +88,7 @@ impl Sensor for ExecSensor {
         let what = self.printed.argv.first().cloned().unwrap_or_default();
         let failed = |why: String| SensorError(format!("{what}: {why}"));
         // On a thread that may block.
-        let said = Handle::current().block_on(run(&self.printed.argv));
+        let said = Handle::current().block_on(printed::run(&self.printed.argv));
         let said = said.map_err(failed)?;
         let raw = number(
             &said,
@@ -110,71 +100,13 @@ impl Sensor for ExecSensor {
     }
 }
 
-/// Becomes the command, beside a watcher that ends the process group where the pipe on its input ends: so also when this
-/// process is killed.
-const WATCHED: &str = r#"
-exec 3<&0 </dev/null
-(read -r x <&3; kill -s KILL -- "-$$") >/dev/null 2>&1 &
-exec 3<&-
-unset PWD OLDPWD SHLVL
-exec "$@"
-"#;
-
-/// The output of a command, at most [`EXEC_OUTPUT_MAX_BYTES`] of it. Nothing that it began goes on after it.
-async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", WATCHED, "reading"])
-        .args(argv)
-        .env_clear()
-        .envs([
-            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-            ("LANG", "C.UTF-8"),
-        ])
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let mut child = command.spawn().map_err(|e| e.to_string())?;
-    // Held until the group was ended.
-    let _alive = child.stdin.take();
-    let (output, mut said) = (child.stdout.take(), Vec::new());
-    let mut group = Group::of(child).map_err(|e| e.to_string())?;
-    let ended = {
-        let mut listening = pin!(listen(output, &mut said).fuse());
-        let ended = {
-            let mut watching = pin!(group.watch(Duration::from_millis(EXEC_READING_MS)));
-            tokio::select! {
-                biased;
-                ended = &mut watching => ended,
-                () = &mut listening => watching.await,
-            }
-        };
-        // It is not collected yet, so its group number is not reused.
-        group.kill();
-        if !listening.is_terminated() {
-            // Processes that left the group may keep the pipe open.
-            let _ = timeout(Duration::from_millis(LAST_WORDS_MS), listening).await;
-        }
-        ended
-    };
-    match ended.map_err(|e| e.to_string())? {
-        None => Err(format!(
-            "did not end within {EXEC_READING_MS} ms and was killed"
-        )),
-        Some(ended) => match ended.complaint() {
-            Some(complaint) => Err(one_line(&complaint, SAID_MAX_CHARS)),
-            None => Ok(said),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
     use std::sync::Arc;
+
+    use tokio::time::timeout;
 
     use super::*;
     use crate::adapters::clock::ManualClock;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use toml::{Table, Value};
@@ -24,6 +22,7 @@ use crate::adapters::devices::value::{check_pointer, word};
 use crate::adapters::devices::{
     Actuator, DeviceError, DriverError, Position, SharedActuator, Stands, unknown,
 };
+use crate::adapters::system;
 use crate::domain::base::Digest;
 use crate::domain::base::limits::{FILE_SAFE_LOOK_MS, FILE_TEXT_MAX_BYTES, FILE_WRITE_MS};
 use crate::domain::base::text::one_line;
@@ -168,16 +167,9 @@ fn write(path: &Path, text: &str) -> Result<(), DriverError> {
     let not = |e: io::Error| DriverError::Failed(format!("{shown}: {e}"));
     // Once it is open it is cut to nothing, which a device may have taken for an order.
     let maybe = |e: io::Error| DriverError::Unanswered(format!("{shown}: {e}"));
-    let flags = OFlags::WRONLY
-        | OFlags::TRUNC
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
     // A pipe with a reader would open, and be looked at then.
     plain(path).map_err(not)?;
-    let opened = rustix::fs::open(path, flags, Mode::empty());
-    let mut file = File::from(opened.map_err(|e| not(e.into()))?);
+    let mut file = system::open_to_write(path).map_err(not)?;
     if !file.metadata().map_err(maybe)?.is_file() {
         return Err(not(io::Error::other("it is no regular file")));
     }

@@ -1,16 +1,17 @@
 //! Which file a path leads to: links, `..` and several names of one file.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::adapters::system::{self, FileId};
 
 /// Entries of the node's state directory that are compared with a file of several names.
 const OWN_FILES_MAX: usize = 10_000;
 
 /// A text that is the same for all paths to one file: its number, where it is there.
 pub(super) fn key(path: &Path) -> String {
-    match fs::metadata(path) {
-        Ok(about) => format!("file {} on {}", about.ino(), about.dev()),
+    match system::file_id(path) {
+        Ok(id) => format!("file {} on {}", id.number, id.volume),
         Err(_) => leads_to(path).display().to_string(),
     }
 }
@@ -33,12 +34,8 @@ fn leads_to(path: &Path) -> PathBuf {
 /// Why it is not written.
 pub(super) fn not_own(path: &Path, node: &Path) -> Result<(), String> {
     let (node, real) = (leads_to(node), leads_to(path));
-    let is_name = match fs::metadata(path) {
-        Ok(about) if about.nlink() > 1 && !about.is_dir() => {
-            holds(&node, (about.dev(), about.ino()))
-        }
-        _ => false,
-    };
+    let many = !path.is_dir() && system::names_of(path).is_ok_and(|names| names > 1);
+    let is_name = many && system::file_id(path).is_ok_and(|id| holds(&node, id));
     // A path with `..` behind what is not there cannot be followed.
     let climbs = real
         .components()
@@ -54,18 +51,18 @@ pub(super) fn not_own(path: &Path, node: &Path) -> Result<(), String> {
 }
 
 /// Whether one of the files below a folder has this number. More files than are compared count as a yes.
-fn holds(folder: &Path, number: (u64, u64)) -> bool {
+fn holds(folder: &Path, id: FileId) -> bool {
     let (mut folders, mut seen) = (vec![folder.to_owned()], 0);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             seen += 1;
-            let Ok(about) = entry.metadata() else {
+            let Ok(found) = system::entry_id(&entry) else {
                 continue;
             };
-            if (about.dev(), about.ino()) == number || seen > OWN_FILES_MAX {
+            if found == id || seen > OWN_FILES_MAX {
                 return true;
             }
-            if about.is_dir() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(entry.path());
             }
         }

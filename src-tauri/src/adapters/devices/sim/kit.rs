@@ -8,7 +8,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::adapters::clock::SharedClock;
-use crate::adapters::files;
 use crate::adapters::paths::{PathError, make_private_dir, write_private};
+use crate::adapters::{files, system};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
@@ -304,7 +303,7 @@ impl SimKit {
         let line = format!("{line}\n");
         let path = self.dir.join("journal.jsonl");
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600);
+        system::for_owner(options.append(true).create(true));
         options
             .open(&path)
             .and_then(|mut file| {

@@ -22,6 +22,7 @@ use super::fail::{Done, Failure};
 use super::{clean, out};
 use crate::adapters::log;
 use crate::adapters::signals::{Asked, AtOnce, Ends, Signals};
+use crate::adapters::system;
 use crate::operator::access::Scope;
 use crate::surfaces::remote::Remote;
 
@@ -181,9 +182,7 @@ impl Process {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         // Its own group: Ctrl-C reaches the demo alone, which then ends both in order.
-        #[cfg(unix)]
-        command.process_group(0);
-        let mut child = command.spawn().map_err(|e| {
+        let mut child = system::in_own_group(&mut command).spawn().map_err(|e| {
             Failure::failed(format!("{} cannot be started: {e}", program.display()))
         })?;
         Ok(Self {
@@ -277,20 +276,16 @@ async fn wait(child: &mut Option<Child>) -> std::io::Result<ExitStatus> {
 }
 
 fn how_ended(status: ExitStatus) -> String {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::ExitStatusExt as _;
-        if let Some(signal) = status.signal() {
-            let name = match signal {
-                2 => " (SIGINT)",
-                6 => " (SIGABRT)",
-                9 => " (SIGKILL)",
-                11 => " (SIGSEGV)",
-                15 => " (SIGTERM)",
-                _ => "",
-            };
-            return format!("was killed by signal {signal}{name}");
-        }
+    if let Some(signal) = system::signal_of(status) {
+        let name = match signal {
+            2 => " (SIGINT)",
+            6 => " (SIGABRT)",
+            9 => " (SIGKILL)",
+            11 => " (SIGSEGV)",
+            15 => " (SIGTERM)",
+            _ => "",
+        };
+        return format!("was killed by signal {signal}{name}");
     }
     match status.code() {
         Some(0) => "has ended by itself".to_owned(),

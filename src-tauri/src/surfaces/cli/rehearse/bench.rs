@@ -13,6 +13,7 @@ use toml::Table;
 use super::plan::{Piece, Watched};
 use crate::adapters::clock::{Clock as _, SystemClock};
 use crate::adapters::devices::{Behaviour, TWIN_BEHAVIOUR, Told, twin_journal};
+use crate::adapters::system;
 
 /// How often the twins' sensors are read.
 const READ_EVERY_MS: i64 = 100;
@@ -51,8 +52,7 @@ impl Bench {
         };
         let wrong = |e: std::io::Error| format!("a rehearsal cannot be written: {e}");
         for folder in [bench.state(), bench.twins()] {
-            std::fs::create_dir(&folder).map_err(wrong)?;
-            private(&folder).map_err(wrong)?;
+            system::make_private_dir(&folder).map_err(wrong)?;
         }
         let config = config(piece, &bench.twins());
         let config = toml::to_string(&config).map_err(|e| e.to_string())?;
@@ -81,9 +81,8 @@ impl Bench {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .env_clear()
-            .env("HOME", self.home.path())
+        system::bare(&mut command)
+            .env(system::HOME_VARIABLE, self.home.path())
             .env("USER", "rehearsal")
             // No second copy of this state can come up: it is thrown away.
             .env("CLAWMESH_MARKS_DIR", "off")
@@ -152,9 +151,7 @@ impl Bench {
         command.arg(self.state()).stdin(Stdio::piped());
         // Files, for nobody reads what it says further on.
         command.stdout(file(&out)?).stderr(file(&log)?);
-        #[cfg(unix)]
-        command.process_group(0);
-        let mut child = command
+        let mut child = system::in_own_group(&mut command)
             .spawn()
             .map_err(|e| format!("this program cannot be run: {e}"))?;
         let over = self.now().saturating_add(PATIENCE_MS);
@@ -190,13 +187,7 @@ impl Bench {
     /// If it does not run or does not end.
     pub(super) async fn end(&mut self) -> Result<ExitStatus, String> {
         let mut child = self.child.take().ok_or("the node does not run")?;
-        #[cfg(unix)]
-        if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-                .map_err(|e| e.to_string())?;
-        }
+        system::ask_to_end(&mut child).map_err(|e| e.to_string())?;
         let within = Duration::from_millis(PATIENCE_MS);
         let ended = tokio::time::timeout(within, child.wait()).await;
         ended
@@ -260,17 +251,6 @@ fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().next().unwrap_or("it said nothing");
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
-#[cfg(unix)]
-fn private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-}
-
-#[cfg(not(unix))]
-fn private(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 fn config(piece: &Piece, twins: &Path) -> Table {

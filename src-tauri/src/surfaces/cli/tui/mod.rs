@@ -18,7 +18,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures_util::stream::FuturesUnordered;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::acts::Done as ActDone;
 use self::news::News;
@@ -27,6 +26,7 @@ use self::state::App;
 use self::wish::Wish;
 use super::context::Context;
 use super::fail::{Done, Failure};
+use crate::adapters::signals::TerminalEnds;
 
 /// How often the node is asked and ages are drawn again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -51,37 +51,19 @@ pub(in crate::surfaces::cli) async fn run(ctx: &Context) -> Done {
     // Before the screen is taken: without a node there is nothing to show.
     ctx.remote().await?;
     let unusable = |e: std::io::Error| Failure::failed(format!("the terminal cannot be used: {e}"));
-    let mut ended = Ended::listen().map_err(unusable)?;
+    let mut ended = TerminalEnds::listen().map_err(unusable)?;
     let mut screen = Screen::take().map_err(unusable)?;
     let done = follow(ctx, &mut screen, &mut ended).await;
     drop(screen);
     done.map_err(unusable)
 }
 
-/// The signals that end the program; the terminal is given back first.
-struct Ended {
-    term: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-}
-
-impl Ended {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.hup.recv() => {}
-        }
-    }
-}
-
 /// Shows and obeys until the person leaves.
-async fn follow(ctx: &Context, screen: &mut Screen, ended: &mut Ended) -> std::io::Result<()> {
+async fn follow(
+    ctx: &Context,
+    screen: &mut Screen,
+    ended: &mut TerminalEnds,
+) -> std::io::Result<()> {
     let mut app = App::new(ctx.person());
     let mut acts: FuturesUnordered<BoxFuture<'_, ActDone>> = FuturesUnordered::new();
     let mut asking: Option<BoxFuture<'_, Result<News, String>>> = None;

@@ -23,17 +23,14 @@ use futures_util::future::FusedFuture as _;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
+use crate::adapters::devices::exec::{LAST_WORDS_MS, listen};
 
-/// How long the last words of a command that has ended are waited for, in milliseconds. They are in
-/// the pipe by then; only something it left running can keep the pipe open.
-pub(super) const LAST_WORDS_MS: u64 = 100;
 /// How often a group that was killed is looked at until it is gone, in milliseconds.
 pub(super) const GONE_LOOK_MS: u64 = 5;
 
@@ -370,18 +367,5 @@ pub(super) fn kill(group: i32) {
     if let Some(group) = Pid::from_raw(group) {
         // A group that is gone already is what was wanted.
         let _ = kill_process_group(group, Signal::KILL);
-    }
-}
-
-/// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
-/// closed pipe.
-pub(super) async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
-    let Some(mut words) = words else {
-        return;
-    };
-    let mut buffer = [0; 1_024];
-    while let Ok(read @ 1..) = words.read(&mut buffer).await {
-        let room = EXEC_OUTPUT_MAX_BYTES.saturating_sub(said.len());
-        said.extend(buffer.iter().take(read.min(room)));
     }
 }

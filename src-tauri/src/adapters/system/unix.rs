@@ -1,0 +1,6 @@
+//! Linux, macOS and their kin.
+
+pub(super) mod files;
+pub(super) mod machine;
+pub(super) mod process;
+pub(super) mod terminal;
