@@ -1,4 +1,4 @@
-//! Entry point of the desktop application: the window, with the HTTP surface put in, and the bot of the configuration.
+//! Entry point of the desktop application: the window, with the HTTP surface put in, and the bots of the configuration.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     desktop::main(|state_dir| {
         let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
         Ok(Box::new(|door| {
-            #[cfg(feature = "telegram")]
+            #[cfg(feature = "chat")]
             clawmesh::surfaces::chat::attach(&door);
             http::app(door, tokens)
         }))

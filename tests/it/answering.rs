@@ -143,7 +143,7 @@ async fn one_that_hears_no_other_yields_to_who_polls_and_both_do_not_fight() {
     })
     .await;
     seen(&a, "the first goes on", answers).await;
-    assert!(!b.shared().answering.speaks());
+    assert!(!b.shared().answering.of(ChannelKind::Telegram).speaks());
     b.stop().await;
     stop(a, &bot).await;
 }
@@ -202,7 +202,7 @@ async fn the_word_of_a_device_without_human_counts_for_nothing() {
             .then_some(())
     })
     .await;
-    assert!(a.shared().answering.speaks());
+    assert!(a.shared().answering.of(ChannelKind::Telegram).speaks());
     stop(a, &bot).await;
 }
 

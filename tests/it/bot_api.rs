@@ -11,7 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use clawmesh::node::config::telegram::RawTelegram;
+use clawmesh::node::config::bot::RawBot;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -82,8 +82,8 @@ impl BotApi {
     }
 
     /// The configuration of a node whose bot asks this server.
-    pub fn config(&self) -> RawTelegram {
-        RawTelegram {
+    pub fn config(&self) -> RawBot {
+        RawBot {
             enabled: None,
             api: Some(self.url.clone()),
             ca: None,

@@ -5451,7 +5451,7 @@ export interface components {
          * @description What a channel is.
          * @enum {string}
          */
-        ChannelKind: "telegram";
+        ChannelKind: "telegram" | "slack";
         /** @description What the record of a new channel takes from the node. */
         ChannelOffer: {
             /** @description The public half of the key. */
@@ -7369,7 +7369,7 @@ export interface components {
                 /** Format: int64 */
                 givenAt: number;
                 /** @enum {string} */
-                kind: "telegram";
+                kind: "telegram" | "slack";
                 /** @enum {string} */
                 maxLevel: "L0" | "L1" | "L2";
                 meshId: string;

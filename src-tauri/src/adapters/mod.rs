@@ -2,7 +2,7 @@
 //! tests; families never import each other.
 
 pub mod authorities;
-#[cfg(feature = "telegram")]
+#[cfg(feature = "chat")]
 pub mod channel;
 pub mod clock;
 pub mod crash;

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     cli::main(|state_dir| {
         let tokens = Tokens::renew(state_dir).map_err(|e| e.to_string())?;
         Ok(Box::new(|door| {
-            #[cfg(feature = "telegram")]
+            #[cfg(feature = "chat")]
             clawmesh::surfaces::chat::attach(&door);
             http::app(door, tokens)
         }))

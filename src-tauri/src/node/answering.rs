@@ -1,6 +1,7 @@
-//! Which node answers the bot of this node: it tells the others how it stands, hears how they do, and knows by that whether it
-//! may speak. It must not know chats, servers or words.
+//! Which node answers each bot of this node, one of a kind: it tells the others how it stands, hears how they do, and knows by
+//! that whether it may speak. It must not know chats, servers or words.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,14 +23,21 @@ use crate::node::routing;
 /// How a node tells the others how it stands with its bot.
 pub const CLAIM: &str = "channel.claim";
 
-/// The nodes of this node's bot, as it hears them.
+/// The nodes of this node's bots, as it hears them.
 #[derive(Clone)]
 pub struct Answering(Arc<Parts>);
+
+/// The nodes of this node's bot of one kind.
+#[derive(Clone)]
+pub struct Bot {
+    all: Answering,
+    kind: ChannelKind,
+}
 
 /// What [`Answering`] gives access to.
 pub struct Parts {
     frames: Frames,
-    turns: Mutex<Option<Turns>>,
+    turns: Mutex<BTreeMap<ChannelKind, Turns>>,
     changes: watch::Sender<u64>,
 }
 
@@ -51,16 +59,51 @@ impl Answering {
         }))
     }
 
-    fn turns(&self) -> MutexGuard<'_, Option<Turns>> {
+    /// The bot of one kind.
+    pub fn of(&self, kind: ChannelKind) -> Bot {
+        Bot {
+            all: self.clone(),
+            kind,
+        }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<ChannelKind, Turns>> {
         self.0.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the turns, if a bot runs, and tells whoever waits if this node stands otherwise after it.
+    /// Whether no other device may answer a bot as far as this node is concerned.
+    pub fn alone(&self) -> bool {
+        let all = self.trust.all();
+        let may = |device: &DeviceId| device != self.own_id() && counts(self, device);
+        !all.iter().any(|r| may(&r.device_id))
+    }
+
+    /// The name of a device, for people.
+    pub fn name(&self, device: &DeviceId) -> String {
+        routing::name(self, device)
+    }
+
+    /// Wakes when this node stands otherwise than before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+}
+
+impl std::ops::Deref for Bot {
+    type Target = Answering;
+
+    fn deref(&self) -> &Answering {
+        &self.all
+    }
+}
+
+impl Bot {
+    /// Looks at the turns, if a bot of this kind runs, and tells whoever waits if this node stands otherwise after it.
     fn with<T>(&self, work: impl FnOnce(&mut Turns, u64) -> T) -> Option<T> {
-        self.turns().as_ref()?;
+        self.turns().get(&self.kind)?;
         let (now, alone) = (self.clock.steady_ms(), self.alone());
         let mut all = self.turns();
-        let turns = all.as_mut()?;
+        let turns = all.get_mut(&self.kind)?;
         let before = turns.stand(alone, now);
         let done = work(turns, now);
         let after = turns.stand(alone, now);
@@ -71,22 +114,15 @@ impl Answering {
         Some(done)
     }
 
-    /// Whether no other device may answer a bot as far as this node is concerned.
-    pub fn alone(&self) -> bool {
-        let all = self.trust.all();
-        let may = |device: &DeviceId| device != self.own_id() && counts(self, device);
-        !all.iter().any(|r| may(&r.device_id))
-    }
-
-    /// A bot runs here; one that ran before is forgotten.
-    pub async fn runs(&self, kind: ChannelKind, bot: &str) {
-        let now = self.clock.steady_ms();
+    /// A bot runs here; one of its kind that ran before is forgotten.
+    pub async fn runs(&self, bot: &str) {
+        let (kind, now) = (self.kind, self.clock.steady_ms());
         {
             let mut turns = self.turns();
-            if turns.as_ref().is_some_and(|t| t.is_about(kind, bot)) {
+            if turns.get(&kind).is_some_and(|t| t.is_about(kind, bot)) {
                 return;
             }
-            *turns = Some(Turns::new(self.own_id().clone(), kind, bot, now));
+            turns.insert(kind, Turns::new(self.own_id().clone(), kind, bot, now));
         }
         if let Ok(capability) = format!("channel:{kind}:{bot}").parse()
             && self.known.own.runs(capability)
@@ -198,23 +234,15 @@ impl Answering {
         .collect()
     }
 
-    /// The name of a device, for people.
-    pub fn name(&self, device: &DeviceId) -> String {
-        routing::name(self, device)
-    }
-
-    /// Wakes when this node stands otherwise than before.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
-
     fn tell(&self) {
         let Some(claim) = self.with(|turns, now| turns.claim(now)) else {
             return;
         };
         let message = Message::event(CLAIM, &json!(claim));
         for link in self.links.all() {
-            if link.info.speaks(Feature::Answering) {
+            // One that does not know the kind would refuse it time and again.
+            let known = self.kind == ChannelKind::Telegram || link.info.speaks(Feature::Bots);
+            if known && link.info.speaks(Feature::Answering) {
                 link.tell(message.clone());
             }
         }
@@ -241,7 +269,8 @@ pub fn heard(answering: &Answering, link: &LinkHandle, payload: Value) -> Result
         );
         return Err(Refusal::new(Code::NotAuthorized, why));
     }
-    answering.with(|turns, now| turns.hear(device.clone(), claim, now));
+    let bot = answering.of(claim.kind);
+    bot.with(|turns, now| turns.hear(device.clone(), claim, now));
     Ok(())
 }
 
@@ -251,17 +280,24 @@ pub async fn run(answering: Answering) {
     let mut tick = tokio::time::interval(Duration::from_millis(ANSWERING_EVERY_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let bots = ChannelKind::ALL.map(|kind| answering.of(kind));
         tokio::select! {
             biased;
-            () = answering.tasks.stop().cancelled() => return answering.lets_go(),
+            () = answering.tasks.stop().cancelled() => {
+                bots.iter().for_each(Bot::lets_go);
+                return;
+            }
             changed = links.changed() => if changed.is_err() { return },
             _ = tick.tick() => {}
         }
-        if answering.with(Turns::tick) == Some(false) {
-            tracing::warn!(
-                "this node stood still for too long to answer its bot: it looks whether another has begun"
-            );
+        for bot in bots {
+            if bot.with(Turns::tick) == Some(false) {
+                tracing::warn!(
+                    "this node stood still for too long to answer its {} bot: it looks whether another has begun",
+                    bot.kind.title()
+                );
+            }
+            bot.tell();
         }
-        answering.tell();
     }
 }

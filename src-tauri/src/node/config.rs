@@ -3,6 +3,7 @@
 //! Unknown keys are errors. `config.example.toml` documents every key; a test parses it.
 
 pub mod alerts;
+pub mod bot;
 pub mod edit;
 pub mod environment;
 pub mod keys;
@@ -17,7 +18,6 @@ mod retention;
 mod role;
 mod rules;
 pub mod shown;
-pub mod telegram;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -38,6 +38,7 @@ use crate::domain::base::limits::{
     SENSOR_EVERY_MAX_MS, SENSOR_EVERY_MIN_MS,
 };
 use crate::domain::capability::Capability;
+use crate::domain::gate::ChannelKind;
 use crate::domain::plan::rules::Rule;
 use crate::domain::plan::standing::Standing;
 
@@ -143,7 +144,9 @@ pub struct RawConfig {
     /// What is private, and which devices may have it.
     pub privacy: privacy::RawPrivacy,
     /// The Telegram bot through which persons see and decide.
-    pub telegram: Option<telegram::RawTelegram>,
+    pub telegram: Option<bot::RawBot>,
+    /// The Slack app through which persons see and decide.
+    pub slack: Option<bot::RawBot>,
     /// `[[alert]]`: readings that become an alert.
     pub alert: Vec<alerts::RawAlert>,
     /// `[alerts]`: conditions that become one without a rule.
@@ -178,7 +181,8 @@ impl RawConfig {
         self.peers.extend(flags.peers);
         self.capabilities.extend(flags.capabilities);
         models::overlay(&mut self.model, flags.model);
-        telegram::RawTelegram::overlay(&mut self.telegram, flags.telegram);
+        bot::RawBot::overlay(&mut self.telegram, flags.telegram);
+        bot::RawBot::overlay(&mut self.slack, flags.slack);
         self
     }
 
@@ -270,7 +274,8 @@ impl RawConfig {
             stand_by: self.stand_by.unwrap_or(true),
             models: models::resolve(self.model, self.inference, labels)?,
             private_devices,
-            telegram: telegram::RawTelegram::resolve(self.telegram)?,
+            telegram: bot::RawBot::resolve(self.telegram, ChannelKind::Telegram)?,
+            slack: bot::RawBot::resolve(self.slack, ChannelKind::Slack)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
             notify: notify::resolve(self.notify)?,
             fixed: self.fixed,
@@ -327,7 +332,9 @@ pub struct Config {
     /// The devices that may have what is private here, by id or name; what is private stands with the models.
     pub private_devices: Vec<String>,
     /// The Telegram bot, if it runs one.
-    pub telegram: Option<telegram::TelegramConfig>,
+    pub telegram: Option<bot::BotConfig>,
+    /// The Slack app, if it runs one.
+    pub slack: Option<bot::BotConfig>,
     /// What becomes an alert.
     pub alerts: alerts::Alerts,
     /// Where people are told of alerts.

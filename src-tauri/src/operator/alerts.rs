@@ -292,7 +292,7 @@ impl Door {
             name: target.name.clone(),
             way: match &target.way {
                 Way::Ntfy { address, .. } => format!("ntfy at {address}"),
-                Way::Telegram { person } => format!("telegram, {person}"),
+                Way::Chat { kind, person } => format!("{kind}, {person}"),
             },
             after_ms: target.step.after_ms,
             severity: target.step.floor,
@@ -328,9 +328,12 @@ impl Door {
         Ok(futures_util::future::join_all(tries).await)
     }
 
-    /// What a chat is to tell persons from now on.
-    #[cfg(feature = "telegram")]
-    pub fn alert_tellings(&self) -> tokio::sync::mpsc::Receiver<crate::node::alerts::ToTell> {
-        self.handles.alerts.tellings()
+    /// What chats of a kind are to tell persons from now on.
+    #[cfg(feature = "chat")]
+    pub fn alert_tellings(
+        &self,
+        kind: crate::domain::gate::ChannelKind,
+    ) -> tokio::sync::mpsc::Receiver<crate::node::alerts::ToTell> {
+        self.handles.alerts.tellings(kind)
     }
 }

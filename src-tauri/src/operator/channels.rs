@@ -12,7 +12,7 @@ use crate::domain::gate::{ChannelKind, Decision, SignedChannel, SignedChannelEnd
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
 use crate::domain::router::answering::Other;
-use crate::node::answering::Answering;
+use crate::node::answering;
 use crate::node::channels::memory::Memory;
 use crate::node::channels::{Bot, Known, Member};
 use crate::node::proposals::Standing;
@@ -196,27 +196,26 @@ fn digest(text: &str) -> Answer<Digest> {
 }
 
 impl Door {
-    fn bot_view(&self) -> Option<BotView> {
-        let bot = self.handles.channels.bot()?;
-        let others = self.answering().others().into_iter();
+    fn bot_view(&self, kind: ChannelKind, bot: Bot) -> BotView {
+        let others = self.answering(kind).others().into_iter();
         let node = |(other, name): (Other, String)| BotNode {
             device_id: other.device.as_str().to_owned(),
             name,
             holds: other.holds,
             heard_ms: other.heard_ms,
         };
-        Some(BotView {
-            kind: ChannelKind::Telegram,
+        BotView {
+            kind,
             name: bot.name,
             problem: bot.problem,
             stands_by: bot.stands_by,
             others: others.map(node).collect(),
-        })
+        }
     }
 
-    /// Which node answers the bot of this node.
-    pub fn answering(&self) -> &Answering {
-        &self.handles.answering
+    /// Which node answers the bot of a kind of this node.
+    pub fn answering(&self, kind: ChannelKind) -> answering::Bot {
+        self.handles.answering.of(kind)
     }
 
     /// The channels of this node.
@@ -225,11 +224,12 @@ impl Door {
     /// Whatever the store says.
     pub async fn channels(&self) -> Answer<ChannelsView> {
         let list = self.handles.channels.list().await?;
+        let bots = self.handles.channels.bots().into_iter();
         Ok(ChannelsView {
             mesh_id: self.handles.mesh.as_str().to_owned(),
             own: self.handles.own_id().as_str().to_owned(),
             list: list.into_iter().map(view).collect(),
-            bots: self.bot_view().into_iter().collect(),
+            bots: bots.map(|(kind, bot)| self.bot_view(kind, bot)).collect(),
         })
     }
 
@@ -254,14 +254,16 @@ impl Door {
     pub async fn channel_give(&self, asked: ChannelGive) -> Answer<ChannelCode> {
         let key = PublicKey::from_text(asked.operator_key.trim());
         let key = key.map_err(|e| bad(format!("operatorKey: {e}")))?;
+        let kind = asked.given.channel.kind;
         let (known, code) = self.handles.channels.give(asked.given, key).await?;
         // The code is entered with this node, so this one answers meanwhile.
-        self.answering().wanted_for(CHANNEL_CODE_TTL_MS);
+        self.answering(kind).wanted_for(CHANNEL_CODE_TTL_MS);
+        let bot = self.handles.channels.bot(kind);
         Ok(ChannelCode {
             channel: view(known),
             code,
             valid_ms: CHANNEL_CODE_TTL_MS,
-            bot: self.bot_view(),
+            bot: bot.map(|bot| self.bot_view(kind, bot)),
         })
     }
 
@@ -287,23 +289,26 @@ impl Door {
         self.channels().await
     }
 
-    /// How the bot of this node is; nothing where none runs.
-    pub fn channel_bot(&self) -> Option<Bot> {
-        self.handles.channels.bot()
+    /// How the bot of a kind of this node is; nothing where none runs.
+    pub fn channel_bot(&self, kind: ChannelKind) -> Option<Bot> {
+        self.handles.channels.bot(kind)
     }
 
-    /// The Telegram bot of the configuration, with its token.
+    /// The way to the server of the configured bot of a kind, with its tokens.
     ///
     /// # Errors
     /// What is missing or wrong, in words.
-    #[cfg(feature = "telegram")]
-    pub async fn telegram(&self) -> Result<crate::adapters::channel::Telegram, String> {
-        self.handles.channels.telegram().await
+    #[cfg(feature = "chat")]
+    pub async fn chats(
+        &self,
+        kind: ChannelKind,
+    ) -> Result<std::sync::Arc<dyn crate::adapters::channel::Chats>, String> {
+        self.handles.channels.chats(kind).await
     }
 
-    /// Notes how the bot of this node is, for who lists channels.
-    pub fn channel_bot_is(&self, bot: Option<Bot>) {
-        self.handles.channels.bot_is(bot);
+    /// Notes how the bot of a kind of this node is, for who lists channels.
+    pub fn channel_bot_is(&self, kind: ChannelKind, bot: Bot) {
+        self.handles.channels.bot_is(kind, bot);
     }
 
     /// Whose chat this is.
@@ -314,12 +319,12 @@ impl Door {
         self.handles.channels.member(kind, account).await
     }
 
-    /// Every chat that is a person's now.
+    /// Every chat of a kind that is a person's now.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn channel_members(&self) -> Answer<Vec<Member>> {
-        self.handles.channels.members().await
+    pub async fn channel_members(&self, kind: ChannelKind) -> Answer<Vec<Member>> {
+        self.handles.channels.members(kind).await
     }
 
     /// Makes a chat a person's, by the code of their enrolment.
@@ -333,7 +338,7 @@ impl Door {
         code: &str,
     ) -> Answer<Member> {
         let entered = self.handles.channels.enter(kind, account, code).await?;
-        self.answering().wanted_no_more();
+        self.answering(kind).wanted_no_more();
         Ok(entered)
     }
 

@@ -1,7 +1,7 @@
 //! How people and programs reach the node. A surface translates and calls `operator`; logic in a
 //! surface is a bug.
 
-#[cfg(feature = "telegram")]
+#[cfg(feature = "chat")]
 pub mod chat;
 pub mod cli;
 #[cfg(feature = "desktop")]

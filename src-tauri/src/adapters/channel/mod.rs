@@ -1,19 +1,29 @@
 //! Chats: what is said to a bot and what it says. A channel carries texts and buttons; it must not know who may do what, or what a
 //! text means. Texts are plain: no markup is interpreted, so none can be smuggled in.
 //!
-//! The client is ours, over `http_client`. `teloxide-core` 0.13 was looked at: it stands on `reqwest`, which reads answers of any
+//! The clients are ours, over `http_client`. `teloxide-core` 0.13 was looked at: it stands on `reqwest`, which reads answers of any
 //! size into memory, follows redirects with the token in the address, and would be a second version of it beside the desktop's.
+//! `slack-morphism` 2.28 brings a stack of HTTP and TLS of its own, and acknowledges what it has handed to a callback.
 
+mod api;
+#[cfg(feature = "telegram")]
 mod reading;
+#[cfg(feature = "slack")]
+mod slack;
+#[cfg(feature = "telegram")]
 mod telegram;
-#[cfg(test)]
+#[cfg(all(test, feature = "telegram"))]
 mod tests;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::telegram::{Patience, Telegram, token_of};
+pub use self::api::Patience;
+#[cfg(feature = "slack")]
+pub use self::slack::Slack;
+#[cfg(feature = "telegram")]
+pub use self::telegram::{Telegram, token_of};
 
 /// Why something could not be done in a chat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,13 +57,13 @@ pub type Done<'a, T> = BoxFuture<'a, Result<T, Fault>>;
 /// A bot as its server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BotName {
-    /// Its number, which stays.
+    /// What its server knows it by, which stays: letters, digits, `-` and `_`.
     pub id: String,
     /// Its name, by which people find it.
     pub name: String,
 }
 
-/// Where something was said, and by whom.
+/// Where something was said, and by whom. A private chat is named as its account is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The account.
@@ -90,7 +100,7 @@ pub enum What {
 /// One update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// Its number; later ones have higher ones.
+    /// Its number, which it keeps when it comes again; above 0.
     pub id: i64,
     /// Where and by whom, where the server says so.
     pub place: Option<Place>,
@@ -122,7 +132,9 @@ pub trait Chats: Send + Sync + 'static {
     /// The bot.
     fn bot(&self) -> Done<'_, BotName>;
 
-    /// The updates from a number on; waits so long for one. The server forgets those before it, and with 0 none.
+    /// The updates that the server has not forgotten, in the order in which they are to be answered; waits so long for one.
+    /// With the number after the highest one of the last answer it first forgets what that answer had, and with 0 nothing.
+    /// One of two that ask is told so: by [`Fault::Conflict`], or by [`Chats::others`].
     fn updates(&self, from: i64, wait: Duration) -> Done<'_, Vec<Update>>;
 
     /// Sends a message to a chat; returns its number.
@@ -133,4 +145,12 @@ pub trait Chats: Send + Sync + 'static {
 
     /// Says that a press was heard, with a short text.
     fn heard<'a>(&'a self, press: &'a str, text: &'a str) -> Done<'a, ()>;
+
+    /// How many others took the updates of the same bot when this one began to, where the server counts them.
+    fn others(&self) -> Option<u64> {
+        None
+    }
+
+    /// Asks for no updates any more, so that the server gives them to another.
+    fn leave(&self) {}
 }

@@ -1,11 +1,10 @@
 //! What a Bot API server says, read: untrusted JSON into closed types.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
+use super::api::later;
 use super::{BotName, Fault, Place, Update, What};
-use crate::domain::base::limits::{CHAT_RETRY_MAX_MS, CHAT_TEXT_MAX_CHARS};
+use crate::domain::base::limits::CHAT_TEXT_MAX_CHARS;
 use crate::domain::base::text::{cut, one_line};
 
 /// The result of an answer, or why there is none. `about` names the server in words.
@@ -28,11 +27,7 @@ pub(super) fn result(status: u16, body: &[u8], about: &str) -> Result<Value, Fau
         409 => Fault::Conflict,
         429 => {
             let after = field("parameters").and_then(|p| p.get("retry_after"));
-            let seconds = after.and_then(Value::as_u64).unwrap_or(1);
-            let ms = seconds
-                .saturating_mul(1_000)
-                .clamp(1_000, CHAT_RETRY_MAX_MS);
-            Fault::Later(Duration::from_millis(ms))
+            later(after.and_then(Value::as_u64).unwrap_or(1))
         }
         400 => Fault::Refused(why),
         other => Fault::Lost(format!("{about} answers {other} {why}")),

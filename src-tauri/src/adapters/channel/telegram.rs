@@ -4,37 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::Request;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::api::{Call, Patience, api_of, ask};
 use super::{BotName, Chats, Done, Fault, Message, Update, reading};
-use crate::adapters::http_client::{Address, Reach, begin, dial, over};
-use crate::domain::base::limits::{
-    CHAT_ANSWER_MAX_BYTES, CHAT_CONNECT_MS, CHAT_REQUEST_MS, CHAT_UPDATES_MAX,
-};
-
-/// How long a server may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// To be connected to.
-    pub connect: Duration,
-    /// To answer.
-    pub answer: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_millis(CHAT_CONNECT_MS),
-            answer: Duration::from_millis(CHAT_REQUEST_MS),
-        }
-    }
-}
+use crate::adapters::http_client::Address;
+use crate::domain::base::limits::CHAT_UPDATES_MAX;
 
 /// Whether a text has the form of a bot's token: a number, a colon and a word of letters, digits, `-` and `_`.
 ///
@@ -90,51 +66,21 @@ impl Telegram {
     }
 
     async fn ask(&self, method: &str, body: &Value, wait: Duration) -> Result<Value, Fault> {
-        let about = self.address.to_string();
-        let lost = |why: String| Fault::Lost(format!("{about} {why}"));
         let path = Zeroizing::new(format!(
             "{}/bot{}/{method}",
             self.address.path,
             self.token.as_str()
         ));
-        let request = Request::builder()
-            .method("POST")
-            .uri(path.as_str())
-            .header(HOST, self.address.authority())
-            .header(
-                USER_AGENT,
-                concat!("clawmesh-node/", env!("CARGO_PKG_VERSION")),
-            )
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONNECTION, "close")
-            .body(Full::new(Bytes::from(body.to_string())))
-            // What is wrong with a request may repeat its path.
-            .map_err(|_| lost("cannot be asked: no request can be made".to_owned()))?;
-        let dialed = dial(&self.address, self.ca.as_deref());
-        let wire = match timeout(self.patience.connect, dialed).await {
-            Ok(Ok(wire)) => wire,
-            Ok(Err(error)) => return Err(lost(format!("cannot be reached: {error}"))),
-            Err(_) => return Err(lost("does not take a connection".to_owned())),
+        let call = Call {
+            address: &self.address,
+            ca: self.ca.as_deref(),
+            path: &path,
+            bearer: false,
+            token: &self.token,
+            body,
         };
-        let (mut sender, connection) = begin(wire)
-            .await
-            .map_err(|_| lost("broke the connection off".to_owned()))?;
-        let exchange = async {
-            let response = sender.send_request(request).await;
-            let response = response.map_err(|_| lost("broke the connection off".to_owned()))?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), CHAT_ANSWER_MAX_BYTES).collect();
-            let body = body.await.map_err(|_| {
-                lost("broke off in its answer, or its answer is too large".to_owned())
-            })?;
-            // What a server or a proxy says of a request may repeat its path.
-            let body = without(&body.to_bytes(), &self.token);
-            reading::result(status, &body, &about)
-        };
-        match timeout(self.patience.answer + wait, over(connection, exchange)).await {
-            Ok(done) => done,
-            Err(_) => Err(lost("has not answered in time".to_owned())),
-        }
+        let answer = ask(&call, self.patience, wait).await?;
+        reading::result(answer.status, &answer.body, &self.address.to_string())
     }
 
     async fn simply(&self, method: &str, body: &Value) -> Result<Value, Fault> {
@@ -147,17 +93,6 @@ impl Telegram {
             self.address
         ))
     }
-}
-
-/// The address of a Bot API server.
-fn api_of(api: &str) -> Result<Address, String> {
-    let address = Address::parse(api)?;
-    if !address.tls && address.reach() != Reach::Loopback {
-        return Err(format!(
-            "the token is not sent to {address}, where others on the way could read it; use https://, or a server on this machine"
-        ));
-    }
-    Ok(address)
 }
 
 /// A chat as the server takes it: by its number.
@@ -227,18 +162,4 @@ impl Chats for Telegram {
             self.simply("answerCallbackQuery", &body).await.map(drop)
         })
     }
-}
-
-/// An answer without the token, wherever it stands in it.
-pub(super) fn without(body: &[u8], token: &str) -> Vec<u8> {
-    let token = token.as_bytes();
-    let mut kept = Vec::with_capacity(body.len());
-    let mut rest = body;
-    while let Some(at) = rest.windows(token.len().max(1)).position(|w| w == token) {
-        kept.extend_from_slice(&rest[..at]);
-        kept.extend_from_slice(b"<token>");
-        rest = &rest[at + token.len()..];
-    }
-    kept.extend_from_slice(rest);
-    kept
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::telegram::{Patience, Telegram, token_of, without};
+use super::api::{Patience, without};
+use super::telegram::{Telegram, token_of};
 use super::{Chats, Fault, What, reading};
 
 const TOKEN: &str = "123456:abcdefghijklmnopqrstuvwxyz012345";

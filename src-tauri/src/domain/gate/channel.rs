@@ -29,12 +29,28 @@ pub(super) const END_DOMAIN: &[u8] = b"clawmesh/channel-end/v1\n";
 pub enum ChannelKind {
     /// A private chat with a Telegram bot.
     Telegram,
+    /// Direct messages with a Slack app.
+    Slack,
+}
+
+impl ChannelKind {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Telegram, Self::Slack];
+
+    /// As people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Telegram => "Telegram",
+            Self::Slack => "Slack",
+        }
+    }
 }
 
 impl fmt::Display for ChannelKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Telegram => "telegram",
+            Self::Slack => "slack",
         })
     }
 }
@@ -251,7 +267,10 @@ pub fn holds(
     if now >= channel.valid_until {
         return no(
             Code::OperatorExpired,
-            format!("{shown} has run out; enroll anew with `telegram enroll`"),
+            format!(
+                "{shown} has run out; enroll anew with `{} enroll`",
+                channel.kind
+            ),
         );
     }
     if channel.given_at.since(now) > SIGNER_AHEAD_MAX_MS {
@@ -304,7 +323,8 @@ pub(super) fn check(
     if !part.is_empty() && node != subject.executor && !channel.own_wishes {
         let why = format!(
             "{shown}: {part}, and its channel was given for wishes of others alone; approve it with your own key, or enroll \
-             the chat with `telegram enroll --own-wishes`"
+             the chat with `{} enroll --own-wishes`",
+            channel.kind
         );
         return no(Code::SelfVouched, why);
     }

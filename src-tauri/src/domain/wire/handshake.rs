@@ -60,11 +60,13 @@ pub enum Feature {
     Offers,
     /// Nodes that run the same bot tell who answers.
     Answering,
+    /// They do so for bots of other kinds than Telegram too.
+    Bots,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 19] = [
+    pub const OURS: [Feature; 20] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -84,6 +86,7 @@ impl Feature {
         Feature::Hold,
         Feature::Offers,
         Feature::Answering,
+        Feature::Bots,
     ];
 
     fn name(self) -> &'static str {
@@ -107,6 +110,7 @@ impl Feature {
             Feature::Hold => "hold",
             Feature::Offers => "offers",
             Feature::Answering => "answering",
+            Feature::Bots => "bots",
         }
     }
 }

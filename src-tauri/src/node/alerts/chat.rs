@@ -1,11 +1,13 @@
 //! The way into a chat: a surface that runs a bot hears here what it is to tell. Where none runs, nobody is told that way.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::adapters::notify::{Notice, Notifier, Telling, Untold};
 use crate::domain::base::limits::NOTIFY_CHAT_QUEUE;
+use crate::domain::gate::ChannelKind;
 
 /// What a chat is to tell a person.
 #[derive(Debug)]
@@ -25,23 +27,25 @@ impl ToTell {
     }
 }
 
-/// Where the surface listens.
+/// Where the surface listens, for each kind of bot.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ear(Arc<Mutex<Option<mpsc::Sender<ToTell>>>>);
+pub(super) struct Ear(Arc<Mutex<BTreeMap<ChannelKind, mpsc::Sender<ToTell>>>>);
 
 impl Ear {
     /// What is to be told from now on; who listened before hears nothing more.
-    pub(super) fn listen(&self) -> mpsc::Receiver<ToTell> {
+    pub(super) fn listen(&self, kind: ChannelKind) -> mpsc::Receiver<ToTell> {
         let (tell, told) = mpsc::channel(NOTIFY_CHAT_QUEUE);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(kind, tell);
         told
     }
 }
 
-/// A person in the chats of this node's bot.
+/// A person in the chats of this node's bot of a kind.
 #[derive(Debug)]
 pub(super) struct InChat {
     pub ear: Ear,
+    pub kind: ChannelKind,
     pub person: String,
 }
 
@@ -49,14 +53,19 @@ impl Notifier for InChat {
     fn tell<'a>(&'a self, notice: &'a Notice) -> Telling<'a> {
         Box::pin(async move {
             let none = || {
-                Untold::Lost("this node answers no bot now: none runs here (--telegram), or another node answers it".to_owned())
+                let kind = self.kind;
+                Untold::Lost(format!(
+                    "this node answers no {} bot now: none runs here (--{kind}), or another node answers it",
+                    kind.title()
+                ))
             };
             let tell = self
                 .ear
                 .0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+                .get(&self.kind)
+                .cloned();
             let tell = tell.ok_or_else(none)?;
             let (answer, answered) = oneshot::channel();
             let one = ToTell {

@@ -35,6 +35,7 @@ use crate::domain::base::limits::{
 use crate::domain::base::quantity::span;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
+use crate::domain::gate::ChannelKind;
 
 /// The alerts of a node; clones share them.
 #[derive(Clone)]
@@ -334,9 +335,9 @@ impl Alerts {
             .await;
     }
 
-    /// What a chat is to tell persons from now on.
-    pub fn tellings(&self) -> mpsc::Receiver<ToTell> {
-        self.0.ear.listen()
+    /// What chats of a kind are to tell persons from now on.
+    pub fn tellings(&self, kind: ChannelKind) -> mpsc::Receiver<ToTell> {
+        self.0.ear.listen(kind)
     }
 
     /// Whether a place may be told another test now; it is counted.

@@ -68,8 +68,9 @@ pub(super) struct Teller {
 /// How people are reached at a place.
 pub(super) fn notifier(alerts: &Alerts, target: &Target) -> Arc<dyn Notifier> {
     match &target.way {
-        Way::Telegram { person } => Arc::new(InChat {
+        Way::Chat { kind, person } => Arc::new(InChat {
             ear: alerts.0.ear.clone(),
+            kind: *kind,
             person: person.clone(),
         }),
         Way::Ntfy {

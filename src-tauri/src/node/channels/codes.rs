@@ -111,7 +111,7 @@ impl Codes {
         }
         Err(Refusal::new(
             Code::NotFound,
-            "this code is wrong, was used or has run out; make a new one with `clawmesh-node telegram enroll`",
+            "this code is wrong, was used or has run out; make a new one with `clawmesh-node telegram enroll`, or `slack enroll`",
         ))
     }
 

@@ -2,20 +2,21 @@
 //! person. Whether a decision counts is for its executor; this room cannot raise what the person's record says. It must not
 //! know words, chats or bots.
 
+mod bots;
 mod codes;
 mod ends;
 pub mod memory;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use serde_json::json;
 
+pub use self::bots::Bot;
 use self::codes::Codes;
 use super::authority::Authority;
 use super::context::{DURABLE, Event, Severity, store_refusal};
-#[cfg(feature = "telegram")]
-use crate::adapters::channel::{Patience, Telegram};
 use crate::adapters::keystore::{Credentials, channel_key};
 use crate::adapters::store::channels::{self as store, ChannelRow};
 use crate::adapters::store::{StoreError, operators, records};
@@ -25,10 +26,6 @@ use crate::domain::gate::channel::{Through, holds};
 use crate::domain::gate::{Channel, ChannelKind, Decision, SignedChannel, SignedDecision};
 use crate::domain::identity::{DeviceKey, OperatorKey, PublicKey};
 
-/// The credential that has the token of the Telegram bot.
-#[cfg(feature = "telegram")]
-const TELEGRAM_CREDENTIAL: &str = "channel/telegram";
-
 /// The channels of this node. The device's key in it makes the keys of channels and signs nothing itself.
 #[derive(Clone)]
 pub struct Channels(Arc<Parts>);
@@ -37,21 +34,10 @@ pub struct Channels(Arc<Parts>);
 pub struct Parts {
     authority: Authority,
     key: Arc<DeviceKey>,
-    #[cfg_attr(not(feature = "telegram"), allow(dead_code))]
+    #[cfg_attr(not(feature = "chat"), allow(dead_code))]
     credentials: Credentials,
     codes: Codes,
-    bot: Mutex<Option<Bot>>,
-}
-
-/// The bot of this node, as it was last heard of.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bot {
-    /// Its name, once its server told it.
-    pub name: Option<String>,
-    /// What stands in its way, in words.
-    pub problem: Option<String>,
-    /// Why this node does not answer, where another does or it looks whether one does.
-    pub stands_by: Option<String>,
+    bots: Mutex<BTreeMap<ChannelKind, Bot>>,
 }
 
 impl std::ops::Deref for Channels {
@@ -98,41 +84,8 @@ impl Channels {
             key,
             credentials,
             codes: Codes::default(),
-            bot: Mutex::default(),
+            bots: Mutex::default(),
         }))
-    }
-
-    /// The Telegram bot of the configuration, with its token, which is read now.
-    ///
-    /// # Errors
-    /// What is missing or wrong, in words.
-    #[cfg(feature = "telegram")]
-    pub async fn telegram(&self) -> Result<Telegram, String> {
-        let Some(config) = self.config.telegram.clone() else {
-            return Err("this node runs no Telegram bot: start it with --telegram".to_owned());
-        };
-        let credentials = self.0.credentials.clone();
-        let read = self
-            .work(move || credentials.get(TELEGRAM_CREDENTIAL))
-            .await;
-        let token = read.ok_or("the credential cannot be read")?;
-        let token = token.map_err(|e| e.to_string())?.ok_or_else(|| {
-            format!(
-                "there is no credential {TELEGRAM_CREDENTIAL}: set it with `clawmesh-node credential set {TELEGRAM_CREDENTIAL}`"
-            )
-        })?;
-        Telegram::new(&config.api, config.ca, &token, Patience::default())
-    }
-
-    /// How the bot is; `None` where none runs here.
-    pub fn bot(&self) -> Option<Bot> {
-        let bot = self.0.bot.lock().unwrap_or_else(PoisonError::into_inner);
-        bot.clone()
-    }
-
-    /// Notes how the bot is.
-    pub fn bot_is(&self, bot: Option<Bot>) {
-        *self.0.bot.lock().unwrap_or_else(PoisonError::into_inner) = bot;
     }
 
     fn key_of(&self, nonce: &str) -> Result<OperatorKey, Refusal> {
@@ -296,7 +249,9 @@ impl Channels {
         let (s, account) = (self.clone(), account.to_owned());
         let read = move |conn: &Connection| {
             let Some(row) = store::of_account(conn, kind, &account)? else {
-                let why = "this chat is no operator's here; enroll it with `clawmesh-node telegram enroll`";
+                let why = format!(
+                    "this chat is no operator's here; enroll it with `clawmesh-node {kind} enroll`"
+                );
                 return Err(refused(Code::NotAuthorized, why));
             };
             let known = s.known(conn, row)?;
@@ -314,12 +269,13 @@ impl Channels {
         found.map_err(|e| store_refusal(&e))
     }
 
-    /// Every chat that is a person's now.
+    /// Every chat of a kind that is a person's now.
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn members(&self) -> Result<Vec<Member>, Refusal> {
-        let all = self.list().await?.into_iter().filter(|k| k.over.is_none());
+    pub async fn members(&self, kind: ChannelKind) -> Result<Vec<Member>, Refusal> {
+        let all = self.list().await?.into_iter();
+        let all = all.filter(|k| k.over.is_none() && k.row.signed.channel.kind == kind);
         let member = |known: Known| {
             Some(Member {
                 account: known.row.account?,

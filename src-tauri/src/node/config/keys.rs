@@ -40,8 +40,15 @@ pub fn lists() -> [&'static str; 8] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 5] {
-    ["store", "inference", "privacy", "telegram", "alerts"]
+pub fn tables() -> [&'static str; 6] {
+    [
+        "store",
+        "inference",
+        "privacy",
+        "telegram",
+        "slack",
+        "alerts",
+    ]
 }
 
 /// Every key with a value of its own, as in `store.max_bytes`.

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::alerts::{check_name, severity, span};
-use super::{ConfigError, value};
+use super::{ConfigError, bot, value};
 use crate::adapters::http_client::{Address, Reach};
 use crate::adapters::keystore::credential_name;
 use crate::adapters::notify::check_topic;
@@ -18,6 +18,7 @@ use crate::domain::base::limits::{
     NAME_MAX_BYTES, NOTIFY_REPEAT_MIN_MS, NOTIFY_TARGETS_MAX, NOTIFY_TIMES_MAX,
 };
 use crate::domain::base::zone::{ZONE_HELP, minute_of_day, zone_minutes};
+use crate::domain::gate::ChannelKind;
 use crate::domain::policy::Hours;
 
 /// How often a place is told that is told again, where nothing is said.
@@ -29,7 +30,7 @@ const TIMES: u32 = 3;
 pub struct RawNotify {
     /// Its name.
     pub name: String,
-    /// `ntfy` or `telegram`.
+    /// `ntfy`, `telegram` or `slack`.
     pub kind: String,
     /// The server of `ntfy`.
     #[serde(default)]
@@ -43,7 +44,7 @@ pub struct RawNotify {
     /// A file with the authorities that prove a server of one's own.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// The person, of `telegram`.
+    /// The person, of `telegram` and `slack`.
     #[serde(default)]
     pub person: Option<String>,
     /// How long an alert stands without an answer first; at once where absent.
@@ -127,7 +128,9 @@ pub enum Way {
         ca: Option<PathBuf>,
     },
     /// In the chats that a person has enrolled with the bot of this node.
-    Telegram {
+    Chat {
+        /// What the bot is.
+        kind: ChannelKind,
         /// The person's name, as their operator key is enrolled.
         person: String,
     },
@@ -166,7 +169,7 @@ impl RawNotify {
         match self.kind.as_str() {
             "ntfy" => {
                 if self.person.is_some() {
-                    return Err("person: belongs to the kind telegram".to_owned());
+                    return Err("person: belongs to the kinds telegram and slack".to_owned());
                 }
                 let url = self
                     .url
@@ -188,23 +191,28 @@ impl RawNotify {
                     ca: self.ca.clone(),
                 })
             }
-            "telegram" => {
-                if let Some((key, _)) = ntfy.iter().find(|(_, there)| *there) {
-                    return Err(format!("{key}: belongs to the kind ntfy"));
-                }
-                if !cfg!(feature = "telegram") {
-                    return Err("kind: this program was built without Telegram; build it with the feature telegram".to_owned());
-                }
-                let person = self.person.clone().unwrap_or_default();
-                match !person.trim().is_empty() && person.len() <= NAME_MAX_BYTES {
-                    true => Ok(Way::Telegram { person }),
-                    false => Err(
-                        "person: needs the name under which an operator's key is enrolled"
-                            .to_owned(),
-                    ),
-                }
+            "telegram" => self.chat(ChannelKind::Telegram, &ntfy),
+            "slack" => self.chat(ChannelKind::Slack, &ntfy),
+            other => Err(format!("kind: {other:?} must be ntfy, telegram or slack")),
+        }
+    }
+
+    fn chat(&self, kind: ChannelKind, ntfy: &[(&str, bool)]) -> Result<Way, String> {
+        if let Some((key, _)) = ntfy.iter().find(|(_, there)| *there) {
+            return Err(format!("{key}: belongs to the kind ntfy"));
+        }
+        if !bot::is_built(kind) {
+            return Err(format!(
+                "kind: this program was built without {}; build it with the feature {kind}",
+                kind.title()
+            ));
+        }
+        let person = self.person.clone().unwrap_or_default();
+        match !person.trim().is_empty() && person.len() <= NAME_MAX_BYTES {
+            true => Ok(Way::Chat { kind, person }),
+            false => {
+                Err("person: needs the name under which an operator's key is enrolled".to_owned())
             }
-            other => Err(format!("kind: {other:?} must be ntfy or telegram")),
         }
     }
 
@@ -344,7 +352,7 @@ mod tests {
         assert_eq!((ada.step.after_ms, ada.step.floor), (0, Severity::Warning));
         assert!(one("kind = 'ntfy'\nurl = 'http://127.0.0.1:8080'\ntopic = 't'").is_ok());
         for (wrong, says) in [
-            ("kind = 'mail'", "ntfy or telegram"),
+            ("kind = 'mail'", "ntfy, telegram or slack"),
             ("kind = 'ntfy'\ntopic = 't'", "needs the server"),
             (
                 "kind = 'ntfy'\nurl = 'http://192.168.1.4'\ntopic = 't'",
@@ -356,7 +364,7 @@ mod tests {
             ),
             (
                 "kind = 'ntfy'\nurl = 'https://ntfy.sh'\ntopic = 't'\nperson = 'ada'",
-                "belongs to the kind telegram",
+                "belongs to the kinds telegram and slack",
             ),
             (
                 "kind = 'ntfy'\nurl = 'https://ntfy.sh'\ntopic = 't'\ntoken = 'tk_secret'",

@@ -6,6 +6,7 @@ use toml::Table;
 
 use super::keys::{all, lists};
 use super::{Config, RawConfig};
+use crate::domain::gate::ChannelKind;
 
 /// Where a value comes from; the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,6 +121,7 @@ fn flag(key: &str, flags: &RawConfig) -> Option<Value> {
         "mock_sensor" => flags.mock_sensor.map(|v| json!(v)),
         "mock_actuator" => flags.mock_actuator.map(|v| json!(v)),
         "telegram.enabled" => flags.telegram.as_ref().map(|t| json!(t.enabled)),
+        "slack.enabled" => flags.slack.as_ref().map(|t| json!(t.enabled)),
         _ => None,
     }
 }
@@ -146,7 +148,9 @@ fn usual(key: &str, config: &Config) -> Value {
         "discovery" => json!(config.discovery),
         "stand_by" => json!(config.stand_by),
         "telegram.enabled" => json!(config.telegram.is_some()),
-        "telegram.api" => json!(super::telegram::API),
+        "telegram.api" => json!(super::bot::api(ChannelKind::Telegram)),
+        "slack.enabled" => json!(config.slack.is_some()),
+        "slack.api" => json!(super::bot::api(ChannelKind::Slack)),
         "alerts.peer_lost" | "alerts.proposal_waits" => json!("5m"),
         "sensor_interval_ms" => json!(config.sensor_interval_ms),
         "ping_interval_ms" => json!(config.ping_interval_ms),
@@ -229,6 +233,9 @@ mod tests {
             .filter(|one| one.value.is_null())
             .map(|one| one.key)
             .collect();
-        assert_eq!(nothing, ["mesh_name", "store.max_bytes", "telegram.ca"]);
+        assert_eq!(
+            nothing,
+            ["mesh_name", "store.max_bytes", "telegram.ca", "slack.ca"]
+        );
     }
 }

@@ -165,6 +165,7 @@ pub(super) fn restart_keys(before: &Config, after: &Config) -> Vec<String> {
         models: "[[model]], [inference] or [privacy]",
         private_devices: "[privacy] devices",
         telegram: "[telegram]",
+        slack: "[slack]",
         alerts: "[[alert]] or [alerts]",
         notify: "[[notify]]",
     );

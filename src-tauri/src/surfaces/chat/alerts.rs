@@ -15,7 +15,7 @@ const APART_MAX: usize = 5;
 
 /// Tells persons what they are to be told, until the node ends.
 pub(super) async fn watch(talk: &Talk) {
-    let mut asked = talk.door.alert_tellings();
+    let mut asked = talk.door.alert_tellings(talk.kind);
     while let Some(one) = asked.recv().await {
         let done = tell(talk, &one).await;
         one.answered(done);
@@ -28,15 +28,15 @@ async fn tell(talk: &Talk, one: &ToTell) -> Result<(), Untold> {
     let lost = |why: String| Untold::Lost(why);
     let members = talk
         .door
-        .channel_members()
+        .channel_members(talk.kind)
         .await
         .map_err(|refusal| lost(refusal.message))?;
     let theirs = members
         .iter()
         .filter(|m| m.name.as_deref() == Some(one.person.as_str()));
     let why = format!(
-        "{} has enrolled no chat at this node; enroll one with `clawmesh-node telegram enroll`",
-        one.person
+        "{} has enrolled no chat at this node; enroll one with `clawmesh-node {} enroll`",
+        one.person, talk.kind
     );
     let mut done = Err(Untold::Refused(why));
     for member in theirs {
@@ -147,8 +147,9 @@ pub(super) async fn show(talk: &Talk, chat: &str, member: &Member) {
         lines.push("No alert stands.".to_owned());
     }
     let told = if member.alerts { "on" } else { "off" };
+    let word = words::word(talk.kind, "alerts");
     lines.push(format!(
-        "Alerts are {told}: new proposals, by themselves. Write /alerts on or /alerts off."
+        "Alerts are {told}: new proposals, by themselves. Write {word} on or {word} off."
     ));
     talk.say(chat, Message::text(lines.join("\n"))).await;
 }
@@ -157,7 +158,7 @@ pub(super) async fn show(talk: &Talk, chat: &str, member: &Member) {
 pub(super) async fn acknowledge(talk: &Talk, member: &Member, id: &str) -> String {
     match talk
         .door
-        .alert_acknowledge(id, None, &talk::by(member))
+        .alert_acknowledge(id, None, &talk::by(talk, member))
         .await
     {
         Ok(alert) => line(talk, &alert).await,

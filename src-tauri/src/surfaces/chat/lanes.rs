@@ -9,8 +9,9 @@ use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::commands::command;
 use super::pace::Pause;
-use super::{KIND, Talk, problem, stops, talk as answers, well};
+use super::{Talk, problem, stops, talk as answers};
 use crate::adapters::channel::{Fault, Place, Update, What};
 use crate::adapters::crash;
 use crate::domain::base::Refusal;
@@ -45,11 +46,15 @@ async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)
     let What::Said { text, forwarded } = &update.what else {
         return None;
     };
-    let (command, reason) = answers::command(text.trim());
-    if *forwarded || command != "/stop" {
+    let (word, reason) = command(talk.kind, text.trim())?;
+    if *forwarded || word != "stop" {
         return None;
     }
-    let member = talk.door.channel_member(KIND, &place.account).await.ok()?;
+    let member = talk
+        .door
+        .channel_member(talk.kind, &place.account)
+        .await
+        .ok()?;
     Some((place.clone(), member, reason.to_owned()))
 }
 
@@ -64,13 +69,14 @@ pub(super) async fn stop_unanswered(talk: &Talk, update: &Update) {
 async fn read(talk: &Talk, update: Update) -> Option<Read> {
     let place = update.place?;
     let (account, now) = (place.account.as_str(), talk.now());
-    let member = talk.door.channel_member(KIND, account).await;
+    let member = talk.door.channel_member(talk.kind, account).await;
     let reads = match &member {
         Ok(_) => talk.pace.reads(account, now),
         Err(_) => talk.pace.reads_stranger(account, now),
     };
     if !reads && member.is_ok() {
-        tracing::warn!("a member of the Telegram bot writes too often; a message is not read");
+        let title = talk.kind.title();
+        tracing::warn!("a member of the {title} bot writes too often; a message is not read");
     }
     reads.then_some((place, member.map(Box::new), update.what))
 }
@@ -114,7 +120,7 @@ async fn taken(talk: &Talk, updates: Vec<Update>) -> Vec<Taken> {
 /// How long the server is asked to wait, and how long the whole request may take while others of the same bot are not heard:
 /// one of them may have begun to look whether this node is there.
 fn patience(talk: &Talk, confirms: bool) -> (Duration, Option<Duration>) {
-    let unsure = !talk.door.answering().hears_all();
+    let unsure = !talk.door.answering(talk.kind).hears_all();
     let contact = Duration::from_millis(ANSWERING_CONTACT_MS);
     let wait = match (confirms, unsure) {
         (true, _) => 0,
@@ -163,7 +169,8 @@ impl<'a> Lanes<'a> {
             Some((place, Ok(member), what)) => match self.waiting.len() {
                 0..CHAT_WAITING_MAX => self.waiting.push_back((place, *member, what)),
                 _ => {
-                    tracing::warn!("a message to the Telegram bot is not answered: too many wait");
+                    let title = talk.kind.title();
+                    tracing::warn!("a message to the {title} bot is not answered: too many wait");
                 }
             },
         }
@@ -189,17 +196,49 @@ fn ask(
     })
 }
 
+/// Notes for people that the server answers, and what it says of others that take the updates of the same bot.
+fn is_heard(talk: &Talk) {
+    let others = talk.chats.others().unwrap_or_default();
+    let beside = (others > 0).then(|| {
+        format!(
+            "{others} more connections of this app are open: another program uses its tokens and gets some of the messages, \
+             unless an earlier connection has only not ended yet; end that program, or give this node an app of its own"
+        )
+    });
+    let bot = Bot {
+        name: Some(talk.bot.name.clone()),
+        problem: beside,
+        stands_by: None,
+    };
+    if talk.door.channel_bot(talk.kind).as_ref() != Some(&bot) {
+        talk.door.channel_bot_is(talk.kind, bot);
+    }
+}
+
+/// Whether others of the same bot have been counted for long, one of which may be a node that does not hear this one and answers
+/// too. `since` is when they were counted first.
+fn yields(talk: &Talk, since: &mut Option<Instant>) -> bool {
+    let counted = talk.chats.others() > Some(0);
+    *since = counted.then(|| since.unwrap_or_else(Instant::now));
+    let most = Duration::from_millis(ANSWERING_CONFLICT_MS);
+    let answering = talk.door.answering(talk.kind);
+    since.is_some_and(|since| since.elapsed() > most)
+        && answering.is_shared()
+        && !answering.hears_all()
+}
+
 /// Takes updates and answers them, each once. That one was taken is on disk, and the server has forgotten it, before it is
 /// answered: so neither this node after a crash nor another that takes the bot over answers it again. A stop alone is carried
 /// out before its update counts as taken. Each request confirms what came before it.
 pub(super) async fn poll(talk: &Talk) -> Ended {
-    let answering = talk.door.answering();
+    let answering = talk.door.answering(talk.kind);
     let mut pause = Pause::default();
     // From the first that the server has not forgotten; those that were taken before are known.
     let mut next = 0;
     let mut asked = ask(talk, next, Duration::ZERO, patience(talk, false));
     let (mut pending, mut lanes) = (Vec::new(), Lanes::default());
     let (mut contact, mut conflict) = (Instant::now(), None::<Instant>);
+    let mut beside = None;
     loop {
         lanes.fill(talk);
         let answer = tokio::select! {
@@ -215,12 +254,10 @@ pub(super) async fn poll(talk: &Talk) -> Ended {
                 contact = Instant::now();
                 (conflict, pause) = (None, Pause::default());
                 answering.is_well(true);
-                let quiet = Bot {
-                    name: Some(talk.bot.name.clone()),
-                    ..Bot::default()
-                };
-                if talk.door.channel_bot() != Some(quiet) {
-                    well(&talk.door, &talk.bot);
+                is_heard(talk);
+                if yields(talk, &mut beside) {
+                    answering.rests();
+                    return Ended::Lost;
                 }
                 if !pending.is_empty() {
                     crash::point("chat", "confirmed");
@@ -272,7 +309,9 @@ pub(super) async fn poll(talk: &Talk) -> Ended {
 
 /// Whether an update is new here. One that cannot be written down is not answered: it may come again.
 async fn take(talk: &Talk, update: &Update) -> bool {
-    let taken = talk.door.channel_take_update(KIND, &talk.bot.id, update.id);
+    let taken = talk
+        .door
+        .channel_take_update(talk.kind, &talk.bot.id, update.id);
     match taken.await {
         Ok(new) => new,
         Err(refusal) => {

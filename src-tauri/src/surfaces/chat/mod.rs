@@ -4,6 +4,7 @@
 
 mod alerts;
 mod buttons;
+mod commands;
 mod lanes;
 mod pace;
 mod question;
@@ -29,34 +30,39 @@ use crate::domain::gate::ChannelKind;
 use crate::node::channels::Bot;
 use crate::operator::Door;
 
-const KIND: ChannelKind = ChannelKind::Telegram;
-
-/// Runs the bot of a node's configuration as a task of the node, if it has one.
+/// Runs the bots of a node's configuration, each as a task of the node.
 pub fn attach(door: &Door) {
-    if door.context().config.telegram.is_some() {
-        door.attach("telegram", run);
+    for kind in ChannelKind::ALL {
+        if door.context().config.bot(kind).is_some() {
+            let name = match kind {
+                ChannelKind::Telegram => "telegram",
+                ChannelKind::Slack => "slack",
+            };
+            door.attach(name, move |door| run(door, kind));
+        }
     }
 }
 
-/// Runs the bot of the configuration. Where there is no token yet, or its server does not take it, it looks again later.
-pub async fn run(door: Door) {
+/// Runs the bot of a kind of the configuration. Where there is no token yet, or its server does not take it, it looks again
+/// later.
+pub async fn run(door: Door, kind: ChannelKind) {
     loop {
-        match door.telegram().await {
-            Ok(telegram) => talk(&door, Arc::new(telegram)).await,
-            Err(why) => is_in_trouble(&door, None, why),
+        match door.chats(kind).await {
+            Ok(chats) => talk(&door, kind, chats).await,
+            Err(why) => is_in_trouble(&door, kind, None, why),
         }
         tokio::time::sleep(Duration::from_millis(CHAT_PAUSE_MAX_MS)).await;
     }
 }
 
 /// Talks through a service until it does not take the token any more.
-pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
+pub async fn talk(door: &Door, kind: ChannelKind, chats: Arc<dyn Chats>) {
     let mut pause = Pause::default();
     let bot = loop {
         match chats.bot().await {
             Ok(bot) => break bot,
             Err(fault) => {
-                is_in_trouble(door, None, fault.to_string());
+                is_in_trouble(door, kind, None, fault.to_string());
                 if matches!(fault, Fault::Token(_)) {
                     return;
                 }
@@ -64,23 +70,24 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
             }
         }
     };
-    let answering = door.answering();
-    answering.runs(KIND, &bot.id).await;
+    let answering = door.answering(kind);
+    answering.runs(&bot.id).await;
     let chats = Arc::new(InTurn {
         chats,
         answering: answering.clone(),
     });
-    let remembered = door.channel_recall(KIND, &bot.id).await;
+    let remembered = door.channel_recall(kind, &bot.id).await;
     let remembered = remembered.unwrap_or_else(|refusal| {
         tracing::warn!("what the bot remembers of its messages cannot be read: {refusal}");
         Vec::new()
     });
-    let stops = door.channel_stops(KIND, &bot.id).await;
+    let stops = door.channel_stops(kind, &bot.id).await;
     let stops = stops.unwrap_or_else(|refusal| {
         tracing::warn!("which stops of the bot were carried out cannot be read: {refusal}");
         Vec::new()
     });
     let talk = Talk {
+        kind,
         door: door.clone(),
         chats,
         bot,
@@ -96,31 +103,27 @@ pub async fn talk(door: &Door, chats: Arc<dyn Chats>) {
             () = told::watch(&talk) => Ended::Lost,
             () = alerts::watch(&talk) => Ended::Lost,
         };
+        talk.chats.leave();
         if matches!(ended, Ended::Token) {
             answering.lets_go();
             return;
         }
     }
+    talk.chats.leave();
 }
 
 fn problem(talk: &Talk, why: String) {
-    is_in_trouble(&talk.door, Some(talk.bot.name.clone()), why);
+    is_in_trouble(&talk.door, talk.kind, Some(talk.bot.name.clone()), why);
 }
 
-fn is_in_trouble(door: &Door, name: Option<String>, why: String) {
-    tracing::warn!("the Telegram bot: {why}");
-    door.channel_bot_is(Some(Bot {
+fn is_in_trouble(door: &Door, kind: ChannelKind, name: Option<String>, why: String) {
+    tracing::warn!("the {} bot: {why}", kind.title());
+    let bot = Bot {
         name,
         problem: Some(why),
         stands_by: None,
-    }));
-}
-
-fn well(door: &Door, bot: &BotName) {
-    door.channel_bot_is(Some(Bot {
-        name: Some(bot.name.clone()),
-        ..Bot::default()
-    }));
+    };
+    door.channel_bot_is(kind, bot);
 }
 
 /// Whether a message waits for a server that wants to be left alone for so long.
@@ -130,6 +133,7 @@ fn soon(wait: Duration) -> bool {
 
 /// One bot that talks.
 struct Talk {
+    kind: ChannelKind,
     door: Door,
     chats: Arc<dyn Chats>,
     bot: BotName,
@@ -153,7 +157,10 @@ impl Talk {
         if all.is_empty() {
             return;
         }
-        let kept = self.door.channel_remember(KIND, &self.bot.id, all).await;
+        let kept = self
+            .door
+            .channel_remember(self.kind, &self.bot.id, all)
+            .await;
         if let Err(refusal) = kept {
             tracing::warn!("what the bot shows will not be known after a restart: {refusal}");
         }
@@ -181,7 +188,10 @@ impl Talk {
                 Ok(id) => return Some(id),
                 Err(Fault::Later(wait)) if soon(wait) => tokio::time::sleep(wait).await,
                 Err(fault) => {
-                    tracing::warn!("a message of the Telegram bot was not sent: {fault}");
+                    tracing::warn!(
+                        "a message of the {} bot was not sent: {fault}",
+                        self.kind.title()
+                    );
                     return None;
                 }
             }
@@ -205,7 +215,10 @@ impl Talk {
     async fn say_now(&self, chat: &str, text: &str) {
         let first = words::split(text).into_iter().next().unwrap_or_default();
         if let Err(fault) = self.chats.send(chat, &Message::text(first)).await {
-            tracing::warn!("a message of the Telegram bot was not sent: {fault}");
+            tracing::warn!(
+                "a message of the {} bot was not sent: {fault}",
+                self.kind.title()
+            );
         }
     }
 
@@ -216,7 +229,10 @@ impl Talk {
                 Ok(()) => return,
                 Err(Fault::Later(wait)) if soon(wait) => tokio::time::sleep(wait).await,
                 Err(fault) => {
-                    tracing::info!("a message of the Telegram bot was not changed: {fault}");
+                    tracing::info!(
+                        "a message of the {} bot was not changed: {fault}",
+                        self.kind.title()
+                    );
                     return;
                 }
             }

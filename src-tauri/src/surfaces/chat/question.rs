@@ -42,8 +42,8 @@ async fn asked(talk: &Talk, member: &Member, text: &str) -> String {
         private: false,
         wait: false,
     };
-    let account = format!("telegram {}", member.account);
-    let mut told = match talk.door.ask_planner(&request, &by(member), &account) {
+    let account = format!("{} {}", talk.kind, member.account);
+    let mut told = match talk.door.ask_planner(&request, &by(talk, member), &account) {
         Ok(told) => told,
         Err(refusal) => return sentence(&refusal),
     };
@@ -56,8 +56,9 @@ async fn asked(talk: &Talk, member: &Member, text: &str) -> String {
                 let mut said = words::lines_of(&answered.answer);
                 for id in &answered.proposals {
                     said.push_str(&format!(
-                        "\nProposal {} waits or is under way: /approve {}",
+                        "\nProposal {} waits or is under way: {} {}",
                         words::short(id),
+                        words::word(talk.kind, "approve"),
                         words::short(id)
                     ));
                 }

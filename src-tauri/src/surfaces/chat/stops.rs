@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{KIND, Talk, talk as answers};
+use super::{Talk, talk as answers};
 use crate::adapters::crash;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{CHAT_STOPS_KEPT, CHAT_STOPS_MS};
 use crate::node::channels::Member;
 
 /// What is said where the answer is no longer known.
-const BEFORE: &str = "EMERGENCY STOP: this message was carried out before, and is not again. /status says whether it is latched.";
+const BEFORE: &str = "EMERGENCY STOP: this message was carried out before, and is not again. Ask for the status to see whether it is latched.";
 
 /// A stop that was carried out.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ pub(super) async fn carry_out(talk: &Talk, update: i64, member: &Member, reason:
     let said = answers::stopped(talk, member, reason).await;
     crash::point("chat", "stopped");
     talk.stops.note(update, talk.now(), &said);
-    let noted = talk.door.channel_note_stop(KIND, &talk.bot.id, update);
+    let noted = talk.door.channel_note_stop(talk.kind, &talk.bot.id, update);
     if let Err(refusal) = noted.await {
         tracing::error!("that a stop was carried out will not be known after a restart: {refusal}");
     }

@@ -12,7 +12,8 @@ use crate::operator::estop::EstopRequest;
 use crate::operator::queries::FactQuery;
 
 use super::buttons::{Meaning, Pressed, Step};
-use super::{KIND, Talk, question, words};
+use super::commands::{code_in, command};
+use super::{Talk, question, words};
 use crate::domain::admission::budget::Cause;
 
 /// Answers what a member said or pressed.
@@ -57,36 +58,22 @@ pub(super) async fn to_stranger(talk: &Talk, place: Place, refusal: Refusal, wha
     }
 }
 
-/// The command of a message in small letters, and what follows it. Left out are the bot's name that some clients put after
-/// a command, and what a hurried thumb does: `/Stop!` is `/stop`.
-pub(super) fn command(text: &str) -> (String, &str) {
-    let (command, rest) = text
-        .split_once(char::is_whitespace)
-        .map_or((text, ""), |(command, rest)| (command, rest.trim()));
-    let command = command.split('@').next().unwrap_or_default();
-    let command = command.trim_end_matches(|c: char| !c.is_alphanumeric());
-    (command.to_lowercase(), rest)
-}
-
 async fn refused(talk: &Talk, place: &Place, refusal: &Refusal) {
-    let subject = format!("telegram {}", place.account);
+    let subject = format!("{} {}", talk.kind, place.account);
     let journal = &talk.door.context().journal;
     journal
         .refused_of(Cause::Strangers, Event::ChannelRefused, &subject, refusal)
         .await;
 }
 
-/// The code in `/start CODE` or `/enroll CODE`.
-fn code_in(text: &str) -> Option<&str> {
-    let (command, code) = text.split_once(char::is_whitespace)?;
-    let code = code.trim();
-    (matches!(command, "/start" | "/enroll") && !code.is_empty()).then_some(code)
-}
-
 async fn stranger(talk: &Talk, place: &Place, text: &str, forwarded: bool, refusal: Refusal) {
-    let refusal = match code_in(text).filter(|_| !forwarded) {
+    let refusal = match code_in(talk.kind, text).filter(|_| !forwarded) {
         None => refusal,
-        Some(code) => match talk.door.channel_enter(KIND, &place.account, code).await {
+        Some(code) => match talk
+            .door
+            .channel_enter(talk.kind, &place.account, code)
+            .await
+        {
             Ok(member) => return welcome(talk, place, &member).await,
             Err(refusal) => refusal,
         },
@@ -94,7 +81,7 @@ async fn stranger(talk: &Talk, place: &Place, text: &str, forwarded: bool, refus
     refused(talk, place, &refusal).await;
     if talk.pace.answers_stranger(&place.account, talk.now()) {
         let said = match refusal.code {
-            Code::NotAuthorized => words::stranger(&talk.door.context().config.name),
+            Code::NotAuthorized => words::stranger(talk.kind, &talk.door.context().config.name),
             _ => sentence(&refusal),
         };
         talk.say_now(&place.chat, &said).await;
@@ -112,7 +99,7 @@ async fn welcome(talk: &Talk, place: &Place, member: &Member) {
         channel.max_level,
         channel.actions_per_hour,
         words::short(&channel.id().to_hex()),
-        words::HELP
+        words::help(talk.kind)
     );
     talk.say(&place.chat, Message::text(said)).await;
 }
@@ -141,10 +128,10 @@ pub(super) async fn ended(talk: &Talk, p: &ProposalView) -> String {
 }
 
 /// The person's name with the channel, as others read it.
-pub(super) fn by(member: &Member) -> String {
+pub(super) fn by(talk: &Talk, member: &Member) -> String {
     let name = member.name.as_deref().map(words::plain);
     let name = name.unwrap_or_else(|| member.channel.operator_id.short().to_owned());
-    format!("{name} through telegram")
+    format!("{name} through {}", talk.kind)
 }
 
 async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded: bool) {
@@ -154,29 +141,37 @@ async fn said(talk: &Talk, place: &Place, member: &Member, text: &str, forwarded
         talk.say(chat, Message::text(why)).await;
         return;
     }
-    let (command, rest) = command(text);
-    if !command.starts_with('/') {
+    // A code alone is entered as one that follows its word.
+    let found = match code_in(talk.kind, text) {
+        Some(code) => Some(("start".to_owned(), code)),
+        None => command(talk.kind, text),
+    };
+    let Some((command, rest)) = found else {
         return question::question(talk, place, member, text).await;
-    }
+    };
     let answer = match command.as_str() {
-        "/start" | "/enroll" if !rest.is_empty() => {
-            match talk.door.channel_enter(KIND, &place.account, rest).await {
+        "start" | "enroll" if !rest.is_empty() => {
+            match talk
+                .door
+                .channel_enter(talk.kind, &place.account, rest)
+                .await
+            {
                 Ok(member) => return welcome(talk, place, &member).await,
                 Err(refusal) => sentence(&refusal),
             }
         }
-        "/start" | "/help" => words::HELP.to_owned(),
-        "/status" => status(talk).await,
-        "/world" => world(talk, rest).await,
-        "/proposals" => return proposals(talk, place, member).await,
-        "/approve" => return ask_once_more(talk, place, member, rest).await,
-        "/reject" => reject(talk, place, rest).await,
-        "/alerts" if rest.is_empty() => return super::alerts::show(talk, chat, member).await,
-        "/alerts" => alerts(talk, place, member, rest).await,
+        "start" | "help" => words::help(talk.kind),
+        "status" => status(talk).await,
+        "world" => world(talk, rest).await,
+        "proposals" => return proposals(talk, place, member).await,
+        "approve" => return ask_once_more(talk, place, member, rest).await,
+        "reject" => reject(talk, place, rest).await,
+        "alerts" if rest.is_empty() => return super::alerts::show(talk, chat, member).await,
+        "alerts" => alerts(talk, place, member, rest).await,
         other => format!(
-            "{} is no command here.\n\n{}",
+            "/{} is no command here.\n\n{}",
             words::plain(other),
-            words::HELP
+            words::help(talk.kind)
         ),
     };
     talk.say(chat, Message::text(answer)).await;
@@ -205,12 +200,20 @@ async fn alerts(talk: &Talk, place: &Place, member: &Member, rest: &str) -> Stri
         "off" => false,
         _ => {
             let now = if member.alerts { "on" } else { "off" };
-            return format!("Alerts are {now}. Write /alerts on or /alerts off.");
+            let word = words::word(talk.kind, "alerts");
+            return format!("Alerts are {now}. Write {word} on or {word} off.");
         }
     };
-    match talk.door.channel_alerts(KIND, &place.account, on).await {
+    match talk
+        .door
+        .channel_alerts(talk.kind, &place.account, on)
+        .await
+    {
         Ok(()) if on => "New proposals are told here.".to_owned(),
-        Ok(()) => "New proposals are not told here any more; /proposals lists them.".to_owned(),
+        Ok(()) => format!(
+            "New proposals are not told here any more; {} lists them.",
+            words::word(talk.kind, "proposals")
+        ),
         Err(refusal) => sentence(&refusal),
     }
 }
@@ -225,7 +228,7 @@ pub(super) async fn stopped(talk: &Talk, member: &Member, reason: &str) -> Strin
         reason: Some(reason),
         name: None,
     };
-    let report = talk.door.estop(&asked, &by(member)).await;
+    let report = talk.door.estop(&asked, &by(talk, member)).await;
     let mut said = match report.complete {
         true => "EMERGENCY STOP: every executor known here is latched and safe.".to_owned(),
         false => {
@@ -346,9 +349,10 @@ fn once_more(talk: &Talk, member: &Member, p: &ProposalView) -> Message {
 
 async fn waiting(talk: &Talk, wanted: &str) -> Result<ProposalView, String> {
     if wanted.is_empty() || wanted.contains(char::is_whitespace) {
-        return Err(
-            "Write the start of a proposal's id after it; /proposals lists them.".to_owned(),
-        );
+        return Err(format!(
+            "Write the start of a proposal's id after it; {} lists them.",
+            words::word(talk.kind, "proposals")
+        ));
     }
     let p = talk.door.proposal(wanted).await;
     let p = p.map_err(|refusal| sentence(&refusal))?;
@@ -386,7 +390,7 @@ async fn decided(
     verdict: Verdict,
     note: Option<String>,
 ) -> String {
-    let of = (KIND, place.account.as_str());
+    let of = (talk.kind, place.account.as_str());
     match talk.door.channel_decide(of, about, verdict, note).await {
         Ok(standing) => format!(
             "Proposal {} · {}: {}",
@@ -409,8 +413,7 @@ async fn anew(
 ) {
     let found = talk.door.proposal(proposal).await.ok();
     let Some(p) = found.filter(|p| p.digest.starts_with(digest)) else {
-        let why = "This button does not count any more. /proposals shows what waits.";
-        let _ = talk.chats.heard(press, why).await;
+        let _ = talk.chats.heard(press, &words::gone(talk.kind)).await;
         return;
     };
     let why = "This button does not count any more; the message shows how it stands now.";
@@ -436,8 +439,7 @@ async fn pressed(
             return anew(talk, place, member, (press, message), about).await;
         }
         Pressed::Nothing => {
-            let why = "This button does not count any more. /proposals shows what waits.";
-            let _ = talk.chats.heard(press, why).await;
+            let _ = talk.chats.heard(press, &words::gone(talk.kind)).await;
             return;
         }
     };

@@ -135,7 +135,7 @@ pub(super) async fn watch(talk: &Talk) {
 
 async fn look(talk: &Talk) {
     let (members, open) = match (
-        talk.door.channel_members().await,
+        talk.door.channel_members(talk.kind).await,
         talk.door.proposals(false).await,
     ) {
         (Ok(members), Ok(open)) => (members, open),
@@ -154,7 +154,7 @@ async fn look(talk: &Talk) {
                 continue;
             }
             let message = talk::whole(talk, member, p).await;
-            // In a private chat account and chat have the same number.
+            // A private chat is named as its account is.
             match talk.send(&member.account, message).await {
                 Ok(id) => {
                     talk.told.shows(&member.account, &p.id, id);

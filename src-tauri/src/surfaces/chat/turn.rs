@@ -13,13 +13,13 @@ use crate::adapters::channel::{BotName, Chats, Done, Fault, Message, Update};
 use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{ANSWERING_LOOK_MS, ANSWERING_SHORT_POLL_MS};
 use crate::domain::router::answering::Stand;
-use crate::node::answering::Answering;
+use crate::node::answering;
 use crate::node::channels::Bot;
 
 /// A service through which nothing is said but while this node answers.
 pub(super) struct InTurn {
     pub(super) chats: Arc<dyn Chats>,
-    pub(super) answering: Answering,
+    pub(super) answering: answering::Bot,
 }
 
 impl InTurn {
@@ -60,6 +60,14 @@ impl Chats for InTurn {
             self.chats.heard(press, text).await
         })
     }
+
+    fn others(&self) -> Option<u64> {
+        self.chats.others()
+    }
+
+    fn leave(&self) {
+        self.chats.leave();
+    }
 }
 
 /// Why the bot is looked at.
@@ -84,12 +92,12 @@ enum Seen {
 
 /// Waits until this node answers. `false` where the server does not take the token any more.
 pub(super) async fn begins(talk: &Talk) -> bool {
-    let answering = talk.door.answering();
+    let answering = talk.door.answering(talk.kind);
     let mut changes = answering.changes();
     let mut counted = None::<Instant>;
     loop {
         if counted.is_none_or(|at| at.elapsed() > Duration::from_secs(60))
-            && let Ok(members) = talk.door.channel_members().await
+            && let Ok(members) = talk.door.channel_members(talk.kind).await
         {
             answering.serves(members.len());
             counted = Some(Instant::now());
@@ -137,12 +145,13 @@ pub(super) async fn begins(talk: &Talk) -> bool {
             }
             (Seen::Over, _) => {}
         }
+        talk.chats.leave();
     }
 }
 
 /// Notes for people why this node does not answer.
 fn says(talk: &Talk, stand: &Stand) {
-    let answering = talk.door.answering();
+    let answering = talk.door.answering(talk.kind);
     let why = match stand {
         Stand::Holds => None,
         Stand::By(device) => Some(format!("stands by: {} answers", answering.name(device))),
@@ -156,17 +165,18 @@ fn says(talk: &Talk, stand: &Stand) {
         ),
         Stand::First => Some("looks whether somebody else polls this bot".to_owned()),
     };
-    talk.door.channel_bot_is(Some(Bot {
+    let bot = Bot {
         name: Some(talk.bot.name.clone()),
         problem: None,
         stands_by: why,
-    }));
+    };
+    talk.door.channel_bot_is(talk.kind, bot);
 }
 
 /// Looks at the server for so long that another that polls is seen: by its conflict with this node's own request, or because an
 /// update goes that this node has not confirmed. Nothing is confirmed or answered; an emergency stop is carried out.
 async fn look(talk: &Talk, why: &Why) -> Seen {
-    let answering = talk.door.answering();
+    let answering = talk.door.answering(talk.kind);
     if answering.alone() || matches!(why, Why::Begins) && answering.is_handed() {
         return Seen::Free;
     }
@@ -207,6 +217,11 @@ async fn look(talk: &Talk, why: &Why) -> Seen {
                     if stopped.insert(update.id) {
                         lanes::stop_unanswered(talk, update).await;
                     }
+                }
+                match talk.chats.others() {
+                    Some(0) => return Seen::Free,
+                    Some(_) => return Seen::Taken,
+                    None => {}
                 }
                 // One who polls is not waited for where the server answers at once.
                 tokio::time::sleep(second.min(left)).await;

@@ -7,12 +7,13 @@ use crate::domain::base::limits::{CHAT_LINES_MAX, CHAT_MESSAGE_MAX_UNITS, CHAT_P
 use crate::domain::base::quantity::{reading, span};
 use crate::domain::base::text::one_line;
 use crate::domain::base::zone::clock;
+use crate::domain::gate::ChannelKind;
 use crate::domain::policy::Level;
 use crate::domain::proposal::Status;
 use crate::operator::dto::{FactView, ProposalView, StatusView};
 
 /// The commands, for a person whose chat it is.
-pub(super) const HELP: &str = "\
+const HELP: &str = "\
 /status – the node at a glance
 /world [filter] – newest readings
 /proposals – what waits for a decision
@@ -23,12 +24,38 @@ pub(super) const HELP: &str = "\
 /stop – emergency stop: every executor that can be reached goes to its safe states
 Anything else is a question or a wish to the planner. What it asks for waits for a person.";
 
+/// See [`HELP`].
+pub(super) fn help(kind: ChannelKind) -> String {
+    let line = |line: &str| match line.strip_prefix('/') {
+        Some(command) => word(kind, command),
+        None => line.to_owned(),
+    };
+    HELP.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A command as it is written in a chat of a kind: Slack keeps what begins with a slash for itself.
+pub(super) fn word(kind: ChannelKind, command: &str) -> String {
+    match kind {
+        ChannelKind::Telegram => format!("/{command}"),
+        ChannelKind::Slack => command.to_owned(),
+    }
+}
+
+/// What is said of a button that does not count.
+pub(super) fn gone(kind: ChannelKind) -> String {
+    format!(
+        "This button does not count any more. {} shows what waits.",
+        word(kind, "proposals")
+    )
+}
+
 /// What somebody is told whose chat this is not.
-pub(super) fn stranger(node: &str) -> String {
+pub(super) fn stranger(kind: ChannelKind, node: &str) -> String {
     format!(
         "This chat belongs to no operator here, so nothing is shown or done. \
-An operator can enroll it: clawmesh-node telegram enroll prints a code, which is sent here as /start CODE. \
+An operator can enroll it: clawmesh-node {kind} enroll prints a code, which is sent here as {} CODE. \
 Node {} answers now; a chat is enrolled at each node that runs the bot.",
+        word(kind, "start"),
         plain(node)
     )
 }

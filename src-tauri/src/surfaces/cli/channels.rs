@@ -1,8 +1,8 @@
-//! `telegram` and `channel`: a channel key is given here, listed and revoked.
+//! `telegram`, `slack` and `channel`: a channel key is given here, listed and revoked.
 //!
 //! As with a decision, the signature is made here, in the person's own process, over exactly what was printed.
 
-use super::args::{ChannelCommand, ChannelRevokeArgs, EnrollArgs, TelegramCommand};
+use super::args::{BotCommand, ChannelCommand, ChannelRevokeArgs, EnrollArgs};
 use super::context::{Context, unique};
 use super::fail::{Done, Exit, Failure};
 use super::{consent, format, layout, out};
@@ -13,13 +13,13 @@ use crate::operator::channels::{BotView, ChannelGive, ChannelView, ChannelsView}
 
 const DAY_MS: u64 = 86_400_000;
 
-/// `telegram …`
+/// `telegram …` and `slack …`
 ///
 /// # Errors
 /// If no node runs, the person does not say yes, or the node refuses.
-pub(super) async fn telegram(ctx: &Context, command: &TelegramCommand) -> Done {
+pub(super) async fn bot(ctx: &Context, kind: ChannelKind, command: &BotCommand) -> Done {
     match command {
-        TelegramCommand::Enroll(args) => enroll(ctx, args).await,
+        BotCommand::Enroll(args) => enroll(ctx, kind, args).await,
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn channel(ctx: &Context, command: Option<&ChannelCommand>) -> 
     }
 }
 
-async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
+async fn enroll(ctx: &Context, kind: ChannelKind, args: &EnrollArgs) -> Done {
     let card = ctx.operator_card()?;
     let remote = ctx.remote().await?;
     let offer = remote.channel_offer().await?;
@@ -43,7 +43,7 @@ async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
     let channel = Channel {
         version: 1,
         mesh_id: offer.mesh_id.parse().map_err(|_| odd())?,
-        kind: ChannelKind::Telegram,
+        kind,
         node: offer.node.parse().map_err(|_| odd())?,
         operator_id: card.id.clone(),
         channel_key: PublicKey::from_text(&offer.channel_key).map_err(|_| odd())?,
@@ -81,10 +81,14 @@ async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
         || "the bot of this node".to_owned(),
         |name| format!("@{}", format::name(name)),
     );
-    out::line(&format!(
-        "Send this to {to} in a private chat: /start {}",
-        made.code
-    ));
+    out::line(&match kind {
+        ChannelKind::Telegram => {
+            format!("Send this to {to} in a private chat: /start {}", made.code)
+        }
+        ChannelKind::Slack => {
+            format!("Send this to {to} in a direct message: start {}", made.code)
+        }
+    });
     out::line(&format!(
         "It counts once, within {}. Channel {} ends with `channel revoke {}`",
         format::span(made.valid_ms),
@@ -92,9 +96,10 @@ async fn enroll(ctx: &Context, args: &EnrollArgs) -> Done {
         made.channel.id.get(..8).unwrap_or(&made.channel.id)
     ));
     match &made.bot {
-        None => out::aside_line(
-            "no bot runs at this node now: set its token with `credential set channel/telegram` and start the node with --telegram",
-        ),
+        None => out::aside_line(&match kind {
+            ChannelKind::Telegram => "no Telegram bot runs at this node now: set its token with `credential set channel/telegram` and start the node with --telegram".to_owned(),
+            ChannelKind::Slack => "no Slack app runs at this node now: set its tokens with `credential set channel/slack` and `credential set channel/slack-app`, and start the node with --slack".to_owned(),
+        }),
         Some(bot) => {
             if let Some(problem) = &bot.problem {
                 out::aside_line(&format!("the bot cannot be reached now: {problem}"));
@@ -173,7 +178,7 @@ async fn list(ctx: &Context) -> Done {
         }
     }
     if view.list.is_empty() {
-        out::line("this node holds no channel; give one with `telegram enroll`");
+        out::line("this node holds no channel; give one with `telegram enroll` or `slack enroll`");
         return Ok(());
     }
     let rows: Vec<Vec<String>> = view.list.iter().map(|one| row(one, ctx.now())).collect();

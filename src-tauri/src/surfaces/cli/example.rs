@@ -80,6 +80,7 @@ fn the_example_documents_every_key() {
         ("[inference]\nzzz = 1", "[inference]"),
         ("[privacy]\nzzz = 1", "[privacy]"),
         ("[telegram]\nzzz = 1", "[telegram]"),
+        ("[slack]\nzzz = 1", "[slack]"),
         ("[[alert]]\nzzz = 1", "[[alert]]"),
         ("[alerts]\nzzz = 1", "[alerts]"),
         ("[[notify]]\nzzz = 1", "[[notify]]"),

@@ -66,6 +66,7 @@ use self::fail::{Done, Exit, Failure};
 use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
 use crate::adapters::log::{self, Form};
+use crate::domain::gate::ChannelKind;
 use crate::domain::gate::approval::Verdict;
 use crate::operator::Door;
 
@@ -204,7 +205,8 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Approvals { command } => approvals::run(ctx, command.as_ref()).await,
         Command::Alert { command } => alerts::run(ctx, command.as_ref()).await,
         Command::Notify { command } => alerts::notify(ctx, command.as_ref()).await,
-        Command::Telegram(command) => channels::telegram(ctx, &command).await,
+        Command::Telegram(command) => channels::bot(ctx, ChannelKind::Telegram, &command).await,
+        Command::Slack(command) => channels::bot(ctx, ChannelKind::Slack, &command).await,
         Command::Channel { command } => channels::channel(ctx, command.as_ref()).await,
         Command::Withdraw(arg) => decide::withdraw(ctx, &arg).await,
         Command::Hold(arg) => hold::run(ctx, &arg).await,

@@ -310,7 +310,7 @@ fn signed_channel() -> Value {
                     "ownWishes", "givenAt", "validUntil", "nonce"],
                 "properties": {
                     "version": {"type": "integer", "enum": [1]},
-                    "kind": {"type": "string", "enum": ["telegram"]},
+                    "kind": {"type": "string", "enum": ["telegram", "slack"]},
                     "meshId": text, "node": text, "operatorId": text, "channelKey": text, "nonce": text,
                     "maxLevel": {"type": "string", "enum": ["L0", "L1", "L2"]},
                     "actionsPerHour": {"type": "integer", "minimum": 1, "maximum": CHANNEL_ACTIONS_PER_HOUR_MAX},

@@ -42,3 +42,23 @@ pub const CHAT_MEMORY_MAX: usize = 2_048;
 pub const CHAT_TOLD_MS: u64 = 7 * 86_400_000;
 /// Nodes that run the same bot.
 pub const ANSWERING_NODES_MAX: usize = 32;
+/// An envelope over a Slack app's connection, in bytes.
+pub const SLACK_ENVELOPE_MAX_BYTES: usize = 2 * 1_048_576;
+/// How long a Slack app's connection may be silent before it is asked whether it stands, in milliseconds.
+pub const SLACK_PING_MS: u64 = 20_000;
+/// How long it may be silent before it is taken for broken, in milliseconds.
+pub const SLACK_SILENT_MS: u64 = 40_000;
+/// How long a connection that is replaced may take to end, in milliseconds.
+pub const SLACK_GOODBYE_MS: u64 = 1_000;
+/// How soon a connection is replaced to count anew where others were counted, at first and at most, in milliseconds.
+pub const SLACK_RECOUNT_MS: u64 = 20_000;
+/// See [`SLACK_RECOUNT_MS`].
+pub const SLACK_RECOUNT_MAX_MS: u64 = 300_000;
+/// Envelopes that carry the same update, as it comes again.
+pub const SLACK_COPIES_MAX: usize = 8;
+/// Texts that are read from a Slack app's connection before what is there is answered.
+pub const SLACK_READ_MAX: usize = 256;
+/// Rows of buttons under a Slack message, and buttons in one.
+pub const SLACK_ROWS_MAX: usize = 10;
+/// See [`SLACK_ROWS_MAX`].
+pub const SLACK_ROW_MAX: usize = 25;

@@ -314,3 +314,16 @@ fn a_decision_without_a_channel_reads_and_signs_as_it_did() {
     assert_eq!(read, with);
     assert!(read.is_signed_by(hand(50).public()));
 }
+
+#[test]
+fn a_channel_of_a_kind_that_is_not_known_does_not_read_and_the_reason_names_it() {
+    let mut later = serde_json::json!(Case::of(channel()).signed());
+    for kind in ChannelKind::ALL {
+        later["decision"]["channel"]["channel"]["kind"] = serde_json::json!(kind.to_string());
+        let read: SignedDecision = serde_json::from_value(later.clone()).unwrap();
+        assert_eq!(read.decision.channel.unwrap().channel.kind, kind);
+    }
+    later["decision"]["channel"]["channel"]["kind"] = serde_json::json!("fax");
+    let why = serde_json::from_value::<SignedDecision>(later).unwrap_err();
+    assert!(why.to_string().contains("unknown variant `fax`"), "{why}");
+}

@@ -219,6 +219,15 @@ fn a_claim_reads_or_is_refused() {
         bad[name] = odd;
         assert!(Claim::parse(bad).is_err(), "{name}");
     }
+    for kind in ChannelKind::ALL {
+        let mut other = good.clone();
+        other["kind"] = json!(kind.to_string());
+        assert_eq!(Claim::parse(other).unwrap().kind, kind);
+    }
+    let mut later = good.clone();
+    later["kind"] = json!("fax");
+    let why = Claim::parse(later).unwrap_err().message;
+    assert!(why.contains("`fax`") && why.contains("`slack`"), "{why}");
     let mut a = turns(&devices()[0]);
     for n in 0..=255 {
         let claim = Claim::parse(good.clone()).unwrap();

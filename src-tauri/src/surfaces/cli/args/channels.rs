@@ -1,12 +1,12 @@
-//! Arguments of `telegram` and `channel`.
+//! Arguments of `telegram`, `slack` and `channel`.
 
 use clap::{Args, Subcommand};
 
-/// `telegram …`
+/// `telegram …` and `slack …`
 #[derive(Debug, Subcommand)]
-pub(crate) enum TelegramCommand {
-    /// Let a Telegram account decide for you, up to a ceiling: your operator key signs exactly what is printed, then you
-    /// send the code to the bot in a private chat
+pub(crate) enum BotCommand {
+    /// Let an account decide for you, up to a ceiling: your operator key signs exactly what is printed, then you send the
+    /// code to the bot in a private chat
     Enroll(EnrollArgs),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct EnrollArgs {
 /// `channel …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChannelCommand {
-    /// List the channels of this node and its bot
+    /// List the channels of this node and its bots
     List,
     /// End one, for ever, at every executor that hears of it
     Revoke(ChannelRevokeArgs),

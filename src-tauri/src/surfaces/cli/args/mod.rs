@@ -28,8 +28,8 @@ use super::fail::EXIT_CODES;
 use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
+use crate::node::config::bot::RawBot;
 use crate::node::config::models::{RawModel, of_flags};
-use crate::node::config::telegram::RawTelegram;
 use crate::operator::access::Scope;
 
 /// A node of a ClawMesh: readings in, proposals out, actions only with a person's signature.
@@ -117,7 +117,10 @@ pub(super) enum Command {
     },
     /// A Telegram account that decides for you, up to a ceiling
     #[command(subcommand)]
-    Telegram(TelegramCommand),
+    Telegram(BotCommand),
+    /// A Slack account that decides for you, up to a ceiling
+    #[command(subcommand)]
+    Slack(BotCommand),
     /// Channels through which persons decide: a chat with its own key, up to a ceiling
     Channel {
         /// What to do; lists them where nothing is said
@@ -295,6 +298,9 @@ pub(super) struct StartArgs {
     /// Run the Telegram bot whose token is the credential channel/telegram
     #[arg(long)]
     pub telegram: bool,
+    /// Run the Slack app whose tokens are the credentials channel/slack and channel/slack-app
+    #[arg(long)]
+    pub slack: bool,
     /// Stop gracefully when stdin closes
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
@@ -322,7 +328,8 @@ impl StartArgs {
             host_sensor: self.host_sensor.then_some(true),
             sensor_interval_ms: self.sensor_interval,
             model: self.model().into_iter().collect(),
-            telegram: RawTelegram::of_flag(self.telegram),
+            telegram: RawBot::of_flag(self.telegram),
+            slack: RawBot::of_flag(self.slack),
             ..RawConfig::default()
         }
     }
