@@ -79,6 +79,7 @@ mod notify;
 mod ntfy_server;
 mod pairing;
 mod persons;
+mod phone;
 mod planner;
 mod privacy;
 mod process;

@@ -30,7 +30,7 @@ const DOMAIN_ROOMS: [&str; 18] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 48] = [
+const NODE_ROOMS: [&str; 49] = [
     "surroundings",
     "config",
     "context",
@@ -67,6 +67,7 @@ const NODE_ROOMS: [&str; 48] = [
     "protocol",
     "sessions",
     "peers",
+    "console",
     "retention",
     "housekeeping",
     "discovery",

@@ -2,12 +2,13 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { type FormEvent, useEffect, useState, useSyncExternalStore } from "react";
 import { clockAhead } from "@/lib/clock";
 import { type Health, overall, type Seen, troubles, type Trouble as Wrong } from "@/lib/condition";
 import { span } from "@/lib/format";
 import { alarmWords, clockTime, language, onLanguage, t } from "@/lib/i18n";
 import { recall } from "@/lib/keep";
+import { isAway, pathOfLink } from "@/lib/link";
 import { isFirstRun, welcomeKey } from "@/lib/welcome";
 import { tame } from "@/lib/words";
 import { Refused } from "@/node/client";
@@ -15,7 +16,7 @@ import { follow, useLink } from "@/node/live";
 import { isWaiting } from "@/node/patch";
 import { useEstop, usePeers, useProposals, useSession, useStatus, useTopology, useTrust } from "@/node/reads";
 import { applyTheme, type Theme, theme } from "@/platform/browser";
-import { Button, cx, State, Txt, useNow } from "@/ui/kit";
+import { Button, cx, Field, State, Txt, useNow } from "@/ui/kit";
 import { Palette } from "./Palette";
 import { PAGES, PHONE } from "./pages";
 import { ReleaseButton, StopButton } from "./Stop";
@@ -29,15 +30,56 @@ export function Shell() {
 }
 
 function NotOpen({ onRetry }: { onRetry: () => void }) {
+  const away = isAway(location);
   return (
     <main className="mx-auto flex h-full max-w-xl flex-col justify-center gap-4 p-6">
       <h1 className="font-semibold text-xl">{t("notOpen")}</h1>
       <p className="text-t2">{t("notOpenText")}</p>
-      <pre className="rounded-md border border-line bg-s2 p-3 font-mono">clawmesh-node console</pre>
+      <pre className="rounded-md border border-line bg-s2 p-3 font-mono">
+        clawmesh-node console{away ? " --phone" : ""}
+      </pre>
+      {away ? <Paste /> : null}
       <div>
         <Button onClick={onRetry}>{t("retry")}</Button>
       </div>
     </main>
+  );
+}
+
+/** An app on the home screen has no place for an address, and shares no session with the browser that opens a link. */
+function Paste() {
+  const [pasted, setPasted] = useState("");
+  const [odd, setOdd] = useState(false);
+  const go = (e: FormEvent) => {
+    e.preventDefault();
+    const path = pathOfLink(pasted);
+    if (path) location.assign(path);
+    else setOdd(true);
+  };
+  return (
+    <form onSubmit={go} className="flex flex-col gap-2">
+      <Field
+        label={t("pasteLink")}
+        value={pasted}
+        autoComplete="off"
+        autoCapitalize="off"
+        spellCheck={false}
+        onChange={(e) => {
+          setPasted(e.target.value);
+          setOdd(false);
+        }}
+      />
+      {odd ? (
+        <p role="alert" className="text-danger">
+          ▲ {t("pasteOdd")}
+        </p>
+      ) : null}
+      <div>
+        <Button type="submit" tone="accent">
+          {t("pasteOpen")}
+        </Button>
+      </div>
+    </form>
   );
 }
 

@@ -4441,6 +4441,104 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The sessions of browsers that are open, of this machine and of others.
+         * @description Needs the operate scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OpenSession"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/sessions/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a session of a browser, which may not do more than who ends it; the answer has those that are left.
+         * @description Needs the operate scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OpenSession"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/status": {
         parameters: {
             query?: never;
@@ -6302,6 +6400,10 @@ export interface components {
         Level: "L0" | "L1" | "L2" | "L3";
         /** @description What a client of this machine asks for: a link that opens the console in a browser. */
         LinkRequest: {
+            /** @description Whether it is for a browser of another machine, such as a phone; the node needs `[console]` for that. */
+            away?: boolean;
+            /** @description Of `console.hosts` the one to use there; the first if left out. */
+            host?: string | null;
             /** @description The person's name, shown in the console. */
             name?: string | null;
             scope?: components["schemas"]["Scope"] | null;
@@ -6520,6 +6622,36 @@ export interface components {
             severity: components["schemas"]["Severity"];
             /** @description How people are reached there, without a secret. */
             way: string;
+        };
+        /** @description A session that is open. */
+        OpenSession: {
+            /** @description Whether it is of a browser of another machine, such as a phone. */
+            away: boolean;
+            /**
+             * Format: int64
+             * @description When it ends at the latest.
+             */
+            expiresAt: number;
+            /** @description The address it was used from last, of IPv6 the network; of another machine's alone. */
+            from?: string | null;
+            /** @description By what it is named where it is ended. */
+            id: string;
+            /** @description The person's name, as the link had it. */
+            name: string;
+            /** @description Whether it is the one that asks. */
+            own: boolean;
+            /** @description What it may do. */
+            scope: components["schemas"]["Scope"];
+            /**
+             * Format: int64
+             * @description When it was used last.
+             */
+            seenAt: number;
+            /**
+             * Format: int64
+             * @description When it began, in milliseconds since 1970.
+             */
+            since: number;
         };
         /** @description What `operator enroll` was told. */
         OperatorEnroll: {
@@ -7315,6 +7447,8 @@ export interface components {
         };
         /** @description Who asks and what they may do. */
         SessionView: {
+            /** @description Whether it is of a browser of another machine, such as a phone. */
+            away: boolean;
             /** @description What every change must carry as `X-ClawMesh-Csrf`; a token needs none. */
             csrf?: string | null;
             /** @description Whether proposals can be decided from here. */

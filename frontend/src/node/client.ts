@@ -13,6 +13,7 @@ export type Peer = S["PeerView"];
 export type Topology = S["TopologyView"];
 export type Trace = S["TraceView"];
 export type Session = S["SessionView"];
+export type OpenSession = S["OpenSession"];
 export type Series = S["SeriesView"];
 export type Trust = S["TrustRecordView"];
 export type Share = S["ShareView"];

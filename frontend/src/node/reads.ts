@@ -38,6 +38,8 @@ export const useSession = () =>
     },
     refetchInterval: 60_000,
   });
+export const useSessions = (enabled: boolean) =>
+  useQuery({ ...read("sessions", "/sessions", 10_000), enabled });
 export const useStatus = () => useQuery(read("status", "/status", 5_000));
 export const useEstop = () => useQuery(read("estop", "/estop", 5_000));
 export const useTopology = () =>

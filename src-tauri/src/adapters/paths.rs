@@ -232,6 +232,11 @@ impl StateDir {
         self.root.join("tls-browser.bin")
     }
 
+    /// The sessions of browsers of other machines: hashes, no secret.
+    pub fn away_sessions_file(&self) -> PathBuf {
+        self.root.join("away-sessions.json")
+    }
+
     /// How far the store has come, beside the store.
     pub fn mark_file(&self) -> PathBuf {
         self.root.join("store.mark")

@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod bot;
+pub mod console;
 pub mod edit;
 pub mod environment;
 pub mod keys;
@@ -147,6 +148,8 @@ pub struct RawConfig {
     pub telegram: Option<bot::RawBot>,
     /// The Slack app through which persons see and decide.
     pub slack: Option<bot::RawBot>,
+    /// The console for browsers of other machines.
+    pub console: Option<console::RawConsole>,
     /// `[[alert]]`: readings that become an alert.
     pub alert: Vec<alerts::RawAlert>,
     /// `[alerts]`: conditions that become one without a rule.
@@ -276,6 +279,7 @@ impl RawConfig {
             private_devices,
             telegram: bot::RawBot::resolve(self.telegram, ChannelKind::Telegram)?,
             slack: bot::RawBot::resolve(self.slack, ChannelKind::Slack)?,
+            console: console::resolve(self.console)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
             notify: notify::resolve(self.notify)?,
             fixed: self.fixed,
@@ -335,6 +339,8 @@ pub struct Config {
     pub telegram: Option<bot::BotConfig>,
     /// The Slack app, if it runs one.
     pub slack: Option<bot::BotConfig>,
+    /// The console for browsers of other machines, if there is one.
+    pub console: Option<console::ConsoleConfig>,
     /// What becomes an alert.
     pub alerts: alerts::Alerts,
     /// Where people are told of alerts.

@@ -11,6 +11,7 @@ pub mod authority;
 pub mod channels;
 mod cites;
 pub mod config;
+mod console;
 pub mod context;
 pub mod continuity;
 pub mod credentials;
@@ -105,6 +106,10 @@ impl Node {
         let (queue, sockets) = mpsc::channel(ACCEPT_QUEUE_SOCKETS);
         let app = app(&handles);
         let local = listen_locally(&handles, app.clone());
+        if let Some(console) = handles.config.console.clone() {
+            let away = console::run(handles.context.clone(), console, app.clone());
+            handles.tasks.passing("console", away);
+        }
         let served = listener.serve(
             app,
             Rules::default(),

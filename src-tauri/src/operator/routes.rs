@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use super::access::Scope;
 use super::access::deciding::{DecideRequest, EndedView, SessionView};
+use super::access::listed::OpenSession;
 use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
 use super::alerts::{AlertMute, AlertNote, AlertView, NotifyTest, NotifyTested, NotifyView};
@@ -330,6 +331,10 @@ routes! {
     SESSION: Get "/session", Read, () => SessionView;
     /// End the browser session that asks.
     SESSION_END: Post "/session/end", Read, () => EndedView;
+    /// The sessions of browsers that are open, of this machine and of others.
+    SESSIONS: Get "/sessions", Operate, () => Vec<OpenSession>;
+    /// End a session of a browser, which may not do more than who ends it; the answer has those that are left.
+    SESSION_END_ONE: Post "/sessions/{id}/end", Operate, () => Vec<OpenSession>;
     /// Make a one-time link that opens the console in a browser; with a token only.
     CONSOLE_LINK: Post "/console/link", Read, LinkRequest => LinkView;
     /// Decide a proposal with the passphrase of the person's key at this node.

@@ -76,6 +76,18 @@ export const de = table({
   notOpen: "Diese Konsole ist nicht geöffnet",
   notOpenText:
     "Ihr Browser hat keine Sitzung mit diesem Knoten, oder sie ist beendet. Erzeugen Sie auf dem Rechner, auf dem der Knoten läuft, einen neuen Link:",
+  pasteLink: "Den Link hier einfügen",
+  pasteOdd: "Das ist kein Link dieses Befehls. Kopieren Sie ihn ganz.",
+  pasteOpen: "Öffnen",
+  sessions: "Offene Sitzungen",
+  sessionAway: "anderes Gerät, {from}",
+  sessionHere: "dieser Rechner",
+  sessionUsed: "Benutzt",
+  sessionEnd: "Beenden",
+  sessionEndText:
+    "Der Browser von {name} braucht dann einen neuen Link. Ein Schlüssel darin bleibt eingetragen; widerrufen Sie ihn unter Vertrauen, wenn das Gerät verloren ist.",
+  thisSession: "diese hier",
+  noSessions: "Kein Browser hat eine Sitzung.",
   lostNever:
     "Keine Verbindung zum Knoten. Prüfen Sie, ob er läuft; diese Seite versucht es von selbst weiter.",
   lost: "Seit {time} keine Verbindung zum Knoten; was Sie sehen, ist {age} alt.",
@@ -574,6 +586,8 @@ export const de = table({
   "ad_proposal.waits": "Über ihn entscheiden: genehmigen oder ablehnen.",
   "al_notify.failing": "Menschen können nicht benachrichtigt werden",
   "ad_notify.failing": "[[notify]] der Konfiguration ansehen und probieren: clawmesh-node notify test.",
+  "al_console.certificate": "Die Konsole hat ein Problem mit ihrem Zertifikat",
+  "ad_console.certificate": "Ansehen, was hier steht, und [console] in der Konfiguration.",
   "al_policy.warns": "Die Richtlinie sagt etwas, das wohl nicht gemeint ist",
   "ad_policy.warns":
     "Sie gilt, wie sie ist. Berichtigen Sie die Datei; clawmesh-node policy test nennt jeden Fehler.",

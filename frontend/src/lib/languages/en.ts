@@ -71,6 +71,18 @@ export const en = {
   notOpen: "This console is not open",
   notOpenText:
     "Your browser has no session with this node, or it has ended. On the machine where the node runs, make a new link:",
+  pasteLink: "Paste the link here",
+  pasteOdd: "This is no link of that command. Copy the whole of it.",
+  pasteOpen: "Open",
+  sessions: "Open sessions",
+  sessionAway: "another machine, {from}",
+  sessionHere: "this machine",
+  sessionUsed: "Used",
+  sessionEnd: "End",
+  sessionEndText:
+    "The browser of {name} has to come by a new link. A key in it stays enrolled; revoke that under Trust if the device is lost.",
+  thisSession: "this one",
+  noSessions: "No browser has a session.",
   lostNever: "Not connected to the node. Check that it runs; this page tries again by itself.",
   lost: "Not connected to the node since {time}; what you see is from then ({age} ago).",
   problemLine: "The node reports: {text}",
@@ -542,6 +554,8 @@ export const en = {
   "ad_proposal.waits": "Decide about it: approve or reject it.",
   "al_notify.failing": "People cannot be told of alerts",
   "ad_notify.failing": "Look at [[notify]] of the configuration and try it: clawmesh-node notify test.",
+  "al_console.certificate": "The console has a problem with its certificate",
+  "ad_console.certificate": "Look at what is said here, and at [console] of the configuration.",
   "al_policy.warns": "The policy says something that is probably not meant",
   "ad_policy.warns":
     "It stays in force as it stands. Mend the file; clawmesh-node policy test names every fault.",

@@ -2,7 +2,6 @@
 //! upgrades over as sockets. Authentication is not done here; until a connection's slot is promoted it
 //! counts as a stranger at the doorway.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,10 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -31,17 +27,14 @@ use tower::ServiceExt;
 use super::TransportError;
 use super::doorway::{Doorway, Slot};
 use super::origins::Rules;
+use super::serving;
 use super::socket::{ByteStream, Channel, Posture, Protection, Socket, keep_alive};
 use super::tls::{EXPORTER, Tls, device_of, exported};
 use crate::adapters::descriptors;
-use crate::domain::base::limits::{
-    HANDSHAKE_DEADLINE_MS, REQUEST_GRACE_MS, REQUEST_HEAD_MAX_BYTES, REQUEST_HEADERS_MAX,
-};
+use crate::domain::base::limits::HANDSHAKE_DEADLINE_MS;
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// How long a request that was under way at the deadline may still take.
-const REQUEST_GRACE: Duration = Duration::from_millis(REQUEST_GRACE_MS);
 /// Pause after the system refused to accept, so that a lack of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Paths whose upgrades belong to the application.
@@ -284,50 +277,12 @@ async fn serve(
     remote: SocketAddr,
     slot: Slot,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(house.head_timeout)
-        .max_headers(REQUEST_HEADERS_MAX)
-        .max_buf_size(REQUEST_HEAD_MAX_BYTES);
-    let (cut, expired) = (slot.cut().clone(), slot.expired().clone());
-    let under_way = Arc::new(());
-    let busy = Arc::clone(&under_way);
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (house, slot, busy) = (Arc::clone(&house), slot.clone(), Arc::clone(&busy));
-        let protection = protection.clone();
-        async move {
-            let response = answer(&house, request, protection, remote, slot).await;
-            Ok::<_, Infallible>(response.map(|body| {
-                // The body keeps the request "under way" until it has been sent.
-                Body::new(body.map_frame(move |frame| {
-                    let _busy = &busy;
-                    frame
-                }))
-            }))
-        }
-    });
-    let mut serving = Box::pin(
-        http.serve_connection(TokioIo::new(stream), service)
-            .with_upgrades(),
-    );
-    tokio::select! {
-       biased;
-        () = cut.cancelled() => return,
-        () = expired.cancelled() => {}
-        _ = serving.as_mut() => return,
-    }
-    // Late: a request under way gets its answer first. One reference is ours, one the service's;
-    // hyper alone would wait for the rest of a half-sent head.
-    if Arc::strong_count(&under_way) <= 2 {
-        return;
-    }
-    serving.as_mut().graceful_shutdown();
-    tokio::select! {
-        biased;
-        () = cut.cancelled() => {}
-        () = tokio::time::sleep(REQUEST_GRACE) => {}
-        _ = serving.as_mut() => {}
-    }
+    let head_timeout = house.head_timeout;
+    let answering = move |request, slot| {
+        let (house, protection) = (Arc::clone(&house), protection.clone());
+        async move { answer(&house, request, protection, remote, slot).await }
+    };
+    serving::http(stream, slot, head_timeout, answering).await;
 }
 
 async fn answer(

@@ -3,9 +3,13 @@
 //! `listener` accepts and tells the two apart, `doorway` keeps strangers from crowding out peers, `origins` decides who may
 //! upgrade, `socket` is the link itself, `dial` opens one, and `channel` is the in-memory twin. Messages are interpreted by the
 //! node: nothing here reads JSON. `local` is the Unix socket for programs of the node's own user. `meter` bounds input from
-//! strangers; `tls` binds a link to the device keys of both ends; plain and TLS share the port.
+//! strangers; `tls` binds a link to the device keys of both ends; plain and TLS share the port. `away` is a port of its own for
+//! browsers of other machines, over TLS alone, with a `certificate` of the operator's; `addresses` counts who knocks there.
 
 pub mod address;
+mod addresses;
+pub mod away;
+pub mod certificate;
 pub mod channel;
 pub mod dial;
 pub mod doorway;
@@ -13,6 +17,7 @@ pub mod listener;
 pub mod local;
 mod meter;
 pub mod origins;
+mod serving;
 pub mod socket;
 pub mod tls;
 
@@ -23,6 +28,8 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use address::ListenAddress;
+pub use away::{Away, AwayListener, AwayTls};
+pub use certificate::{Certificate, CertificateError};
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
 pub use doorway::{Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};

@@ -221,6 +221,42 @@ pub const BROWSER_SESSION_TTL_MS: u64 = 12 * 3_600_000;
 pub const BROWSER_SESSION_IDLE_MS: u64 = 3_600_000;
 /// Most browser sessions by links of one maker; the one unused for longest makes room.
 pub const BROWSER_SESSIONS_MAX: usize = 64;
+/// How long a one-time link to the console of another machine can be opened, in milliseconds.
+pub const AWAY_LINK_TTL_MS: u64 = 600_000;
+/// How long a session of a browser of another machine lasts, in milliseconds.
+pub const AWAY_SESSION_TTL_MS: u64 = 30 * 86_400_000;
+/// How long such a session lasts without a request, in milliseconds.
+pub const AWAY_SESSION_IDLE_MS: u64 = 7 * 86_400_000;
+/// How much newer the last use of such a session is than what is on disk before that is written again, in milliseconds.
+pub const AWAY_SESSION_NOTED_MS: u64 = 6 * 3_600_000;
+/// Most sessions of browsers of other machines by links of one maker; the one unused for longest makes room.
+pub const AWAY_SESSIONS_MAX: usize = 16;
+/// Largest file of such sessions that is read, in bytes.
+pub const AWAY_SESSIONS_FILE_MAX_BYTES: u64 = 262_144;
+/// Wrong one-time codes of one address within a minute after which its codes are not looked at.
+pub const AWAY_GUESSES_MAX: usize = 10;
+/// Most addresses whose wrong codes are counted.
+pub const AWAY_GUESSERS_MAX: usize = 256;
+/// Most names under which browsers of other machines reach the console.
+pub const AWAY_HOSTS_MAX: usize = 16;
+/// Most connections to the console of other machines that have not authenticated.
+pub const AWAY_STRANGERS_MAX: usize = 64;
+/// Most connections to it.
+pub const AWAY_CONNECTIONS_MAX: usize = 256;
+/// Most connections to it of one address.
+pub const AWAY_CONNECTIONS_OF_ADDRESS_MAX: usize = 32;
+/// Most addresses whose connections are counted.
+pub const AWAY_ADDRESSES_MAX: usize = 1_024;
+/// Most connections that an address makes to it at once.
+pub const AWAY_CONNECTS_AT_ONCE: u64 = 60;
+/// After how long it may make one more, in milliseconds.
+pub const AWAY_CONNECTS_EVERY_MS: u64 = 200;
+/// Largest file of a certificate or its key, in bytes.
+pub const CERTIFICATE_FILE_MAX_BYTES: u64 = 65_536;
+/// How often the files of the console's certificate are looked at, in milliseconds.
+pub const CERTIFICATE_LOOK_MS: u64 = 3_000;
+/// How long before it ends a certificate is an alarm, in milliseconds.
+pub const CERTIFICATE_ENDS_SOON_MS: u64 = 7 * 86_400_000;
 /// How long a key made in a browser waits for an administrator, in milliseconds.
 pub const ENROL_REQUEST_TTL_MS: u64 = 600_000;
 /// Most keys that wait for an administrator.

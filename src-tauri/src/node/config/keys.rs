@@ -40,13 +40,14 @@ pub fn lists() -> [&'static str; 8] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 6] {
+pub fn tables() -> [&'static str; 7] {
     [
         "store",
         "inference",
         "privacy",
         "telegram",
         "slack",
+        "console",
         "alerts",
     ]
 }

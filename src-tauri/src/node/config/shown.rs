@@ -151,6 +151,8 @@ fn usual(key: &str, config: &Config) -> Value {
         "telegram.api" => json!(super::bot::api(ChannelKind::Telegram)),
         "slack.enabled" => json!(config.slack.is_some()),
         "slack.api" => json!(super::bot::api(ChannelKind::Slack)),
+        "console.listen" => json!(super::console::LISTEN),
+        "console.scope" => json!("operate"),
         "alerts.peer_lost" | "alerts.proposal_waits" => json!("5m"),
         "sensor_interval_ms" => json!(config.sensor_interval_ms),
         "ping_interval_ms" => json!(config.ping_interval_ms),
@@ -171,6 +173,7 @@ fn usual(key: &str, config: &Config) -> Value {
         | "privacy.zones"
         | "privacy.metrics"
         | "privacy.devices"
+        | "console.hosts"
         | "inference.private_zones"
         | "inference.private_metrics" => json!([]),
         // A random mesh, and no limit.
@@ -181,6 +184,7 @@ fn usual(key: &str, config: &Config) -> Value {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
     use std::path::PathBuf;
 
     use super::*;
@@ -233,9 +237,17 @@ mod tests {
             .filter(|one| one.value.is_null())
             .map(|one| one.key)
             .collect();
+        let none = [
+            "console.cert",
+            "console.key",
+            "mesh_name",
+            "store.max_bytes",
+            "slack.ca",
+            "telegram.ca",
+        ];
         assert_eq!(
-            nothing,
-            ["mesh_name", "store.max_bytes", "telegram.ca", "slack.ca"]
+            BTreeSet::from_iter(nothing.iter().map(String::as_str)),
+            BTreeSet::from(none)
         );
     }
 }

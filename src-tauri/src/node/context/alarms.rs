@@ -73,6 +73,7 @@ alarm_kinds! {
     PeerLost = "peer.lost", Warning, "A trusted device of our own kind that was there is missed: there is no link with it, and nothing is heard of it through others. Subject: the device.";
     ProposalWaits = "proposal.waits", Warning, "A proposal waits for a person for long. Subject: the proposal.";
     NotifyFailing = "notify.failing", Warning, "People cannot be told of alerts at a place of the configuration ([[notify]]). Subject: its name.";
+    ConsoleCertificate = "console.certificate", Warning, "The console for browsers of other machines is not open, or its certificate ends, has ended or cannot be renewed. No subject.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }
 

@@ -141,6 +141,7 @@ events! {
 
     ConsoleOpened = "console.opened", "A browser opened the console.";
     ConsoleClosed = "console.closed", "A session of the console ended.";
+    ConsoleServed = "console.served", "The console is open for browsers of other machines, or has a new certificate there.";
     ConsoleRefused = "console.refused", "A link or a session of the console did not open.";
 }
 

@@ -31,6 +31,10 @@ const UNPROTECTED: &str = "The operator key at this node is under no passphrase,
 const NO_KEY: &str = "Run `clawmesh-node operator init` and `clawmesh-node operator key protect` on the \
      machine of the node, and enrol the key at the executors.";
 
+/// Shown in a browser of another machine.
+const OWN_KEY: &str = "In a browser of another machine you decide with your own key, made in it and enrolled by an \
+     administrator: Settings, Your own key in this browser.";
+
 /// Shown in a browser where the keychain of the desktop has the key.
 const IN_KEYCHAIN: &str = "The operator key of this node is in the keychain of its desktop application; \
      decide in that window.";
@@ -48,6 +52,8 @@ pub struct SessionView {
     pub csrf: Option<String>,
     /// When the session ends, in milliseconds since 1970; a token does not end.
     pub expires_at: Option<u64>,
+    /// Whether it is of a browser of another machine, such as a phone.
+    pub away: bool,
     /// Whether proposals can be decided from here.
     pub decision: DecisionMeans,
 }
@@ -63,6 +69,17 @@ pub struct DecisionMeans {
     pub operator: Option<DecidingOperator>,
     /// Why not, and what to run; with mode `none`.
     pub hint: Option<String>,
+}
+
+impl DecisionMeans {
+    /// Those of a browser of another machine: no key of the node signs for it.
+    pub fn own_key() -> Self {
+        Self {
+            mode: DecisionMode::None,
+            operator: None,
+            hint: Some(OWN_KEY.to_owned()),
+        }
+    }
 }
 
 /// How a decision is made from a browser.
@@ -372,8 +389,14 @@ impl Door {
     /// Writes down that a browser session began.
     pub async fn session_opened(&self, session: &Session) {
         let message = format!(
-            "A browser session of {} began ({})",
-            session.name, session.scope
+            "A browser session of {} began {}({})",
+            session.name,
+            if session.away {
+                "at another machine "
+            } else {
+                ""
+            },
+            session.scope
         );
         self.session_event(
             AuditKind::ConsoleOpened,
@@ -398,7 +421,7 @@ impl Door {
 
     async fn session_event(&self, kind: AuditKind, event: Event, message: &str, session: &Session) {
         let s = &self.handles;
-        let detail = json!({"name": session.name, "scope": session.scope});
+        let detail = json!({"name": session.name, "scope": session.scope, "away": session.away, "session": session.id.shown()});
         let (copy, data) = (s.clone(), detail.clone());
         let audited = s
             .store

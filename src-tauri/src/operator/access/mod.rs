@@ -4,8 +4,15 @@
 //! Tokens are new at every start of the node, so that a leaked one is worth nothing after the next.
 //! They are compared in constant time and never printed. How they travel is a surface's business.
 
+pub mod away;
 pub mod deciding;
+pub mod guesses;
+pub mod kept;
+pub mod listed;
 pub mod sessions;
+
+#[cfg(test)]
+mod sessions_tests;
 
 use std::fmt;
 use std::path::Path;

@@ -1,18 +1,23 @@
 //! Sessions of browsers: the one-time links that open one, and the sessions themselves. Both are kept
-//! in memory only, as hashes: a restart ends them, and the disk holds none.
+//! in memory, as hashes. A restart ends them, but for sessions of browsers of other machines, whose hashes `kept` has on disk:
+//! such a session opens nowhere but at the port for other machines, and a session of this machine nowhere there.
 //!
 //! A session carries a scope like a token, but never the right to decide: a decision needs the
 //! person's passphrase each time (see `deciding`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{Scope, fresh};
 use crate::domain::base::limits::{
+    AWAY_LINK_TTL_MS, AWAY_SESSION_IDLE_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_MAX,
     BROWSER_FAILURE_WINDOW_MS, BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS,
     BROWSER_SESSIONS_MAX, CLOCK_BEHIND_MAX_MS, CONSOLE_FAILURES_MAX, CONSOLE_LINK_TTL_MS,
     CONSOLE_LINKS_MAX, NAME_MAX_BYTES,
@@ -31,6 +36,12 @@ pub struct LinkRequest {
     /// The person's name, shown in the console.
     #[serde(default)]
     pub name: Option<String>,
+    /// Whether it is for a browser of another machine, such as a phone; the node needs `[console]` for that.
+    #[serde(default)]
+    pub away: bool,
+    /// Of `console.hosts` the one to use there; the first if left out.
+    #[serde(default)]
+    pub host: Option<String>,
 }
 
 /// A one-time link to the console.
@@ -47,7 +58,8 @@ pub struct LinkView {
 }
 
 /// Who made a link. Each has links and sessions of its own, which no other can push out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Maker {
     /// A program with the token of this scope.
     Token(Scope),
@@ -70,11 +82,24 @@ pub struct Session {
     pub csrf: String,
     /// When it ends, in milliseconds since 1970.
     pub expires_at: TimeMs,
+    /// Whether it is of a browser of another machine.
+    pub away: bool,
 }
 
 /// The hash of a session's cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SessionId([u8; 32]);
+pub struct SessionId(pub(super) [u8; 32]);
+
+impl SessionId {
+    /// By what people and the API name it: no part of what is compared with a cookie.
+    pub fn shown(&self) -> String {
+        let name = Sha256::digest(self.0);
+        name.iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
 
 #[cfg(test)]
 impl SessionId {
@@ -91,40 +116,76 @@ impl Session {
     }
 }
 
+/// Where a link is opened and its session used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the node's own machine, or through a tunnel to it.
+    Here,
+    /// At the port for other machines, from this address.
+    Away(IpAddr),
+}
+
+impl Place {
+    fn is_away(self) -> bool {
+        matches!(self, Place::Away(_))
+    }
+}
+
 struct Link {
     hash: [u8; 32],
     by: Maker,
     scope: Scope,
     name: String,
+    away: bool,
     expires_at: TimeMs,
 }
 
-struct Seat {
-    session: Session,
-    started_at: TimeMs,
-    seen_at: TimeMs,
+pub(super) struct Seat {
+    pub(super) session: Session,
+    pub(super) started_at: TimeMs,
+    pub(super) seen_at: TimeMs,
+    /// The address from which it was opened or used last, of one of another machine.
+    pub(super) from: Option<IpAddr>,
 }
 
 impl Seat {
-    fn alive(&self, now: TimeMs) -> bool {
+    pub(super) fn alive(&self, now: TimeMs) -> bool {
         let (began, seen) = (self.started_at, self.seen_at);
+        let (ttl, idle) = match self.session.away {
+            true => (AWAY_SESSION_TTL_MS, AWAY_SESSION_IDLE_MS),
+            false => (BROWSER_SESSION_TTL_MS, BROWSER_SESSION_IDLE_MS),
+        };
         // A clock that was set back must not make a session last longer.
-        now.plus(CLOCK_BEHIND_MAX_MS) >= seen
-            && now.since(began) < BROWSER_SESSION_TTL_MS
-            && now.since(seen) < BROWSER_SESSION_IDLE_MS
+        !self.is_ahead(now) && now.since(began) < ttl && now.since(seen) < idle
+    }
+
+    /// Whether it was used at a time that the clock has not reached.
+    fn is_ahead(&self, now: TimeMs) -> bool {
+        now.plus(CLOCK_BEHIND_MAX_MS) < self.seen_at
+    }
+
+    /// Whether it is of use now or later: one of another machine waits for a clock that starts years behind.
+    pub(super) fn is_worth_keeping(&self, now: TimeMs) -> bool {
+        self.alive(now) || self.session.away && self.is_ahead(now)
     }
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     links: VecDeque<Link>,
-    seats: BTreeMap<SessionId, Seat>,
+    pub(super) seats: BTreeMap<SessionId, Seat>,
     failures: VecDeque<TimeMs>,
+    /// What is on disk of the sessions of other machines: how many changes of theirs there have been, and how many are written.
+    pub(super) kept: super::kept::Noted,
 }
 
 /// The links and sessions of one node.
 #[derive(Default)]
-pub struct Browsers(Mutex<State>);
+pub struct Browsers {
+    state: Mutex<State>,
+    /// Held while the file of `kept` is written.
+    writing: Mutex<()>,
+}
 
 /// Why a link did not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -144,13 +205,23 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
+/// The second token of a session, made of its cookie and telling nothing of it.
+fn csrf_of(cookie: &str) -> String {
+    let hash = Sha256::new().chain_update(b"clawmesh csrf\0");
+    URL_SAFE_NO_PAD.encode(hash.chain_update(cookie).finalize())
+}
+
 fn no_random() -> Refusal {
     Refusal::new(Code::InternalError, "the system gives no random bytes")
 }
 
 impl Browsers {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new one-time code for a session of `scope`, and when it ends.
@@ -162,6 +233,7 @@ impl Browsers {
         by: Maker,
         scope: Scope,
         name: &str,
+        away: bool,
         now: TimeMs,
     ) -> Answer<(String, TimeMs)> {
         let name = name.trim();
@@ -172,7 +244,10 @@ impl Browsers {
             ));
         }
         let code = fresh().map_err(|_| no_random())?;
-        let expires_at = now.plus(CONSOLE_LINK_TTL_MS);
+        let expires_at = now.plus(match away {
+            true => AWAY_LINK_TTL_MS,
+            false => CONSOLE_LINK_TTL_MS,
+        });
         let mut state = self.lock();
         state.links.retain(|l| l.expires_at > now);
         let own = state.links.iter().filter(|l| l.by == by).count();
@@ -187,6 +262,7 @@ impl Browsers {
             by,
             scope,
             name: name.to_owned(),
+            away,
             expires_at,
         });
         Ok((code, expires_at))
@@ -195,51 +271,83 @@ impl Browsers {
     /// Uses a code up: the cookie of the new session, and the session.
     ///
     /// A good code opens whatever failed before: guessing 256 bits is hopeless, and a page that
-    /// fires bad codes at this machine must not lock its operator out.
+    /// fires bad codes at this machine must not lock its operator out. A code opens only where it was made for, and
+    /// is not used up elsewhere.
     ///
     /// # Errors
     /// [`NotOpened`].
-    pub fn open(&self, code: &str, now: TimeMs) -> Result<(String, Session), NotOpened> {
+    pub fn open(
+        &self,
+        code: &str,
+        place: Place,
+        now: TimeMs,
+    ) -> Result<(String, Session), NotOpened> {
         let cookie = fresh().map_err(|_| NotOpened::Random)?;
-        let csrf = fresh().map_err(|_| NotOpened::Random)?;
         let mut state = self.lock();
         state.links.retain(|l| l.expires_at > now);
         let presented = hash(code);
-        let Some(at) = state.links.iter().position(|l| l.hash == presented) else {
-            return Err(state.failed(now));
+        let away = place.is_away();
+        let fits = |l: &Link| l.hash == presented && l.away == away;
+        let Some(at) = state.links.iter().position(fits) else {
+            // Elsewhere guesses are counted by address, and count for nobody here.
+            return Err(match away {
+                true => NotOpened::Unknown,
+                false => state.failed(now),
+            });
         };
         let Some(link) = state.links.remove(at) else {
             return Err(NotOpened::Unknown);
         };
-        state.make_room(link.by, now);
+        state.make_room(link.by, away, now);
         let session = Session {
             id: SessionId(hash(&cookie)),
             by: link.by,
             scope: link.scope,
             name: link.name,
-            csrf,
-            expires_at: now.plus(BROWSER_SESSION_TTL_MS),
+            csrf: csrf_of(&cookie),
+            expires_at: now.plus(match away {
+                true => AWAY_SESSION_TTL_MS,
+                false => BROWSER_SESSION_TTL_MS,
+            }),
+            away,
         };
         let seat = Seat {
             session: session.clone(),
             started_at: now,
             seen_at: now,
+            from: match place {
+                Place::Away(from) => Some(from),
+                Place::Here => None,
+            },
         };
         state.seats.insert(session.id, seat);
+        state.kept.changed(away);
         Ok((cookie, session))
     }
 
-    /// The live session of a cookie, which counts as used now.
-    pub fn session(&self, cookie: &str, now: TimeMs) -> Option<Session> {
+    /// The live session of a cookie at the place where it counts, which counts as used now.
+    pub fn session(&self, cookie: &str, place: Place, now: TimeMs) -> Option<Session> {
         let id = SessionId(hash(cookie));
         let mut state = self.lock();
-        if !state.seats.get(&id)?.alive(now) {
-            state.seats.remove(&id);
+        let seat = state.seats.get_mut(&id)?;
+        if seat.session.away != place.is_away() {
             return None;
         }
-        let seat = state.seats.get_mut(&id)?;
+        if !seat.alive(now) {
+            if !seat.is_worth_keeping(now) {
+                state.seats.remove(&id);
+            }
+            return None;
+        }
         seat.seen_at = now.max(seat.seen_at);
-        Some(seat.session.clone())
+        if let Place::Away(from) = place {
+            seat.from = Some(from);
+        }
+        // What is on disk has no cookie to make it of.
+        seat.session.csrf = csrf_of(cookie);
+        let (session, seen) = (seat.session.clone(), seat.seen_at);
+        state.kept.used(session.away, seen);
+        Some(session)
     }
 
     /// Whether a session still lives; asking does not count as use.
@@ -249,7 +357,12 @@ impl Browsers {
 
     /// Ends a session; `false` if it had ended.
     pub fn end(&self, id: &SessionId) -> bool {
-        self.lock().seats.remove(id).is_some()
+        let mut state = self.lock();
+        let ended = state.seats.remove(id);
+        if let Some(seat) = &ended {
+            state.kept.changed(seat.session.away);
+        }
+        ended.is_some()
     }
 }
 
@@ -264,11 +377,16 @@ impl State {
         NotOpened::Unknown
     }
 
-    fn make_room(&mut self, by: Maker, now: TimeMs) {
-        self.seats.retain(|_, seat| seat.alive(now));
+    fn make_room(&mut self, by: Maker, away: bool, now: TimeMs) {
+        self.seats.retain(|_, seat| seat.is_worth_keeping(now));
+        let most = match away {
+            true => AWAY_SESSIONS_MAX,
+            false => BROWSER_SESSIONS_MAX,
+        };
         loop {
-            let own = self.seats.iter().filter(|(_, s)| s.session.by == by);
-            if own.clone().count() < BROWSER_SESSIONS_MAX {
+            let of_maker = |s: &Seat| s.session.by == by && s.session.away == away;
+            let own = self.seats.iter().filter(|(_, s)| of_maker(s));
+            if own.clone().count() < most {
                 return;
             }
             let oldest = own.min_by_key(|(_, s)| s.seen_at);
@@ -277,110 +395,5 @@ impl State {
             };
             self.seats.remove(&id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    const T: TimeMs = TimeMs(1_000_000_000);
-
-    fn seated(browsers: &Browsers, now: TimeMs) -> (String, Session) {
-        let (code, _) = browsers
-            .link(Maker::Owner, Scope::Operate, "ada", now)
-            .unwrap();
-        browsers.open(&code, now).unwrap()
-    }
-
-    #[test]
-    fn a_code_opens_one_session_once_and_only_in_time() {
-        let browsers = Browsers::default();
-        let (code, ends) = browsers.link(Maker::Owner, Scope::Read, "ada", T).unwrap();
-        assert_eq!(ends, T.plus(CONSOLE_LINK_TTL_MS));
-        assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::Unknown);
-        let (cookie, session) = browsers.open(&code, T).unwrap();
-        assert_eq!((session.scope, session.name.as_str()), (Scope::Read, "ada"));
-        assert_eq!(browsers.open(&code, T).unwrap_err(), NotOpened::Unknown);
-        assert_eq!(browsers.session(&cookie, T).unwrap(), session);
-        assert!(browsers.session(&code, T).is_none());
-        let (late, ends) = browsers.link(Maker::Owner, Scope::Read, "ada", T).unwrap();
-        assert_eq!(browsers.open(&late, ends).unwrap_err(), NotOpened::Unknown);
-        assert!(browsers.link(Maker::Owner, Scope::Read, "a\nb", T).is_err());
-    }
-
-    #[test]
-    fn a_session_ends_by_age_by_idleness_by_a_clock_set_back_and_by_hand() {
-        let browsers = Browsers::default();
-        let (cookie, _) = seated(&browsers, T);
-        assert!(
-            browsers
-                .session(&cookie, T.plus(BROWSER_SESSION_IDLE_MS))
-                .is_none()
-        );
-        let (cookie, session) = seated(&browsers, T);
-        let mut now = T;
-        while now < T.plus(BROWSER_SESSION_TTL_MS) {
-            assert!(browsers.session(&cookie, now).is_some(), "{now:?}");
-            now = now.plus(BROWSER_SESSION_IDLE_MS - 1);
-        }
-        assert!(!browsers.alive(&session.id, now));
-        let (cookie, _) = seated(&browsers, T);
-        assert!(
-            browsers
-                .session(&cookie, TimeMs(T.0 - CLOCK_BEHIND_MAX_MS - 1))
-                .is_none()
-        );
-        let (cookie, session) = seated(&browsers, T);
-        assert!(browsers.end(&session.id) && !browsers.end(&session.id));
-        assert!(browsers.session(&cookie, T).is_none());
-    }
-
-    #[test]
-    fn links_and_sessions_are_bounded() {
-        let browsers = Browsers::default();
-        let first = browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap().0;
-        for _ in 0..CONSOLE_LINKS_MAX {
-            browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
-        }
-        assert!(browsers.open(&first, T).is_err());
-        // Another maker's links are no part of that.
-        let other = Maker::Token(Scope::Read);
-        let theirs = browsers.link(other, Scope::Read, "a", T).unwrap().0;
-        for _ in 0..2 * CONSOLE_LINKS_MAX {
-            browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
-        }
-        let (theirs, _) = browsers.open(&theirs, T).unwrap();
-        let (oldest, _) = seated(&browsers, T);
-        let (kept, _) = seated(&browsers, T);
-        for n in 1..BROWSER_SESSIONS_MAX as u64 {
-            assert!(browsers.session(&kept, T.plus(n)).is_some());
-            seated(&browsers, T.plus(n));
-        }
-        assert!(browsers.session(&oldest, T.plus(99)).is_none());
-        assert!(browsers.session(&kept, T.plus(99)).is_some());
-        assert!(browsers.session(&theirs, T.plus(99)).is_some());
-        assert_eq!(browsers.lock().seats.len(), BROWSER_SESSIONS_MAX + 1);
-    }
-
-    #[test]
-    fn failures_are_counted_and_a_good_code_opens_all_the_same() {
-        let browsers = Browsers::default();
-        let (code, _) = browsers.link(Maker::Owner, Scope::Read, "a", T).unwrap();
-        for _ in 0..CONSOLE_FAILURES_MAX {
-            assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::Unknown);
-        }
-        assert_eq!(browsers.open("x", T).unwrap_err(), NotOpened::TooMany);
-        assert!(browsers.open(&code, T).is_ok());
-        let later = T.plus(BROWSER_FAILURE_WINDOW_MS);
-        assert_eq!(browsers.open("x", later).unwrap_err(), NotOpened::Unknown);
-    }
-
-    #[test]
-    fn a_csrf_token_is_of_one_session() {
-        let browsers = Browsers::default();
-        let (a, b) = (seated(&browsers, T).1, seated(&browsers, T).1);
-        assert!(a.csrf_matches(&a.csrf) && !a.csrf_matches(&b.csrf) && !a.csrf_matches(""));
     }
 }

@@ -17,10 +17,12 @@ use crate::adapters::llm::variables_of;
 use crate::adapters::paths::StateDir;
 use crate::adapters::service_manager::installed::{Manager, Service};
 use crate::adapters::system;
+use crate::adapters::transport::Certificate;
+use crate::adapters::transport::certificate::day;
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    CLOCK_EARLIEST_MS, CONFIG_FILE_MAX_BYTES, DISK_FREE_LOW_BYTES, DISK_FREE_MIN_BYTES,
-    DISK_SLOW_MS, DISK_TRIAL_BYTES,
+    CERTIFICATE_ENDS_SOON_MS, CLOCK_EARLIEST_MS, CONFIG_FILE_MAX_BYTES, DISK_FREE_LOW_BYTES,
+    DISK_FREE_MIN_BYTES, DISK_SLOW_MS, DISK_TRIAL_BYTES,
 };
 use crate::domain::policy;
 use crate::node::credentials::given_by;
@@ -54,6 +56,7 @@ pub fn look(machine: &Machine<'_>) -> Vec<Finding> {
             all.push(port(config));
         }
         all.push(lan(config));
+        all.extend(console(machine, config));
     }
     all.push(service());
     all
@@ -323,6 +326,50 @@ fn port(config: &Config) -> Finding {
             "another program has it: end that, or choose another with `clawmesh-node config set port N`",
         ),
     }
+}
+
+/// Whether the console can be opened for other machines, where it is to be.
+fn console(machine: &Machine<'_>, config: &Config) -> Option<Finding> {
+    let console = config.console.as_ref()?;
+    let files = (console.cert.as_path(), console.key.as_path());
+    let now = machine.clock.now();
+    let certificate = match Certificate::load(files, &console.names(), now) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            let advice = "the console is not open for other machines, or goes on with the certificate that it has; docs/phone.md";
+            return Some(fault("console", error.to_string(), advice));
+        }
+    };
+    if !machine.running
+        && let Err(error) = TcpListener::bind(console.listen)
+    {
+        let why = format!("{} cannot be listened on: {error}", console.listen);
+        return Some(fault(
+            "console",
+            why,
+            "end the program that has it, or change console.listen",
+        ));
+    }
+    let names: Vec<&str> = console
+        .hosts
+        .iter()
+        .map(|host| host.name.as_str())
+        .collect();
+    let until = day(certificate.ends());
+    let said = format!(
+        "the certificate is for {} and counts until {until}",
+        names.join(", ")
+    );
+    Some(
+        match certificate.ends().since(now) < CERTIFICATE_ENDS_SOON_MS {
+            true => warning(
+                "console",
+                said,
+                "renew it; whatever does so should have done it by now",
+            ),
+            false => well("console", said),
+        },
+    )
 }
 
 fn lan(config: &Config) -> Finding {

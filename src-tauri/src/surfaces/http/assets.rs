@@ -34,6 +34,8 @@ pub(super) enum Page {
     NotBuilt,
     /// A one-time link did not open.
     NotOpened(NotOpened),
+    /// A one-time link did not open in a browser of another machine.
+    NotOpenedAway(NotOpened),
     /// The request does not say whom it means.
     BadHost,
 }
@@ -67,12 +69,22 @@ pub(super) fn page(status: StatusCode, page: &Page) -> Response {
             "It has been used already, or its two minutes are over. On the machine where the node runs, make a new one:",
             "clawmesh-node console",
         ),
+        Page::NotOpenedAway(NotOpened::Unknown) => (
+            "This link does not open the console",
+            "It has been used already, or its ten minutes are over. On the machine where the node runs, make a new one:",
+            "clawmesh-node console --phone",
+        ),
+        Page::NotOpenedAway(NotOpened::TooMany) => (
+            "Too many links have failed",
+            "Wait a minute. Then, on the machine where the node runs, make a new link:",
+            "clawmesh-node console --phone",
+        ),
         Page::NotOpened(NotOpened::TooMany) => (
             "Too many links have failed",
             "Wait a minute. Then, on the machine where the node runs, make a new link:",
             "clawmesh-node console",
         ),
-        Page::NotOpened(NotOpened::Random) => (
+        Page::NotOpened(NotOpened::Random) | Page::NotOpenedAway(NotOpened::Random) => (
             "The node could not make a session",
             "The system gave no random bytes. Look at the node:",
             "clawmesh-node status",
@@ -96,13 +108,17 @@ pub(super) fn page(status: StatusCode, page: &Page) -> Response {
     secured((status, kind, html).into_response())
 }
 
-fn is_page(path: &str) -> bool {
-    let of_programs = NOT_PAGES.iter().any(|root| {
+/// Whether a path is one that programs use.
+pub(super) fn is_of_programs(path: &str) -> bool {
+    NOT_PAGES.iter().any(|root| {
         path.strip_prefix(root)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
+    })
+}
+
+fn is_page(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
-    !of_programs && !last.contains('.')
+    !is_of_programs(path) && !last.contains('.')
 }
 
 /// The file or page of a path; `None` for what is no path of the console.

@@ -16,11 +16,11 @@ use http_body_util::BodyExt as _;
 
 use super::answer::{Failed, received};
 use super::console::cookie;
-use super::{Api, completions, hooks};
-use crate::adapters::transport::{FromOwner, Slot, Visit, host_allowed};
+use super::{Api, away, completions, hooks};
+use crate::adapters::transport::{Away, FromOwner, Slot, Visit, host_allowed};
 use crate::domain::base::limits::{API_REQUEST_MS, MODEL_TOTAL_MS};
 use crate::domain::base::{Code, Refusal};
-use crate::operator::access::sessions::Session;
+use crate::operator::access::sessions::{Place, Session};
 use crate::operator::access::{AtTheWindow, Scope};
 use crate::operator::routes::{self, Route, Verb};
 
@@ -32,7 +32,7 @@ const CSRF: &str = "x-clawmesh-csrf";
 
 /// The routes that find a place where other requests have taken all of theirs: stops, renewals, decisions, ends of trust,
 /// what they need to name what they mean, and how the node is.
-const URGENT: [(Verb, &str); 21] = [
+const URGENT: [(Verb, &str); 22] = [
     route(&routes::ESTOP),
     route(&routes::ESTOP_ENGAGE),
     route(&routes::ESTOP_RELEASE),
@@ -41,6 +41,7 @@ const URGENT: [(Verb, &str); 21] = [
     route(&routes::PROPOSAL_DECIDE),
     route(&routes::PROPOSAL_WITHDRAW),
     route(&routes::CONSOLE_DECIDE),
+    route(&routes::SESSION_END_ONE),
     route(&routes::CHANNEL_END),
     route(&routes::CHANNEL_VOID),
     route(&routes::STANDING_END),
@@ -88,6 +89,8 @@ pub(super) struct Asked {
     large: bool,
     /// It takes a place of its own for as long as it is read.
     events: bool,
+    /// It is done on the machine of the node alone.
+    here_alone: bool,
 }
 
 impl Asked {
@@ -98,6 +101,7 @@ impl Asked {
             urgent: false,
             large: false,
             events: false,
+            here_alone: true,
         }
     }
 
@@ -108,6 +112,7 @@ impl Asked {
             urgent: URGENT.contains(&self::route(route)),
             large: LARGE.contains(&self::route(route)),
             events: route.path == routes::STREAM.path,
+            here_alone: away::is_here_alone(route.verb, route.path),
         }
     }
 }
@@ -151,23 +156,13 @@ fn forbidden(message: &str) -> Response {
 
 /// The first check of every request. A request without `ConnectInfo` comes from this very process or
 /// over the local socket.
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let remote = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|c| c.0);
-    // A hook says itself who may send; it needs a token, which no page of another site has.
-    let to_hook = request.uri().path().starts_with(hooks::ROOT);
-    if !to_hook && remote.is_some_and(|r| !r.ip().to_canonical().is_loopback()) {
-        return forbidden("the operator API answers this machine only; use an SSH tunnel");
-    }
-    let headers = request.headers();
-    let named = host(headers).is_some_and(host_allowed);
-    if !named && !to_hook && (headers.contains_key(header::HOST) || remote.is_some()) {
-        return forbidden("use localhost or an IP address as the host name");
-    }
-    if headers.contains_key(header::ORIGIN) && (to_hook || !of_our_page(headers)) {
-        return forbidden("requests of other web pages are not answered here");
+pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let checked = match request.extensions().get::<Away>() {
+        Some(_) => away::admit(&api.door, &request).map_err(|r| Failed::from(r).into_response()),
+        None => near(&request),
+    };
+    if let Err(refused) = checked {
+        return guarded(refused);
     }
     // A model takes its time until it begins, and the whole of a reply until it ends.
     let limit = match request.uri().path().starts_with(completions::ROOT) {
@@ -182,6 +177,33 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
         ))
         .into_response(),
     }
+}
+
+/// The first check of a request that does not come by the port for other machines.
+// The refusal is the answer itself and is sent right away.
+#[allow(clippy::result_large_err)]
+fn near(request: &Request) -> Result<(), Response> {
+    let remote = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|c| c.0);
+    // A hook says itself who may send; it needs a token, which no page of another site has.
+    let to_hook = request.uri().path().starts_with(hooks::ROOT);
+    if !to_hook && remote.is_some_and(|r| !r.ip().to_canonical().is_loopback()) {
+        let why = "the operator API answers this machine only; use an SSH tunnel, or [console] for a phone";
+        return Err(forbidden(why));
+    }
+    let headers = request.headers();
+    let named = host(headers).is_some_and(host_allowed);
+    if !named && !to_hook && (headers.contains_key(header::HOST) || remote.is_some()) {
+        return Err(forbidden("use localhost or an IP address as the host name"));
+    }
+    if headers.contains_key(header::ORIGIN) && (to_hook || !of_our_page(headers)) {
+        return Err(forbidden(
+            "requests of other web pages are not answered here",
+        ));
+    }
+    Ok(())
 }
 
 /// The `Host` of a request that has exactly one.
@@ -232,12 +254,12 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// # Errors
 /// `UNAUTHENTICATED` without valid credentials, `NOT_AUTHORIZED` for a request that is not our own page's.
 fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
-    let headers = request.headers();
+    let (headers, place) = (request.headers(), away::place(request));
     let of_a_socket = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if of_a_socket.is_none() && request.extensions().get::<AtTheWindow>().is_some() {
         return Ok(Caller::Window);
     }
-    if headers.contains_key(header::AUTHORIZATION) {
+    if headers.contains_key(header::AUTHORIZATION) && place == Place::Here {
         return bearer(headers)
             .and_then(|token| api.tokens.scope_of(token))
             .map(Caller::Token)
@@ -247,7 +269,16 @@ fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
     if of_a_socket.is_none() && request.extensions().get::<FromOwner>().is_some() {
         return Ok(Caller::Owner);
     }
-    let Some(cookie) = cookie(headers) else {
+    let link = match place {
+        Place::Here => "clawmesh-node console",
+        Place::Away(_) => "clawmesh-node console --phone",
+    };
+    let Some(cookie) = cookie(headers, place) else {
+        if place != Place::Here {
+            return Err(unknown(&format!(
+                "this browser has no session here; run `{link}` on the machine of the node"
+            )));
+        }
         return Err(unknown(
             "a valid token is needed: Authorization: Bearer <token from tokens.json in the state directory>; for a browser run `clawmesh-node console`",
         ));
@@ -258,11 +289,17 @@ fn caller(api: &Api, request: &Request) -> Result<Caller, Refusal> {
     if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
         return Err(strange("requests of other web pages are not answered here"));
     }
-    let Some(session) = api.browsers.session(&cookie, api.door.context().now()) else {
-        return Err(unknown(
-            "this browser session has ended; run `clawmesh-node console` for a new link",
-        ));
+    let now = api.door.context().now();
+    let Some(mut session) = api.browsers.session(&cookie, place, now) else {
+        return Err(unknown(&format!(
+            "this browser session has ended; run `{link}` for a new link"
+        )));
     };
+    if place != Place::Here {
+        // The configuration may say less now than when the session began.
+        let most = api.door.most_away().unwrap_or(Scope::Read);
+        session.scope = session.scope.min(most);
+    }
     let changes = request.method() != Method::GET && request.method() != Method::HEAD;
     let token = headers.get(CSRF).and_then(|v| v.to_str().ok());
     if changes && !token.is_some_and(|t| session.csrf_matches(t)) {
@@ -306,6 +343,13 @@ pub(super) async fn scoped(
     };
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.promote();
+    }
+    if asked.here_alone && away::place(&request) != Place::Here {
+        return forbidden("this is done on the machine of the node, not from another one");
+    }
+    if api.browsers.is_unwritten() {
+        // When a session was used last; what else changes is written where it does.
+        drop(api.door.keep_sessions(&api.browsers).await);
     }
     let (scope, needed) = (caller.scope(), asked.scope);
     if scope < needed {

@@ -269,10 +269,13 @@ async fn a_session_ends_by_hand_and_takes_its_stream_along() {
     assert_eq!((status.as_u16(), code(&body)), (401, "UNAUTHENTICATED"));
     let both = format!("{}; clawmesh_1=x", b.cookie);
     assert!(
-        super::console::cookie(&HeaderMap::from_iter([
-            ("host".parse().unwrap(), "127.0.0.1:1".parse().unwrap()),
-            ("cookie".parse().unwrap(), both.parse().unwrap()),
-        ]))
+        super::console::cookie(
+            &HeaderMap::from_iter([
+                ("host".parse().unwrap(), "127.0.0.1:1".parse().unwrap()),
+                ("cookie".parse().unwrap(), both.parse().unwrap()),
+            ]),
+            crate::operator::access::sessions::Place::Here
+        )
         .is_none()
     );
     let events = b

@@ -20,13 +20,13 @@ use super::Api;
 use super::answer::{Answered, Failed, Id, body, body_or_default, ok};
 use super::assets::{self, Page};
 use super::auth::{Caller, host};
-use crate::adapters::transport::Secure;
-use crate::domain::base::limits::BROWSER_SESSION_TTL_MS;
+use crate::adapters::transport::{Away, Secure};
+use crate::domain::base::limits::{AWAY_SESSION_TTL_MS, BROWSER_SESSION_TTL_MS};
 use crate::domain::base::{Code, Refusal};
 use crate::node::context::Event;
 use crate::operator::access::Scope;
-use crate::operator::access::deciding::{DecideRequest, EndedView, SessionView};
-use crate::operator::access::sessions::{LinkRequest, LinkView, Maker, NotOpened};
+use crate::operator::access::deciding::{DecideRequest, DecisionMeans, EndedView, SessionView};
+use crate::operator::access::sessions::{LinkRequest, LinkView, Maker, NotOpened, Place, Session};
 use crate::operator::dto::{AskRequest, LaterRequest, PauseRequest};
 use crate::operator::enrolling::EnrolAsk;
 use crate::operator::estop::EstopRequest;
@@ -43,12 +43,18 @@ fn cookie_name(host: &str, secure: bool) -> String {
     format!("{prefix}clawmesh_{}", port.unwrap_or("80"))
 }
 
-/// The session cookie of a request: the one made over TLS, where the browser sends that.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+/// The session cookie of a request: the one made over TLS, where the browser sends that. One that anything without TLS
+/// could have set counts here alone, and never at another machine.
+pub(super) fn cookie(headers: &HeaderMap, place: Place) -> Option<String> {
     let host = host(headers)?;
     let names = [true, false].map(|secure| cookie_name(host, secure));
+    let counting = match place {
+        Place::Here => names.len(),
+        Place::Away(_) => 1,
+    };
     let name = names
         .iter()
+        .take(counting)
         .find(|name| named(headers, name).next().is_some())?;
     let mut found = named(headers, name);
     let value = found.next()?;
@@ -115,10 +121,17 @@ pub(super) async fn link(
     }
     let s = api.door.context();
     let name = asked.name.as_deref().unwrap_or("operator");
-    let (code, expires_at) = api.browsers.link(by, scope, name, s.now())?;
-    let at = host(&headers).unwrap_or("127.0.0.1");
+    let at = match (asked.away, &asked.host) {
+        (true, name) => api.door.address_away(name.as_deref(), scope)?,
+        (false, None) => format!("http://{}", host(&headers).unwrap_or("127.0.0.1")),
+        (false, Some(_)) => {
+            let why = "host: only a link for another machine (away) names one";
+            return Err(Refusal::new(Code::InvalidParams, why).into());
+        }
+    };
+    let (code, expires_at) = api.browsers.link(by, scope, name, asked.away, s.now())?;
     Ok(ok(&LinkView {
-        url: format!("http://{at}/console/open?code={code}"),
+        url: format!("{at}{}?code={code}", super::away::OPEN),
         scope,
         expires_at: expires_at.0,
     }))
@@ -135,9 +148,11 @@ pub(super) async fn open(
     State(api): Door,
     method: Method,
     secure: Option<Extension<Secure>>,
+    away: Option<Extension<Away>>,
     headers: HeaderMap,
     asked: Result<Query<OpenAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
+    let place = away.map_or(Place::Here, |Extension(away)| Place::Away(away.from()));
     // HEAD requests and prefetching browsers must not use the code up.
     if method == Method::HEAD {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -149,20 +164,36 @@ pub(super) async fn open(
     let context = api.door.context();
     let now = context.now();
     let code = asked.map(|Query(q)| q.code).unwrap_or_default();
-    match api.browsers.open(&code, now) {
+    let opened = match place {
+        Place::Away(from) if !api.guesses.may_try(from, now) => Err(NotOpened::TooMany),
+        _ => api.browsers.open(&code, place, now),
+    };
+    match opened {
         Ok((value, session)) => {
-            let made = set_cookie(&headers, over_tls(secure), &value, BROWSER_SESSION_TTL_MS);
+            let ttl_ms = match place {
+                Place::Here => BROWSER_SESSION_TTL_MS,
+                Place::Away(_) => AWAY_SESSION_TTL_MS,
+            };
+            let made = set_cookie(&headers, over_tls(secure), &value, ttl_ms);
             let Some(cookie) = made else {
                 return assets::page(StatusCode::BAD_REQUEST, &Page::BadHost);
             };
             api.door.session_opened(&session).await;
+            // What is not on the disk ends with the node, which is no reason to keep the person out.
+            drop(kept(&api, &session).await);
             go_home(Some(cookie))
         }
         // Opened twice by the same browser, as some do: it has its session already.
-        Err(_) if cookie(&headers).is_some_and(|c| api.browsers.session(&c, now).is_some()) => {
+        Err(_)
+            if cookie(&headers, place)
+                .is_some_and(|c| api.browsers.session(&c, place, now).is_some()) =>
+        {
             go_home(None)
         }
         Err(why) => {
+            if let (Place::Away(from), NotOpened::Unknown) = (place, why) {
+                api.guesses.failed(from, now);
+            }
             let (code, status) = match why {
                 NotOpened::Unknown => (Code::Unauthenticated, StatusCode::FORBIDDEN),
                 NotOpened::TooMany => (Code::RateExceeded, StatusCode::TOO_MANY_REQUESTS),
@@ -173,8 +204,20 @@ pub(super) async fn open(
                 .journal
                 .refused(Event::ConsoleRefused, "console", &refusal)
                 .await;
-            assets::page(status, &Page::NotOpened(why))
+            let page = match place {
+                Place::Here => Page::NotOpened(why),
+                Place::Away(_) => Page::NotOpenedAway(why),
+            };
+            assets::page(status, &page)
         }
+    }
+}
+
+/// Has a session of another machine on the disk, as it is or as it ended.
+async fn kept(api: &Api, session: &Session) -> Result<(), Refusal> {
+    match session.away {
+        true => api.door.keep_sessions(&api.browsers).await,
+        false => Ok(()),
     }
 }
 
@@ -196,14 +239,18 @@ fn go_home(cookie: Option<HeaderValue>) -> Response {
 
 /// Who asks, what they may do, and whether they can decide here.
 pub(super) async fn session(State(api): Door, Extension(caller): Extension<Caller>) -> Answered {
-    let window = matches!(caller, Caller::Window);
-    let decision = api.door.decision_means(window).await;
+    let decision = match &caller {
+        Caller::Session(session) if session.away => DecisionMeans::own_key(),
+        Caller::Window => api.door.decision_means(true).await,
+        _ => api.door.decision_means(false).await,
+    };
     Ok(ok(&match caller {
         Caller::Window => SessionView {
             scope: Scope::Admin,
             name: decision.operator.as_ref().map(|o| o.name.clone()),
             csrf: None,
             expires_at: None,
+            away: false,
             decision,
         },
         Caller::Token(_) | Caller::Owner => SessionView {
@@ -211,6 +258,7 @@ pub(super) async fn session(State(api): Door, Extension(caller): Extension<Calle
             name: None,
             csrf: None,
             expires_at: None,
+            away: false,
             decision,
         },
         Caller::Session(session) => SessionView {
@@ -218,6 +266,7 @@ pub(super) async fn session(State(api): Door, Extension(caller): Extension<Calle
             name: Some(session.name),
             csrf: Some(session.csrf),
             expires_at: Some(session.expires_at.0),
+            away: session.away,
             decision,
         },
     }))
@@ -236,6 +285,7 @@ pub(super) async fn end(
     let ended = api.browsers.end(&session.id);
     if ended {
         api.door.session_ended(&session).await;
+        kept(&api, &session).await?;
     }
     let mut response = ok(&EndedView { ended });
     if let Some(cookie) = set_cookie(&headers, over_tls(secure), "", 0) {

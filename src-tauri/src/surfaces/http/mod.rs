@@ -6,6 +6,9 @@ mod alerts;
 mod answer;
 mod assets;
 mod auth;
+mod away;
+#[cfg(test)]
+mod away_tests;
 mod channels;
 mod completions;
 mod console;
@@ -34,15 +37,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use prometheus_client::registry::Registry;
 
 use self::handlers as h;
 use self::places::Room;
+use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::HTTP_BODY_MAX_BYTES;
 use crate::operator::Door;
 use crate::operator::access::deciding::PassphraseGate;
+use crate::operator::access::guesses::Guesses;
 use crate::operator::access::sessions::Browsers;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::enrolling::EnrolRequests;
@@ -53,7 +58,8 @@ use crate::operator::routes::{self, Route, Verb};
 pub(crate) struct Api {
     pub(crate) door: Door,
     tokens: Tokens,
-    browsers: Browsers,
+    browsers: Arc<Browsers>,
+    guesses: Guesses,
     passphrases: PassphraseGate,
     enrolling: EnrolRequests,
     registry: Registry,
@@ -195,6 +201,8 @@ fn people_routes(bound: Bound) -> Bound {
         .on(routes::GRANTS, h::grant_table)
         .on(routes::SESSION, console::session)
         .on(routes::SESSION_END, console::end)
+        .on(routes::SESSIONS, away::sessions)
+        .on(routes::SESSION_END_ONE, away::session_end)
         .on(routes::CONSOLE_LINK, console::link)
         .on(routes::CONSOLE_DECIDE, console::decide)
         .on(routes::CONSOLE_STANDING, standing::console_give)
@@ -213,10 +221,14 @@ fn people_routes(bound: Bound) -> Bound {
 /// The router of a node.
 pub fn app(door: Door, tokens: Tokens) -> Router {
     let registry = door.context().metrics.registry();
+    let (state_dir, now) = (door.context().state_dir(), door.context().now());
+    let open_away = door.most_away().is_some();
+    let browsers = Browsers::restored(&StateDir::at(&state_dir), open_away, now);
     let api = Arc::new(Api {
         door,
         tokens,
-        browsers: Browsers::default(),
+        browsers: Arc::new(browsers),
+        guesses: Guesses::default(),
         passphrases: PassphraseGate::default(),
         enrolling: EnrolRequests::default(),
         registry,
@@ -231,13 +243,13 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
     let bound = bound.under("/metrics", auth::Asked::by(Scope::Read), get(h::metrics));
     Router::new()
         .route("/healthz", get(h::healthz))
-        .route("/console/open", get(console::open))
+        .route(away::OPEN, get(console::open))
         .merge(completions::routes())
         .merge(hooks::routes())
         .merge(people_routes(action_routes(mesh_routes(bound))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)
         .layer(DefaultBodyLimit::max(HTTP_BODY_MAX_BYTES))
-        .layer(from_fn(auth::guard))
+        .layer(from_fn_with_state(api.clone(), auth::guard))
         .with_state(api)
 }

@@ -65,6 +65,7 @@ use crate::operator::{
     channels::ChannelOffer,
     channels::ChannelGive,
     channels::ChannelCode,
+    access::listed::OpenSession,
     access::sessions::LinkRequest,
     access::sessions::LinkView,
     access::deciding::SessionView,

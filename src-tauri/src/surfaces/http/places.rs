@@ -16,12 +16,12 @@ use crate::domain::base::{Code, Refusal};
 use crate::operator::access::Scope;
 use crate::operator::access::sessions::{Maker, SessionId};
 
-/// Whose places a caller uses: a browser session those of its scope and of who made its link.
+/// Whose places a caller uses: a browser session those of its scope, of who made its link and of where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Window,
     Of(Maker),
-    Session(Maker, Scope),
+    Session(Maker, Scope, bool),
 }
 
 type Key = (Kind, Option<SessionId>);
@@ -122,7 +122,10 @@ fn key(caller: &Caller) -> Key {
         Caller::Window => (Kind::Window, None),
         Caller::Owner => (Kind::Of(Maker::Owner), None),
         Caller::Token(scope) => (Kind::Of(Maker::Token(*scope)), None),
-        Caller::Session(session) => (Kind::Session(session.by, session.scope), Some(session.id)),
+        Caller::Session(session) => {
+            let kind = Kind::Session(session.by, session.scope, session.away);
+            (kind, Some(session.id))
+        }
     }
 }
 
@@ -252,6 +255,7 @@ mod tests {
                 name: "guest".into(),
                 csrf: String::new(),
                 expires_at: TimeMs(u64::MAX),
+                away: false,
             })
         };
         let mut taken = Vec::new();

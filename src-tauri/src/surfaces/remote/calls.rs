@@ -9,8 +9,6 @@ use crate::node::planner::Answered;
 use crate::node::proposals::Standing;
 use crate::node::proposals::hold;
 use crate::node::wiring::Reloaded;
-use crate::operator::access::Scope;
-use crate::operator::access::sessions::{LinkRequest, LinkView};
 use crate::operator::actuators::ActuatorView;
 use crate::operator::devices::{DeviceLook, DeviceSensorView, DeviceView};
 use crate::operator::dto::{AskRequest, PauseRequest, PlannerView};
@@ -347,19 +345,6 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn trust_revoke(&self, id: &str) -> Asked<TrustRecordView> {
         self.of(routes::TRUST_REVOKE, id).await
-    }
-
-    /// A one-time link that opens the console with `scope`, in the name of a person.
-    ///
-    /// # Errors
-    /// As [`Remote::status`].
-    pub async fn console_link(&self, scope: Scope, name: &str) -> Asked<LinkView> {
-        let asked = LinkRequest {
-            scope: Some(scope),
-            name: Some(name.to_owned()),
-        };
-        self.send(routes::CONSOLE_LINK.as_scope(scope), &asked)
-            .await
     }
 
     /// The meshes on the LAN.

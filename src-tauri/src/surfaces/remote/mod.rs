@@ -11,6 +11,7 @@ mod alerts;
 mod approvals;
 mod calls;
 mod channels;
+mod console;
 #[cfg(test)]
 mod tests;
 

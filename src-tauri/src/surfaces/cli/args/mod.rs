@@ -472,13 +472,35 @@ pub(super) enum PlannerCommand {
 
 /// A browser session.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ConsoleArgs {
+    /// What to do with the sessions that are open
+    #[command(subcommand)]
+    pub what: Option<ConsoleCommand>,
     /// What the browser may do; decisions need your passphrase besides
     #[arg(long, value_enum, default_value = "operate")]
     pub scope: Scope,
+    /// For a phone or another machine: a link over https, also as a QR code; the node needs [console] in its configuration
+    #[arg(long)]
+    pub phone: bool,
+    /// Of console.hosts the one in the link; the first if left out
+    #[arg(long, value_name = "NAME", requires = "phone")]
+    pub host: Option<String>,
     /// Print the link and nothing else
     #[arg(long)]
     pub print: bool,
+}
+
+/// What is done with the sessions of browsers.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConsoleCommand {
+    /// List the sessions that are open, of this machine and of others
+    Sessions,
+    /// End one, for example that of a phone that is lost
+    End {
+        /// Its id, or the beginning of it
+        id: String,
+    },
 }
 
 /// A wish for an action.

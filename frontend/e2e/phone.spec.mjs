@@ -1,0 +1,211 @@
+// The console on a phone: a real node, its port for other machines with a certificate of a throw-away authority, and Chromium
+// at a phone's size under a name. The browser takes this one key alone; whatever else is wrong with the connection it refuses.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+import { accessible, lab, loaded } from "./lab.mjs";
+import { until } from "./nodes.mjs";
+
+const NAME = "field.test";
+const PHRASE = "correct horse battery";
+const dir = mkdtempSync(join(process.env.CLAWMESH_E2E_DIR ?? tmpdir(), "clawmesh-phone-"));
+const at = (name) => join(dir, name);
+const openssl = (...args) => execFileSync("openssl", args, { stdio: ["ignore", "pipe", "ignore"] });
+
+/** A certificate of a new authority, and what the browser knows its key by. */
+function certify(host) {
+  const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  openssl(
+    "req",
+    "-x509",
+    ...ec,
+    "-keyout",
+    at("ca.key"),
+    "-out",
+    at("ca.pem"),
+    "-subj",
+    "/CN=a test",
+    "-days",
+    "30",
+  );
+  openssl("req", ...ec, "-keyout", at("phone.key"), "-out", at("phone.csr"), "-subj", `/CN=${host}`);
+  writeFileSync(at("names"), `subjectAltName=DNS:${host}\n`);
+  const signed = ["-CA", at("ca.pem"), "-CAkey", at("ca.key"), "-CAcreateserial", "-days", "30"];
+  openssl(
+    "x509",
+    "-req",
+    "-in",
+    at("phone.csr"),
+    ...signed,
+    "-extfile",
+    at("names"),
+    "-out",
+    at("phone.pem"),
+  );
+  chmodSync(at("phone.key"), 0o600);
+  const key = openssl("x509", "-in", at("phone.pem"), "-pubkey", "-noout");
+  const der = execFileSync("openssl", ["pkey", "-pubin", "-outform", "der"], { input: key });
+  return execFileSync("openssl", ["dgst", "-sha256", "-binary"], { input: der }).toString("base64");
+}
+
+let l;
+let browser;
+let phone;
+let admin;
+const link = async (...more) =>
+  until("the console is open for other machines", async () =>
+    (await l.center.cli(["console", "--phone", "--print", ...more])).trim(),
+  );
+
+before(async () => {
+  const spki = certify(NAME);
+  const never = `[[rule]]\nname = "never"\nmetric = "moisture"\nbelow = -1.0\ntarget = "actuator:mock:valve-1"\noperation = "open"\nparams = { durationSec = 2 }\n`;
+  const table = `[console]\nlisten = "127.0.0.1:0"\ncert = ${JSON.stringify(at("phone.pem"))}\nkey = ${JSON.stringify(at("phone.key"))}\nhosts = ["${NAME}"]\n`;
+  l = await lab({ pace: 0, rules: never + table });
+  await l.field.api("POST", `/trust/${l.center.id}/grant`, { grants: "admin" });
+  await l.field.api("POST", `/operators/issuers/${l.center.id}/accept`);
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      `--ignore-certificate-errors-spki-list=${spki}`,
+      `--host-resolver-rules=MAP ${NAME} 127.0.0.1, MAP other.test 127.0.0.1`,
+    ],
+  });
+  const context = await browser.newContext({
+    viewport: { width: 390, height: 844 },
+    isMobile: true,
+    hasTouch: true,
+  });
+  context.setDefaultTimeout(20_000);
+  phone = { context, page: await context.newPage(), sent: [], errors: [] };
+  context.on("request", (r) => phone.sent.push(`${r.method()} ${r.url()} ${r.postData() ?? ""}`));
+  phone.page.on("console", (m) => m.type() === "error" && phone.errors.push(m.text()));
+  phone.page.on("pageerror", (e) => phone.errors.push(String(e)));
+  admin = await l.open("/trust?tab=operators", { scope: "admin" });
+});
+after(async () => {
+  await browser?.close();
+  await l?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const shot = async (name) => {
+  if (process.env.CLAWMESH_SHOTS)
+    await phone.page.screenshot({ path: join(process.env.CLAWMESH_SHOTS, `${name}.png`) });
+};
+const hold = () => phone.page.getByRole("button", { name: "Hold to approve" });
+
+test("a link opens the console over TLS, with nothing secret in the address and a cookie of this name alone", async () => {
+  const url = await link();
+  const base = new URL(url).origin;
+  phone.base = base;
+  await phone.page.goto(url);
+  await loaded(phone.page);
+  assert.equal(phone.page.url(), `${base}/`);
+  assert.ok(await phone.page.evaluate(() => window.isSecureContext));
+  const [cookie, ...others] = await phone.context.cookies();
+  assert.deepEqual(others, []);
+  assert.match(cookie.name, /^__Host-clawmesh_\d+$/);
+  assert.deepEqual(
+    [cookie.secure, cookie.httpOnly, cookie.sameSite, cookie.path, cookie.domain],
+    [true, true, "Strict", "/", NAME],
+  );
+  const headers = (await phone.page.reload()).headers();
+  assert.match(headers["content-security-policy"], /frame-ancestors 'none'/);
+  assert.equal(headers["referrer-policy"], "no-referrer");
+  const kept = await phone.page.evaluate(async () => {
+    const answer = await fetch("/api/operator/v1/status");
+    return [answer.status, answer.headers.get("cache-control")];
+  });
+  assert.deepEqual(kept, [200, "no-store"]);
+  await phone.page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+  await accessible(phone.page, "the phone");
+  await shot("phone-overview");
+});
+
+test("another name of the same node, and what is for this machine alone, is not answered", async () => {
+  const port = new URL(phone.base).port;
+  const other = await phone.context.newPage();
+  // The browser would refuse the certificate for this name if it did not take the key as it is; the node refuses the name.
+  assert.equal((await other.goto(`https://other.test:${port}/`)).status(), 403);
+  await other.close();
+  for (const path of ["/metrics", "/healthz", "/v1/models", "/hooks/x", "/api/operator/v1/pairing"]) {
+    const status = await phone.page.evaluate((asked) => fetch(asked).then((answer) => answer.status), path);
+    assert.equal(status, 403, path);
+  }
+});
+
+test("a key made on the phone is enrolled by an administrator, and approves there with its passphrase", async () => {
+  const { page } = phone;
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  await page.getByText("In a browser of another machine you decide with your own key").waitFor();
+  await page.getByLabel("Your name").fill("Ada");
+  await page.getByLabel("Passphrase (8 characters or more)").fill(PHRASE);
+  await page.getByLabel("The same again").fill(PHRASE);
+  await page.getByRole("button", { name: "Make a key" }).click();
+  await page.getByText(/An administrator enrols this key/).waitFor();
+  await admin.page
+    .getByRole("article", { name: "Ada", exact: true })
+    .getByRole("button", { name: "Add" })
+    .click();
+  await page.getByText(/Enrolled: you may approve up to L2/).waitFor();
+  const p = await l.propose({ reason: "from the field", from: l.field });
+  await page.goto(`${phone.base}/approvals?id=${p.id}`);
+  await page.getByText(p.reason).first().waitFor();
+  await page.getByLabel("Passphrase of your key in this browser").fill(PHRASE);
+  await shot("phone-approve");
+  await hold().scrollIntoViewIfNeeded();
+  const box = await hold().boundingBox();
+  await page.mouse.move(box.x + 10, box.y + 10);
+  await page.mouse.down();
+  await page.waitForTimeout(1_700);
+  await page.mouse.up();
+  await until("it ran", async () => /executing|completed/.test(await l.status(p.id)));
+  assert.ok(!phone.sent.join("\n").includes(PHRASE));
+  assert.ok(phone.sent.every((one) => !one.includes("/console/decide")));
+});
+
+test("its session is listed, outlasts a restart, is ended from elsewhere, and a pasted link opens a new one", async () => {
+  const { page } = phone;
+  // The system chose the port; the next run takes the same one.
+  const file = join(l.center.dir, "config.toml");
+  writeFileSync(
+    file,
+    readFileSync(file, "utf8").replace("127.0.0.1:0", `127.0.0.1:${new URL(phone.base).port}`),
+  );
+  await l.center.kill();
+  await l.center.start();
+  assert.equal(new URL(await link()).origin, phone.base);
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  await page.getByText("another machine, 127.0.0.1").first().waitFor();
+  await page.getByRole("heading", { name: "Open sessions" }).scrollIntoViewIfNeeded();
+  await shot("phone-sessions");
+  await accessible(page, "settings on the phone");
+  const desk = await l.open("/settings", { scope: "admin" });
+  const row = desk.page.locator("li", { hasText: "another machine" });
+  await row.getByRole("button", { name: "End" }).click();
+  await desk.page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+  await row.waitFor({ state: "detached" });
+  await page.reload();
+  await page.getByText("This console is not open").waitFor();
+  await page.getByLabel("Paste the link here").fill("not a link");
+  await page.getByRole("button", { name: "Open" }).click();
+  await page.getByText("This is no link of that command.").waitFor();
+  await shot("phone-paste");
+  await accessible(page, "without a session");
+  await page.getByLabel("Paste the link here").fill(await link());
+  await page.getByRole("button", { name: "Open" }).click();
+  await loaded(page);
+  assert.equal(page.url(), `${phone.base}/`);
+  assert.deepEqual(
+    phone.errors.filter((text) => !/40[13]|Failed to fetch|net::ERR_/.test(text)),
+    [],
+  );
+});

@@ -1,0 +1,83 @@
+/** The browsers that have a session with this node, on its machine and on others, and the end of one of them. */
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { dateTime, t } from "@/lib/i18n";
+import { type OpenSession, post } from "@/node/client";
+import { useSession, useSessions } from "@/node/reads";
+import { Dialog } from "@/ui/dialog";
+import { Age, Button, Loaded, Panel, Txt } from "@/ui/kit";
+
+const scopeWord = (scope: OpenSession["scope"]) =>
+  t(scope === "admin" ? "sc_admin" : scope === "operate" ? "sc_operate" : "sc_read");
+
+export function Sessions() {
+  const mine = useSession().data?.scope;
+  const sessions = useSessions(mine === "operate" || mine === "admin");
+  const [ending, setEnding] = useState<OpenSession>();
+  if (!sessions.isEnabled) return null;
+  return (
+    <Panel title={t("sessions")}>
+      <Loaded q={sessions}>
+        {(list) =>
+          list.length ? (
+            <ul className="flex flex-col gap-2">
+              {list.map((one) => (
+                <li
+                  key={one.id}
+                  aria-label={`${one.name} ${one.id}`}
+                  className="flex flex-wrap items-center gap-x-4 gap-y-1 border-line border-t pt-2 first:border-t-0 first:pt-0"
+                >
+                  <span className="min-w-0 flex-1">
+                    <span className="font-medium">
+                      <Txt>{one.name}</Txt>
+                    </span>
+                    {one.own ? <span className="text-t2"> · {t("thisSession")}</span> : null}
+                    <span className="block text-t2">
+                      {one.away ? t("sessionAway", { from: one.from ?? "–" }) : t("sessionHere")} ·{" "}
+                      {scopeWord(one.scope)}
+                    </span>
+                    <span className="block text-t2">
+                      {t("sessionUsed")} <Age time={one.seenAt} /> · {t("untilWhen")}{" "}
+                      {dateTime(one.expiresAt)}
+                    </span>
+                  </span>
+                  <Button onClick={() => setEnding(one)}>{t("sessionEnd")}</Button>
+                </li>
+              ))}
+            </ul>
+          ) : (
+            <p className="text-t2">{t("noSessions")}</p>
+          )
+        }
+      </Loaded>
+      {ending ? <End session={ending} onClose={() => setEnding(undefined)} /> : null}
+    </Panel>
+  );
+}
+
+function End({ session, onClose }: { session: OpenSession; onClose: () => void }) {
+  const client = useQueryClient();
+  const [problem, setProblem] = useState("");
+  const go = () =>
+    post("/sessions/{id}/end", undefined, { id: session.id })
+      .then(onClose, (e: Error) => setProblem(e.message))
+      .finally(() => void client.invalidateQueries());
+  return (
+    <Dialog title={t("sessionEnd")} onClose={onClose}>
+      <div className="flex flex-col gap-3">
+        <p className="text-t2">{t("sessionEndText", { name: session.name })}</p>
+        {problem ? (
+          <p role="alert" className="text-danger">
+            ▲ <Txt max={300}>{problem}</Txt>
+          </p>
+        ) : null}
+        <div className="flex gap-2">
+          <Button tone="danger" onClick={() => void go()}>
+            {t("sessionEnd")}
+          </Button>
+          <Button onClick={onClose}>{t("cancel")}</Button>
+        </div>
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,493 @@
+//! The operator's own certificate for the console of other machines: two PEM files, read, checked and held as one value that
+//! cannot be had without the checks. Whom its authority is trusted by is the browsers' business.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::tls::Fingerprint;
+use crate::adapters::files;
+use crate::adapters::system::{self, Exposure};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::CERTIFICATE_FILE_MAX_BYTES;
+
+/// Why a certificate cannot be used. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    #[error("console.{key}: {path}: {source}; the user of the node has to be able to read it")]
+    Read {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The OS error.
+        source: io::Error,
+    },
+    /// Others may read the key.
+    #[error(
+        "console.key: {path} can be read by others ({}); make it the node's own: {}",
+        exposure.how,
+        exposure.mend
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// How, and what ends it.
+        exposure: Exposure,
+    },
+    /// A file does not hold what it should.
+    #[error("console.{key}: {path}: {why}")]
+    Content {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; never the content.
+        why: String,
+    },
+    /// The key is another certificate's.
+    #[error(
+        "console.key: {key} is not the key of the certificate in {cert}; name the two files that were made together"
+    )]
+    Pair {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// The certificate does not count at this time.
+    #[error("console.cert: {path} {why}")]
+    Time {
+        /// The file.
+        path: PathBuf,
+        /// Since or from when, and what to do.
+        why: String,
+    },
+    /// The certificate is for other names.
+    #[error(
+        "console.cert: {path} is not for {host}, which is one of console.hosts; browsers would refuse it: get a certificate for that name"
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name it lacks.
+        host: String,
+    },
+}
+
+/// A certificate with its key, checked.
+#[derive(Clone)]
+pub struct Certificate {
+    pub(super) certified: Arc<CertifiedKey>,
+    /// The first and the last moment at which it counts.
+    counts: (TimeMs, TimeMs),
+    /// The hash of both files, to see whether they have changed.
+    content: [u8; 32],
+    fingerprint: Fingerprint,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({})", self.fingerprint)
+    }
+}
+
+/// The bytes of the two files.
+pub struct Files {
+    cert: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl Files {
+    /// Reads both files. Blocks.
+    ///
+    /// # Errors
+    /// [`CertificateError::Read`], or [`CertificateError::Exposed`].
+    pub fn read(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let failed = |key, path: &Path| {
+            let path = path.to_path_buf();
+            move |source| CertificateError::Read { key, path, source }
+        };
+        let max = CERTIFICATE_FILE_MAX_BYTES;
+        let chain = files::read(cert, max).map_err(failed("cert", cert))?;
+        let opened = files::open(key).map_err(failed("key", key))?;
+        private(&opened, key)?;
+        let key = files::read_opened(opened, max).map_err(failed("key", key))?;
+        Ok(Self {
+            cert: chain,
+            key: Zeroizing::new(key),
+        })
+    }
+
+    /// What tells these contents from others.
+    fn content(&self) -> [u8; 32] {
+        let mut both = Sha256::new();
+        both.update(Sha256::digest(&self.cert));
+        both.update(Sha256::digest(&self.key));
+        both.finalize().into()
+    }
+}
+
+fn private(opened: &File, path: &Path) -> Result<(), CertificateError> {
+    let exposed =
+        system::others_may_read(opened, path).map_err(|source| CertificateError::Read {
+            key: "key",
+            path: path.to_path_buf(),
+            source,
+        })?;
+    match exposed {
+        None => Ok(()),
+        Some(exposure) => Err(CertificateError::Exposed {
+            path: path.to_path_buf(),
+            exposure,
+        }),
+    }
+}
+
+impl Certificate {
+    /// The certificate of two PEM files, if it can be used for these names at this time. Blocks.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn load(
+        (cert, key): (&Path, &Path),
+        names: &[ServerName<'static>],
+        now: TimeMs,
+    ) -> Result<Self, CertificateError> {
+        let read = Files::read(cert, key)?;
+        Self::of(&read, (cert, key), names, now)
+    }
+
+    /// As [`Certificate::load`], of files that were read.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn of(
+        read: &Files,
+        (cert, key): (&Path, &Path),
+        names: &[ServerName<'static>],
+        now: TimeMs,
+    ) -> Result<Self, CertificateError> {
+        let odd = |name, path: &Path, why: &str| CertificateError::Content {
+            key: name,
+            path: path.to_path_buf(),
+            why: why.to_owned(),
+        };
+        let chain = CertificateDer::pem_slice_iter(&read.cert).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|e| odd("cert", cert, &format!("it is no PEM file: {e}")))?;
+        let own = chain.first().cloned().ok_or_else(|| {
+            odd(
+                "cert",
+                cert,
+                "it holds no certificate in PEM form; name the file with the whole chain",
+            )
+        })?;
+        // The reader's own words are left out: it is a key.
+        let secret = PrivateKeyDer::from_pem_slice(&read.key).map_err(|_| {
+            odd(
+                "key",
+                key,
+                "it holds no private key in PEM form that is under no passphrase",
+            )
+        })?;
+        let provider = rustls::crypto::ring::default_provider();
+        let signing = provider.key_provider.load_private_key(secret);
+        let signing = signing.map_err(|_| {
+            odd(
+                "key",
+                key,
+                "its kind of key cannot be used; use ECDSA P-256 or P-384, or RSA of 2048 bits or more",
+            )
+        })?;
+        let certified = CertifiedKey::new(chain, signing);
+        match certified.keys_match() {
+            Ok(()) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                return Err(CertificateError::Pair {
+                    cert: cert.to_path_buf(),
+                    key: key.to_path_buf(),
+                });
+            }
+            Err(error) => return Err(odd("cert", cert, &error.to_string())),
+        }
+        let counts = validity(&own)
+            .ok_or_else(|| odd("cert", cert, "it does not say from when to when it counts"))?;
+        let made = Self {
+            certified: Arc::new(certified),
+            counts,
+            content: read.content(),
+            fingerprint: Fingerprint::of(&own),
+        };
+        made.counts_at(cert, now)?;
+        let parsed =
+            ParsedCertificate::try_from(&own).map_err(|e| odd("cert", cert, &e.to_string()))?;
+        for name in names {
+            rustls::client::verify_server_name(&parsed, name).map_err(|_| {
+                CertificateError::Name {
+                    path: cert.to_path_buf(),
+                    host: name.to_str().into_owned(),
+                }
+            })?;
+        }
+        Ok(made)
+    }
+
+    /// Whether it counts at this time; `path` is named where it does not.
+    ///
+    /// # Errors
+    /// [`CertificateError::Time`].
+    pub fn counts_at(&self, path: &Path, now: TimeMs) -> Result<(), CertificateError> {
+        let (from, to) = self.counts;
+        let why = if now < from {
+            format!(
+                "counts only from {} on; is the clock of this machine right?",
+                day(from)
+            )
+        } else if now > to {
+            format!("has expired on {}; renew it", day(to))
+        } else {
+            return Ok(());
+        };
+        let path = path.to_path_buf();
+        Err(CertificateError::Time { path, why })
+    }
+
+    /// The last moment at which it counts.
+    pub fn ends(&self) -> TimeMs {
+        self.counts.1
+    }
+
+    /// Whether the files that were read are those of this certificate.
+    pub fn is_of(&self, read: &Files) -> bool {
+        self.content == read.content()
+    }
+}
+
+/// The day of a moment, as people write it.
+pub fn day(at: TimeMs) -> String {
+    let seconds = i64::try_from(at.0 / 1_000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_or_else(|_| "a day far away".to_owned(), |t| t.date().to_string())
+}
+
+/// From when to when a certificate counts (RFC 5280 §4.1.2.5).
+fn validity(der: &[u8]) -> Option<(TimeMs, TimeMs)> {
+    let (certificate, _) = member(der, 0x30)?;
+    let (signed, _) = member(certificate, 0x30)?;
+    // The version is left out of the oldest kind.
+    let rest = match member(signed, 0xa0) {
+        Some((_, rest)) => rest,
+        None => signed,
+    };
+    let (_, rest) = member(rest, 0x02)?;
+    let (_, rest) = member(rest, 0x30)?;
+    let (_, rest) = member(rest, 0x30)?;
+    let (times, _) = member(rest, 0x30)?;
+    let (from, rest) = moment(times)?;
+    let (to, _) = moment(rest)?;
+    Some((from, to))
+}
+
+/// The content of the DER member with this tag, and what follows it.
+fn member(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = der.split_first()?;
+    if *found != tag {
+        return None;
+    }
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        short @ 0..=0x7f => (usize::from(*short), rest),
+        long @ 0x81..=0x83 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
+            let length = digits
+                .iter()
+                .fold(0, |sum: usize, byte| sum << 8 | usize::from(*byte));
+            (length, rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+/// A UTCTime or GeneralizedTime, and what follows it.
+fn moment(der: &[u8]) -> Option<(TimeMs, &[u8])> {
+    let (text, rest, short) = match member(der, 0x17) {
+        Some((text, rest)) => (text, rest, true),
+        None => {
+            let (text, rest) = member(der, 0x18)?;
+            (text, rest, false)
+        }
+    };
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, text) = text.split_at_checked(if short { 2 } else { 4 })?;
+    let year: i32 = year.parse().ok()?;
+    let year = match (short, year) {
+        (true, 0..50) => 2000 + year,
+        (true, _) => 1900 + year,
+        (false, _) => year,
+    };
+    let two = |at: usize| text.get(at..at + 2).and_then(|t| t.parse::<u8>().ok());
+    let month = time::Month::try_from(two(0)?).ok()?;
+    let date = time::Date::from_calendar_date(year, month, two(2)?).ok()?;
+    let at = date.with_hms(two(4)?, two(6)?, two(8)?).ok()?.assume_utc();
+    let seconds = u64::try_from(at.unix_timestamp()).unwrap_or(0);
+    Some((TimeMs(seconds.saturating_mul(1_000)), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use base64::Engine as _;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    const NOW: TimeMs = TimeMs(1_790_000_000_000);
+
+    struct Made {
+        dir: tempfile::TempDir,
+    }
+
+    impl Made {
+        fn new() -> Self {
+            let made = Self {
+                dir: tempfile::tempdir().unwrap(),
+            };
+            made.write("", |_| {});
+            made
+        }
+
+        fn write(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
+            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+            let mut params = CertificateParams::new(vec!["field.example".to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+            change(&mut params);
+            let cert = params.self_signed(&key).unwrap();
+            self.pem(&format!("{name}cert.pem"), "CERTIFICATE", cert.der());
+            let secret = key.serialize_der();
+            self.pem(&format!("{name}key.pem"), "PRIVATE KEY", &secret);
+            self.mode(&format!("{name}key.pem"), 0o600);
+        }
+
+        fn pem(&self, name: &str, label: &str, der: &[u8]) {
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            let lines: Vec<&str> = text
+                .as_bytes()
+                .chunks(64)
+                .map(|line| std::str::from_utf8(line).unwrap())
+                .collect();
+            let text = lines.join("\n");
+            let pem = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
+            std::fs::write(self.path(name), pem).unwrap();
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        #[cfg(not(unix))]
+        fn mode(&self, _: &str, _: u32) {}
+
+        #[cfg(unix)]
+        fn mode(&self, name: &str, mode: u32) {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(self.path(name), mode).unwrap();
+        }
+
+        fn load_as(&self, cert: &str, key: &str, host: &str) -> Result<Certificate, String> {
+            let name = ServerName::try_from(host.to_owned()).unwrap();
+            let (cert, key) = (self.path(cert), self.path(key));
+            Certificate::load((&cert, &key), &[name], NOW).map_err(|e| e.to_string())
+        }
+
+        fn load(&self) -> Result<Certificate, String> {
+            self.load_as("cert.pem", "key.pem", "field.example")
+        }
+    }
+
+    #[test]
+    fn a_good_pair_is_taken_and_known_again_until_a_file_changes() {
+        let made = Made::new();
+        let good = made.load().unwrap();
+        assert_eq!(day(good.ends()), "2027-01-01");
+        let read = |made: &Made| Files::read(&made.path("cert.pem"), &made.path("key.pem"));
+        assert!(good.is_of(&read(&made).unwrap()));
+        made.write("", |_| {});
+        assert!(!good.is_of(&read(&made).unwrap()));
+        assert!(!format!("{good:?}").contains("PRIVATE"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_may_read_is_refused_with_what_to_do() {
+        let made = Made::new();
+        for mode in [0o640, 0o604, 0o644] {
+            made.mode("key.pem", mode);
+            let said = made.load().unwrap_err();
+            assert!(said.contains("chmod 600"), "{said}");
+        }
+        made.mode("key.pem", 0o400);
+        made.load().unwrap();
+    }
+
+    #[test]
+    fn what_is_missing_broken_or_of_another_pair_is_named() {
+        let made = Made::new();
+        made.write("other-", |_| {});
+        let said = |cert: &str, key: &str| made.load_as(cert, key, "field.example").unwrap_err();
+        assert!(said("cert.pem", "other-key.pem").contains("is not the key of"));
+        assert!(said("none.pem", "key.pem").contains("console.cert"));
+        assert!(said("cert.pem", "none.pem").contains("console.key"));
+        assert!(said("key.pem", "key.pem").contains("holds no certificate"));
+        std::fs::write(made.path("bad.pem"), "hush").unwrap();
+        made.mode("bad.pem", 0o600);
+        let bad = said("cert.pem", "bad.pem");
+        assert!(
+            bad.contains("holds no private key") && !bad.contains("hush"),
+            "{bad}"
+        );
+        let other = made.load_as("cert.pem", "key.pem", "evil.example");
+        assert!(
+            other
+                .unwrap_err()
+                .contains("not for evil.example, which is one of")
+        );
+    }
+
+    #[test]
+    fn one_that_has_expired_or_does_not_count_yet_says_so_and_when() {
+        let made = Made::new();
+        made.write("", |p| p.not_after = rcgen::date_time_ymd(2026, 2, 3));
+        let said = made.load().unwrap_err();
+        assert!(said.contains("has expired on 2026-02-03"), "{said}");
+        made.write("", |p| {
+            p.not_before = rcgen::date_time_ymd(2060, 2, 3);
+            p.not_after = rcgen::date_time_ymd(2061, 2, 3);
+        });
+        let said = made.load().unwrap_err();
+        assert!(said.contains("only from 2060-02-03 on"), "{said}");
+    }
+
+    #[test]
+    fn a_cut_certificate_is_no_panic() {
+        let made = Made::new();
+        let whole = made.load().unwrap().certified.cert[0].to_vec();
+        for length in 0..whole.len() {
+            let _ = validity(&whole[..length]);
+        }
+        assert!(validity(&whole).is_some());
+    }
+}

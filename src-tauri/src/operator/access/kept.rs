@@ -1,0 +1,272 @@
+//! Sessions of browsers of other machines outlast a restart of the node, or a phone in the field would be shut out by an
+//! update: their hashes lie in an owner-only file, which no backup has. What has ended is gone from it before that is said.
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::Scope;
+use super::sessions::{Browsers, Maker, Seat, Session, SessionId};
+use crate::adapters::files;
+use crate::adapters::paths::{StateDir, write_private};
+use crate::domain::base::limits::{
+    AWAY_SESSION_NOTED_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_FILE_MAX_BYTES, NAME_MAX_BYTES,
+};
+use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::operator::{Answer, Door};
+
+/// What is on disk of the sessions in memory.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    changes: u64,
+    written: u64,
+    seen_at: TimeMs,
+}
+
+impl Noted {
+    /// A session began or ended.
+    pub(super) fn changed(&mut self, away: bool) {
+        self.changes += u64::from(away);
+    }
+
+    /// A session was used.
+    pub(super) fn used(&mut self, away: bool, now: TimeMs) {
+        if away && now.since(self.seen_at) >= AWAY_SESSION_NOTED_MS {
+            self.seen_at = now;
+            self.changes += 1;
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Kept {
+    hash: String,
+    by: Maker,
+    scope: Scope,
+    name: String,
+    since: u64,
+    seen_at: u64,
+    from: Option<IpAddr>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    sessions: Vec<Kept>,
+}
+
+impl Kept {
+    fn seat(self) -> Option<Seat> {
+        let hash = URL_SAFE_NO_PAD.decode(&self.hash).ok()?.try_into().ok()?;
+        let good = self.name.len() <= NAME_MAX_BYTES && !self.name.chars().any(char::is_control);
+        good.then(|| Seat {
+            session: Session {
+                id: SessionId(hash),
+                by: self.by,
+                scope: self.scope,
+                name: self.name,
+                // Made of the cookie when it comes.
+                csrf: String::new(),
+                expires_at: TimeMs(self.since).plus(AWAY_SESSION_TTL_MS),
+                away: true,
+            },
+            started_at: TimeMs(self.since),
+            seen_at: TimeMs(self.seen_at),
+            from: self.from,
+        })
+    }
+}
+
+impl Browsers {
+    /// No sessions but those of other machines that the last run had; none where the node is not open for them.
+    pub fn restored(dir: &StateDir, open: bool, now: TimeMs) -> Self {
+        let (browsers, file) = (Self::default(), dir.away_sessions_file());
+        if !open {
+            // Whoever opens it again later starts with nobody.
+            if let Err(error) = std::fs::remove_file(&file)
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(%error, file = %file.display(), "sessions of other machines could not be deleted");
+            }
+            return browsers;
+        }
+        match read(&file) {
+            Ok(kept) => {
+                let seats = kept.sessions.into_iter().filter_map(Kept::seat);
+                let alive = seats.filter(|seat| seat.is_worth_keeping(now));
+                let mut state = browsers.lock();
+                state.seats = alive.map(|seat| (seat.session.id, seat)).collect();
+                state.kept.seen_at = now;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, file = %file.display(), "the sessions of other machines do not read; they have ended");
+            }
+        }
+        browsers
+    }
+
+    /// Whether the file does not say what is so.
+    pub fn is_unwritten(&self) -> bool {
+        let state = self.lock();
+        state.kept.changes != state.kept.written
+    }
+
+    /// Writes what is so into the file. Blocks.
+    fn write(&self, file: &Path) -> Result<(), String> {
+        let _one_after_the_other = self.writing();
+        let (changes, text) = {
+            let state = self.lock();
+            let away = state.seats.iter().filter(|(_, seat)| seat.session.away);
+            let sessions = away
+                .map(|(id, seat)| Kept {
+                    hash: URL_SAFE_NO_PAD.encode(id.0),
+                    by: seat.session.by,
+                    scope: seat.session.scope,
+                    name: seat.session.name.clone(),
+                    since: seat.started_at.0,
+                    seen_at: seat.seen_at.0,
+                    from: seat.from,
+                })
+                .collect();
+            let version = 1;
+            let text = serde_json::to_vec(&File { version, sessions });
+            (state.kept.changes, text.map_err(|e| e.to_string())?)
+        };
+        write_private(file, &text).map_err(|e| e.to_string())?;
+        self.lock().kept.written = changes;
+        Ok(())
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<File> {
+    let text = files::read_text(file, AWAY_SESSIONS_FILE_MAX_BYTES)?;
+    let kept: File = serde_json::from_str(&text).map_err(std::io::Error::other)?;
+    match kept.version {
+        1 => Ok(kept),
+        other => Err(std::io::Error::other(format!(
+            "version {other} is not known here"
+        ))),
+    }
+}
+
+impl Door {
+    /// Has the sessions of other machines on the disk as they are.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` where the disk does not take them: what has ended would come back with the next start.
+    pub async fn keep_sessions(&self, browsers: &Arc<Browsers>) -> Answer<()> {
+        let file = StateDir::at(&self.handles.config.state_dir).away_sessions_file();
+        let browsers = browsers.clone();
+        let written = tokio::task::spawn_blocking(move || browsers.write(&file)).await;
+        written
+            .unwrap_or_else(|_| Err("the write was cut off".to_owned()))
+            .map_err(|why| {
+                tracing::error!("the sessions of other machines could not be written: {why}");
+                let why =
+                    format!("the sessions could not be written to the disk of the node: {why}");
+                Refusal::new(Code::InternalError, why)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::sessions::Place;
+    use super::*;
+
+    const T: TimeMs = TimeMs(1_000_000_000);
+
+    fn opened(browsers: &Browsers, place: Place) -> (String, Session) {
+        let away = place != Place::Here;
+        let link = browsers.link(Maker::Owner, Scope::Operate, "ada", away, T);
+        browsers.open(&link.unwrap().0, place, T).unwrap()
+    }
+
+    #[test]
+    fn a_phone_stays_in_over_a_restart_until_it_is_ended_and_this_machine_does_not() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(place.path());
+        let (file, away) = (
+            dir.away_sessions_file(),
+            Place::Away("192.0.2.7".parse().unwrap()),
+        );
+        let browsers = Browsers::restored(&dir, true, T);
+        assert!(!browsers.is_unwritten());
+        let (cookie, session) = opened(&browsers, away);
+        let (here, _) = opened(&browsers, Place::Here);
+        assert!(browsers.is_unwritten());
+        browsers.write(&file).unwrap();
+        assert!(!browsers.is_unwritten());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            !text.contains(&cookie) && !text.contains(&session.csrf),
+            "{text}"
+        );
+
+        let again = Browsers::restored(&dir, true, T);
+        assert_eq!(again.session(&cookie, away, T).unwrap(), session);
+        assert!(again.session(&here, Place::Here, T).is_none());
+        assert!(again.end(&session.id));
+        again.write(&file).unwrap();
+        let ended = Browsers::restored(&dir, true, T);
+        assert!(ended.session(&cookie, away, T).is_none());
+
+        browsers.write(&file).unwrap();
+        assert!(
+            Browsers::restored(&dir, false, T)
+                .session(&cookie, away, T)
+                .is_none()
+        );
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn one_that_is_too_old_or_damaged_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(place.path());
+        let (file, away) = (
+            dir.away_sessions_file(),
+            Place::Away("192.0.2.7".parse().unwrap()),
+        );
+        let browsers = Browsers::default();
+        let (cookie, _) = opened(&browsers, away);
+        browsers.write(&file).unwrap();
+        // A clock that starts behind lets nobody in and ends nothing.
+        let early = Browsers::restored(&dir, true, TimeMs(5));
+        assert!(early.session(&cookie, away, TimeMs(6)).is_none());
+        assert!(early.session(&cookie, away, T).is_some());
+        let late = T.plus(AWAY_SESSION_TTL_MS);
+        let again = Browsers::restored(&dir, true, late);
+        assert!(again.session(&cookie, away, late).is_none());
+        std::fs::write(&file, "{\"version\":1,\"sessions\":[{}]}").unwrap();
+        assert!(
+            Browsers::restored(&dir, true, T)
+                .session(&cookie, away, T)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn use_is_written_now_and_then() {
+        let browsers = Browsers::default();
+        let away = Place::Away("192.0.2.7".parse().unwrap());
+        let (cookie, _) = opened(&browsers, away);
+        let mut noted = 0;
+        for hour in 0..24 {
+            let now = T.plus(hour * 3_600_000);
+            let before = browsers.lock().kept.changes;
+            browsers.session(&cookie, away, now).unwrap();
+            noted += browsers.lock().kept.changes - before;
+        }
+        assert_eq!(noted, 4);
+    }
+}
