@@ -1,4 +1,6 @@
-//! Sensors and actuators over Modbus TCP: a real node and a device by pymodbus, which is no part of this project.
+//! Sensors and actuators over Modbus: a real node and a device by pymodbus, which is no part of this project.
+
+mod serial;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +26,11 @@ struct Plc {
 impl Plc {
     /// One on this port, or on any. `None` where there is no pymodbus, which is told.
     fn start(port: u16) -> Option<Self> {
+        Self::at(&port.to_string())
+    }
+
+    /// One on this port or behind the serial port of this name.
+    fn at(place: &str) -> Option<Self> {
         let tools = || {
             let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
             let cache = || named("XDG_CACHE_HOME").or(Some(named("HOME")?.join(".cache")));
@@ -46,9 +53,7 @@ impl Plc {
             return None;
         };
         let mut command = Command::new("python3");
-        command
-            .args([SERVER, &port.to_string()])
-            .env("PYTHONPATH", library);
+        command.args([SERVER, place]).env("PYTHONPATH", library);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

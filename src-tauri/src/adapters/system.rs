@@ -34,6 +34,8 @@ pub use here::machine::{
 pub use here::process::{
     ask_to_end, bare, in_own_group, is_administrator, kill_self, signal_of, user_number,
 };
+/// Serial ports: what names one, and what keeps others off it.
+pub use here::serial::{claim_port, is_port};
 /// The terminal.
 pub use here::terminal::{Quiet, columns, drop_typed, has_terminal, would_stop_us};
 

@@ -147,6 +147,10 @@ async fn follow(desk: &Desk, one: &One, doubts: &mut Doubts) {
         }
         match read(desk, one).await {
             Ok(mut readings) => {
+                if pause_ms != every_ms {
+                    // It is well again, and read as often as before at once.
+                    tick.reset();
+                }
                 pause_ms = every_ms;
                 good = good.saturating_add(1);
                 let steady = good >= SENSOR_STEADY_READINGS;

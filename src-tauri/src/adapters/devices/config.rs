@@ -128,6 +128,11 @@ impl Configured {
         self.settings.alone_at()
     }
 
+    /// See [`Settings::shares`].
+    pub(super) fn shares(&self) -> Option<(String, String)> {
+        self.settings.shares()
+    }
+
     /// See [`Settings::tells_and_hears`].
     pub(super) fn tells_and_hears(&self) -> (Places, Places) {
         self.settings.tells_and_hears()

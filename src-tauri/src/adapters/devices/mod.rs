@@ -14,6 +14,7 @@ mod modbus;
 mod mqtt;
 mod orders;
 mod point;
+mod port;
 #[cfg(test)]
 mod pretend;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod recorder;
 mod registry;
 mod rescue;
 mod sensor;
+mod serial;
 mod sim;
 mod template;
 mod twin;

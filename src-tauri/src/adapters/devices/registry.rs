@@ -15,7 +15,7 @@ use super::orders::{Order, Orders};
 use super::rescue::Ground;
 use super::{
     Carrier, Hooks, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt,
-    sim, twin, webhook,
+    serial, sim, twin, webhook,
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -32,6 +32,7 @@ const KINDS: &[&Kind] = &[
     &http::KIND,
     &modbus::KIND,
     &mqtt::KIND,
+    &serial::KIND,
     &sim::KIND,
     &twin::KIND,
     &webhook::KIND,
@@ -109,6 +110,11 @@ pub(crate) trait Settings: fmt::Debug + Send + Sync {
 
     /// The place that one table alone may have, where two connections to it would throw each other out.
     fn alone_at(&self) -> Option<String> {
+        None
+    }
+
+    /// A place that several tables may have, and how each of them has to use it, in words: all in the same way.
+    fn shares(&self) -> Option<(String, String)> {
         None
     }
 
@@ -203,6 +209,7 @@ pub fn make_each(devices: &[Configured], around: &Around<'_>) -> Result<Vec<Made
     let (mut orders, mut measured) = (Orders::default(), BTreeMap::new());
     let mut places = BTreeMap::new();
     apart(devices)?;
+    in_one_way(devices)?;
     for device in devices {
         if !seen.insert(device.kind().name) && device.kind().once {
             let why = "a node has one of this kind, and it is configured twice";
@@ -236,6 +243,24 @@ pub fn make_each(devices: &[Configured], around: &Around<'_>) -> Result<Vec<Made
         all.push(made);
     }
     Ok(all)
+}
+
+/// What several tables have a part of is used by all of them in the same way.
+fn in_one_way(devices: &[Configured]) -> Result<(), DeviceError> {
+    let mut ways: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for device in devices {
+        let Some((place, how)) = device.shares() else {
+            continue;
+        };
+        let first = ways.entry(place.clone());
+        let (first, title) = first.or_insert_with(|| (how.clone(), device.title()));
+        if *first != how {
+            return Err(device.bad(&format!(
+                "serial: {place} is {how} here and {first} in {title}; all tables of one port say the same of it"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What proves that an actuator is safe must not be what this node tells another.

@@ -18,7 +18,7 @@ const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that say how, where and by what proof the safe state is reached: a table in which one of them does not
 /// read has no certain way there.
-const NEEDED: [&str; 30] = [
+const NEEDED: [&str; 34] = [
     "capability",
     "safe",
     "operation",
@@ -26,6 +26,10 @@ const NEEDED: [&str; 30] = [
     "argv",
     "actuator",
     "address",
+    "serial",
+    "baud",
+    "parity",
+    "stop_bits",
     "unit",
     "write",
     "table",

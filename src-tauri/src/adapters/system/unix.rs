@@ -3,4 +3,5 @@
 pub(super) mod files;
 pub(super) mod machine;
 pub(super) mod process;
+pub(super) mod serial;
 pub(super) mod terminal;

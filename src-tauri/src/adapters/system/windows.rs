@@ -5,6 +5,7 @@ pub(super) mod files;
 pub(super) mod machine;
 pub(super) mod process;
 mod rights;
+pub(super) mod serial;
 pub(super) mod terminal;
 
 use std::path::PathBuf;

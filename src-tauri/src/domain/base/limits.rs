@@ -6,6 +6,7 @@ mod modbus;
 mod models;
 mod planner;
 mod private;
+mod serial;
 
 pub use self::chats::*;
 pub use self::gen1::*;
@@ -13,6 +14,7 @@ pub use self::modbus::*;
 pub use self::models::*;
 pub use self::planner::*;
 pub use self::private::*;
+pub use self::serial::*;
 
 /// Largest WebSocket text message, in bytes (gen-1 §2).
 pub const MESSAGE_MAX_BYTES: usize = 1_048_576;

@@ -353,7 +353,7 @@ impl Actuator for Mover {
 
     fn safe_limit(&self) -> Duration {
         // The request under way, a name, a connection, the write and the reading, twice, and the wait between.
-        let once = self.limit() * 5 + self.within() + Duration::from_millis(MODBUS_NAME_MS);
+        let once = self.link.slowest() * 5 + self.within() + Duration::from_millis(MODBUS_NAME_MS);
         once * 2 + self.limit() + Duration::from_millis(500)
     }
 

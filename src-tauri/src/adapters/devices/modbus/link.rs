@@ -1,5 +1,5 @@
 //! The connection to one device, owned by one thread: it asks one thing at a time, the most urgent first, and
-//! connects again with growing pauses. The thread is its own, as those of the guards are, so that neither a busy
+//! connects, or opens a port, again with growing pauses. The thread is its own, as those of the guards are, so that neither a busy
 //! node nor a slow device holds up the way to the safe state of another one.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,25 +9,15 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::line::{Rank, Seat};
 use super::name::Name;
 use super::poll::Poll;
-use super::socket::{Fault, Socket};
+use super::socket::Fault;
+use super::way::{Place, Way};
 use super::wire::{Ask, Span};
 use crate::domain::base::limits::{
-    MODBUS_BEATS_LOST, MODBUS_NAME_MS, MODBUS_PAUSE_FIRST_MS, MODBUS_PAUSE_MAX_MS,
-    MODBUS_WAITING_MAX,
+    MODBUS_BEATS_LOST, MODBUS_PAUSE_FIRST_MS, MODBUS_PAUSE_MAX_MS, MODBUS_WAITING_MAX,
 };
-
-/// Where a device is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Host and port.
-    pub address: String,
-    /// The number by which it answers.
-    pub unit: u8,
-    /// The longest that one answer may take.
-    pub limit: Duration,
-}
 
 /// Priorities of requests; readings come after all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +70,8 @@ struct State {
 
 struct Inner {
     place: Place,
+    /// The place at a serial line.
+    seat: Option<Seat>,
     state: Mutex<State>,
     wake: Condvar,
     /// Counts the connections that were made.
@@ -121,8 +113,11 @@ impl Link {
             poll,
             ..State::default()
         };
+        let wiring = place.wiring.as_ref();
+        let seat = wiring.map(|wiring| Seat::new(wiring, place.limit));
         Self(Arc::new(Owner(Arc::new(Inner {
             place,
+            seat,
             state: Mutex::new(state),
             wake: Condvar::new(),
             made: watch::Sender::new(0),
@@ -133,6 +128,12 @@ impl Link {
     /// Where it goes to.
     pub(super) fn place(&self) -> &Place {
         &self.0.0.place
+    }
+
+    /// The longest that one request takes, once it is asked.
+    pub(super) fn slowest(&self) -> Duration {
+        let seat = self.0.0.seat.as_ref();
+        seat.map_or(self.place().limit, Seat::slowest)
     }
 
     /// Changes what is known and wakes the thread.
@@ -292,7 +293,7 @@ fn named(place: &Place, ask: &Ask) -> String {
 
 /// The thread's next work.
 enum Next {
-    Job(Job),
+    Job(Rank, Job),
     Beat(usize, Ask),
     Read(Span),
     Connect,
@@ -303,7 +304,7 @@ enum Next {
 struct Work {
     inner: Arc<Inner>,
     name: Name,
-    socket: Option<Socket>,
+    way: Option<Way>,
     transaction: u16,
     /// When it is tried to connect again, how long the pause before that is, and why it is not connected.
     again: Instant,
@@ -320,7 +321,7 @@ impl Work {
         Self {
             name: Name::new(&inner.place.address),
             inner,
-            socket: None,
+            way: None,
             transaction: 0,
             again: Instant::now(),
             pause: PAUSE_FIRST,
@@ -333,21 +334,21 @@ impl Work {
         loop {
             match self.next() {
                 Next::End => return,
-                Next::Connect => drop(self.connected(true)),
-                Next::Job(job) => {
+                Next::Connect => drop(self.connected(Rank::Action)),
+                Next::Job(rank, job) => {
                     // Who asked is gone: a call that was dropped before its turn is called off.
                     if !job.reply.is_closed() {
-                        let said = self.ask(&job.ask, true);
+                        let said = self.ask(&job.ask, rank);
                         // As above, during it.
                         let _ = job.reply.send(said);
                     }
                 }
                 Next::Beat(actuator, ask) => {
-                    let said = self.ask(&ask, true);
+                    let said = self.ask(&ask, Rank::Beat);
                     self.inner.beaten(actuator, said);
                 }
                 Next::Read(span) => {
-                    let said = self.ask(&Ask::Read(span), false);
+                    let said = self.ask(&Ask::Read(span), Rank::Reading);
                     self.inner.lock().poll.answered(span, said);
                 }
             }
@@ -364,15 +365,15 @@ impl Work {
             }
             let now = Instant::now();
             if let Some(job) = state.safety.pop_front() {
-                return Next::Job(job);
+                return Next::Job(Rank::Safety, job);
             }
             if let Some((actuator, ask)) = due(&mut state.beats, now) {
                 return Next::Beat(actuator, ask);
             }
             if let Some(job) = state.action.pop_front() {
-                return Next::Job(job);
+                return Next::Job(Rank::Action, job);
             }
-            let connects = self.socket.is_some() || now >= self.again;
+            let connects = self.way.is_some() || now >= self.again;
             if connects && let Some(span) = state.poll.next() {
                 return Next::Read(span);
             }
@@ -380,7 +381,7 @@ impl Work {
                 state.poll.lost(&self.why);
             }
             let wanted = state.waiting > 0 || state.poll.is_lost();
-            let dials = self.socket.is_none() && wanted;
+            let dials = self.way.is_none() && wanted;
             if dials && now >= self.again {
                 return Next::Connect;
             }
@@ -404,24 +405,21 @@ impl Work {
         }
     }
 
-    /// Asks once; connects before where that is needed. `urgent` waits for no pause.
-    fn ask(&mut self, ask: &Ask, urgent: bool) -> Result<Vec<u16>, Fault> {
+    /// Asks once; connects before where that is needed. Only a reading waits for a pause.
+    fn ask(&mut self, ask: &Ask, rank: Rank) -> Result<Vec<u16>, Fault> {
         let place = self.inner.place.clone();
-        let said = self
-            .connected(urgent)
-            .map_err(Fault::Unsent)
-            .and_then(|()| {
-                self.transaction = self.transaction.wrapping_add(1);
-                let transaction = self.transaction;
-                match &mut self.socket {
-                    Some(socket) => socket.ask(ask, transaction, place.unit),
-                    None => Err(Fault::Unsent(self.why.clone())),
-                }
-            });
+        let said = self.connected(rank).map_err(Fault::Unsent).and_then(|()| {
+            self.transaction = self.transaction.wrapping_add(1);
+            let transaction = self.transaction;
+            match &mut self.way {
+                Some(way) => way.ask(ask, transaction, place.unit, rank),
+                None => Err(Fault::Unsent(self.why.clone())),
+            }
+        });
         match &said {
             Ok(_) => self.answered = true,
             Err(fault) if fault.is_refusal() => self.answered = true,
-            Err(fault) if self.socket.take().is_some() => self.lost(fault.why().to_owned()),
+            Err(fault) if self.way.take().is_some() => self.lost(fault.why().to_owned()),
             Err(_) => {}
         }
         let name = |why: String| format!("{}: {why}", named(&place, ask));
@@ -445,24 +443,24 @@ impl Work {
         self.again = Instant::now() + self.pause;
     }
 
-    fn connected(&mut self, urgent: bool) -> Result<(), String> {
-        // One that the device has closed, or on which something came late, is of no use.
-        if self
-            .socket
-            .as_ref()
-            .is_some_and(|socket| !socket.is_quiet())
-        {
-            self.socket = None;
-        } else if self.socket.is_some() {
+    fn connected(&mut self, rank: Rank) -> Result<(), String> {
+        let urgent = rank != Rank::Reading;
+        if self.way.as_ref().is_some_and(|way| !way.is_good()) {
+            self.way = None;
+        } else if self.way.is_some() {
             return Ok(());
         } else if !urgent && Instant::now() < self.again {
             return Err(self.why.clone());
         }
-        let Place { address, limit, .. } = &self.inner.place;
-        let places = self.name.places(Duration::from_millis(MODBUS_NAME_MS));
-        match places.and_then(|places| Socket::connect(address, &places, *limit)) {
-            Ok(socket) => {
-                self.socket = Some(socket);
+        let opened = Way::open(
+            &self.inner.place,
+            self.inner.seat.as_ref(),
+            &mut self.name,
+            rank,
+        );
+        match opened {
+            Ok(way) => {
+                self.way = Some(way);
                 self.inner.made.send_modify(|made| *made += 1);
                 self.inner.lock().poll.found();
                 Ok(())

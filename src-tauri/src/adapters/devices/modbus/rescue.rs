@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::link::{Link, Place};
+use super::link::Link;
 use super::moves::{Does, Moved, Told};
 use super::poll::Poll;
 use super::settings::Modbus;
+use super::way::Place;
 use crate::adapters::devices::SharedActuator;
 use crate::adapters::devices::rescue::Ground;
 use crate::domain::base::limits::{MODBUS_LIMIT_MAX_MS, MODBUS_LIMIT_MIN_MS};
@@ -55,14 +56,36 @@ fn text(table: &Table, key: &str) -> Result<String, String> {
     }
 }
 
-/// Where the device is: address and unit have to be there, and whole.
+/// Where the device is: address, or port and speed, and unit have to be there, and whole.
 fn place(table: &Table) -> Result<Place, String> {
     let unit = table.get("unit").and_then(Value::as_integer);
     let unit = unit.and_then(|unit| u8::try_from(unit).ok());
     let limit = table.get("timeout_ms").and_then(Value::as_integer);
     let limit = limit.and_then(|ms| u64::try_from(ms).ok());
+    let number = |key: &str| match table.get(key) {
+        None => Ok(None),
+        Some(found) => {
+            let number = found.as_integer().map(u32::try_from);
+            let number = number.and_then(Result::ok).map(Some);
+            number.ok_or_else(|| format!("{key} is no number"))
+        }
+    };
+    let parity = table.get("parity").cloned().map(Value::try_into);
+    let stop_bits = number("stop_bits")?.map(u8::try_from).transpose();
+    let given = |key: &str| {
+        table
+            .contains_key(key)
+            .then(|| text(table, key))
+            .transpose()
+    };
     let device = Modbus {
-        address: text(table, "address")?,
+        address: given("address")?,
+        serial: given("serial")?.map(Into::into),
+        baud: number("baud")?,
+        parity: parity
+            .transpose()
+            .map_err(|_| "parity is none".to_owned())?,
+        stop_bits: stop_bits.map_err(|_| "stop_bits is none".to_owned())?,
         unit: unit.ok_or_else(|| "there is no unit".to_owned())?,
         // One that cannot be used: the usual time.
         timeout_ms: limit.filter(|ms| (MODBUS_LIMIT_MIN_MS..=MODBUS_LIMIT_MAX_MS).contains(ms)),

@@ -1,30 +1,34 @@
 //! The `modbus` kind in the configuration: the connection, its readings and its actuators.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::actuator::Mover;
-use super::link::{Link, Place};
+use super::link::Link;
 use super::moves::{Moved, one_writer};
 use super::poll::{Member, Poll};
 use super::register::{Register, form, span};
 use super::rescue::rescue;
 use super::sensor::RegisterSensor;
 use super::value::{Form, Order, Type};
+use super::way::Place;
 use super::wire::Span;
 use crate::adapters::devices::config::{KindKey, interval, offered, settings};
 use crate::adapters::devices::orders::{self, host_key};
 use crate::adapters::devices::point::{Meter, Point, distinct};
+use crate::adapters::devices::port::{Parity, Wiring};
 use crate::adapters::devices::registry::{Around, Kind, Made, Settings};
 use crate::adapters::devices::{DeviceError, Sensor, SharedActuator};
 use crate::domain::base::limits::{
     MODBUS_LIMIT_MAX_MS, MODBUS_LIMIT_MIN_MS, MODBUS_LIMIT_MS, MODBUS_PORT, MODBUS_REGISTERS_MAX,
+    RTU_UNIT_MAX,
 };
 use crate::domain::policy::Offered;
 
-/// Devices that speak Modbus TCP.
+/// Devices that speak Modbus TCP, or Modbus RTU over a serial line.
 pub(crate) const KIND: Kind = Kind {
     name: "modbus",
     once: false,
@@ -40,8 +44,13 @@ pub(super) struct Modbus {
     pub _kind: KindKey,
     /// The device's name.
     pub name: String,
-    /// Host and port.
-    pub address: String,
+    /// Host and port, of one that speaks Modbus TCP.
+    pub address: Option<String>,
+    /// The serial port of the line on which it is, with the speed of that line.
+    pub serial: Option<PathBuf>,
+    pub baud: Option<u32>,
+    pub parity: Option<Parity>,
+    pub stop_bits: Option<u8>,
     /// The number by which it answers.
     pub unit: u8,
     /// The longest that one answer may take, in milliseconds.
@@ -74,33 +83,55 @@ pub(super) struct Source {
 impl Modbus {
     /// Where it is.
     pub(super) fn place(&self) -> Result<Place, DeviceError> {
-        let bad = |why: &str| Err(DeviceError::Config(why.to_owned()));
-        let (host, port) = match self.address.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-            _ => (self.address.as_str(), None),
-        };
-        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
-        let is_host = !host.is_empty() && !host.contains(odd);
-        let port = port.map_or(Ok(MODBUS_PORT), str::parse::<u16>);
-        let Some(port) = port.ok().filter(|port| is_host && *port != 0) else {
-            return bad("address: must be a host and a port, such as \"192.168.1.20:502\"");
-        };
-        // An IPv6 address without a port has no brackets yet.
-        let host = match host.contains(':') && !host.starts_with('[') {
-            true => format!("[{host}]"),
-            false => host.to_owned(),
-        };
         let limit = self.timeout_ms.unwrap_or(MODBUS_LIMIT_MS);
         if !(MODBUS_LIMIT_MIN_MS..=MODBUS_LIMIT_MAX_MS).contains(&limit) {
             return Err(DeviceError::Config(format!(
                 "timeout_ms: must be {MODBUS_LIMIT_MIN_MS} to {MODBUS_LIMIT_MAX_MS}"
             )));
         }
+        let wiring = self.wiring().map_err(DeviceError::Config)?;
+        let address = match (&self.address, &wiring) {
+            (Some(address), None) => host_and_port(address).map_err(DeviceError::Config)?,
+            (None, Some(wiring)) => wiring.path.display().to_string(),
+            _ => {
+                let why = "give either address, such as \"192.168.1.20:502\", or serial, such as \"/dev/ttyUSB0\"";
+                return Err(DeviceError::Config(why.to_owned()));
+            }
+        };
         Ok(Place {
-            address: format!("{host}:{port}"),
+            address,
+            wiring,
             unit: self.unit,
             limit: Duration::from_millis(limit),
         })
+    }
+
+    /// The serial port, where it is on one.
+    fn wiring(&self) -> Result<Option<Wiring>, String> {
+        let Some(path) = &self.serial else {
+            let said = [
+                ("baud", self.baud.is_some()),
+                ("parity", self.parity.is_some()),
+                ("stop_bits", self.stop_bits.is_some()),
+            ];
+            return match said.iter().find(|(_, is)| *is) {
+                Some((key, _)) => Err(format!(
+                    "{key}: goes with serial, the path of a serial port"
+                )),
+                None => Ok(None),
+            };
+        };
+        let (Some(baud), Some(parity)) = (self.baud, self.parity) else {
+            return Err(
+                "baud and parity: both are needed with serial, as the manual of the device says them".to_owned(),
+            );
+        };
+        if !(1..=RTU_UNIT_MAX).contains(&self.unit) {
+            return Err(format!(
+                "unit: must be 1 to {RTU_UNIT_MAX} on a serial line"
+            ));
+        }
+        Wiring::new(path, baud, parity, self.stop_bits).map(Some)
     }
 
     /// A reading here is of the moment or there is none: how late it may be says nothing.
@@ -167,8 +198,20 @@ impl Settings for Modbus {
 
     fn alone_at(&self) -> Option<String> {
         let place = self.place().ok()?;
-        let (host, port) = place.address.rsplit_once(':')?;
-        Some(format!("unit {} at {}:{port}", place.unit, host_key(host)))
+        let at = match &place.wiring {
+            Some(wiring) => wiring.place(),
+            None => {
+                let (host, port) = place.address.rsplit_once(':')?;
+                format!("{}:{port}", host_key(host))
+            }
+        };
+        Some(format!("unit {} at {at}", place.unit))
+    }
+
+    fn shares(&self) -> Option<(String, String)> {
+        let wiring = self.wiring().ok()??;
+        let how = format!("Modbus at {}, {}", wiring.path.display(), wiring.set());
+        Some((wiring.place(), how))
     }
 
     fn make(&self, around: &Around<'_>) -> Result<Made, DeviceError> {
@@ -220,4 +263,24 @@ impl Settings for Modbus {
                 .collect(),
         })
     }
+}
+
+/// Host and port of a device in one spelling.
+fn host_and_port(address: &str) -> Result<String, String> {
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    let is_host = !host.is_empty() && !host.contains(odd);
+    let port = port.map_or(Ok(MODBUS_PORT), str::parse::<u16>);
+    let Some(port) = port.ok().filter(|port| is_host && *port != 0) else {
+        return Err("address: must be a host and a port, such as \"192.168.1.20:502\"".to_owned());
+    };
+    // An IPv6 address without a port has no brackets yet.
+    let host = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    Ok(format!("{host}:{port}"))
 }

@@ -102,16 +102,7 @@ impl Socket {
         self.fill(&mut head, over).map_err(lost)?;
         let mut body = vec![0; follows(head, transaction, unit).map_err(lost)?];
         self.fill(&mut body, over).map_err(lost)?;
-        ask.answer(&body).map_err(|bad| match bad {
-            Bad::Odd(why) => Fault::Unanswered(why),
-            Bad::Exception(code) => {
-                let why = exception(code, ask, unit);
-                match ask.is_write() && !is_undone(code) {
-                    true => Fault::Unanswered(why),
-                    false => Fault::Refused { code, why },
-                }
-            }
-        })
+        ask.answer(&body).map_err(|bad| fault(bad, ask, unit))
     }
 
     fn send(&mut self, mut bytes: &[u8], over: Instant) -> Result<(), Fault> {
@@ -178,7 +169,22 @@ impl Socket {
     }
 }
 
-fn not_sent(begun: bool, why: String) -> Fault {
+/// The fault of a request that was answered so.
+pub(super) fn fault(bad: Bad, ask: &Ask, unit: u8) -> Fault {
+    match bad {
+        Bad::Odd(why) => Fault::Unanswered(why),
+        Bad::Exception(code) => {
+            let why = exception(code, ask, unit);
+            match ask.is_write() && !is_undone(code) {
+                true => Fault::Unanswered(why),
+                false => Fault::Refused { code, why },
+            }
+        }
+    }
+}
+
+/// The fault of a request that was not sent as a whole.
+pub(super) fn not_sent(begun: bool, why: String) -> Fault {
     match begun {
         true => Fault::Unanswered(why),
         false => Fault::Unsent(why),

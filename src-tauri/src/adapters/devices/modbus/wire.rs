@@ -1,4 +1,5 @@
-//! Modbus TCP as bytes: one request, and the answer to exactly that request. Pure; `socket.rs` carries it.
+//! Modbus TCP as bytes: one request, and the answer to exactly that request. Pure; `socket.rs` carries it. `rtu.rs` has what
+//! is different over a serial line.
 
 use std::fmt;
 
@@ -135,8 +136,8 @@ impl Ask {
         }
     }
 
-    /// The whole request.
-    pub(super) fn bytes(&self, transaction: u16, unit: u8) -> Vec<u8> {
+    /// What is asked, from the unit on.
+    pub(super) fn body(&self, unit: u8) -> Vec<u8> {
         let mut body = vec![unit, self.function()];
         let span = self.span();
         body.extend(span.at.to_be_bytes());
@@ -144,6 +145,12 @@ impl Ask {
             Self::Read(_) => body.extend(span.count.to_be_bytes()),
             Self::Write { words, .. } => self.write_into(&mut body, words),
         }
+        body
+    }
+
+    /// The whole request.
+    pub(super) fn bytes(&self, transaction: u16, unit: u8) -> Vec<u8> {
+        let body = self.body(unit);
         let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
         bytes.extend(transaction.to_be_bytes());

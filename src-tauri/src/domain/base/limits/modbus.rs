@@ -40,3 +40,15 @@ pub const MODBUS_WITHIN_MS: u64 = 2_000;
 pub const MODBUS_WITHIN_MAX_MS: u64 = 20_000;
 /// The pause between two looks at the feedback, in milliseconds.
 pub const MODBUS_LOOK_MS: u64 = 100;
+/// How late an answer over a serial line may still come that nobody waits for any more, in milliseconds.
+pub const RTU_LATE_MS: u64 = 10_000;
+/// Most requests without an answer that are remembered of a unit.
+pub const RTU_LATE_MAX: usize = 256;
+/// The shortest silence before a request over a serial line, in milliseconds; three and a half characters where that is longer.
+pub const RTU_SILENCE_MIN_MS: u64 = 3;
+/// The longest that silence is waited for, in milliseconds.
+pub const RTU_NOISE_MAX_MS: u64 = 500;
+/// Highest number of a unit on a serial line (the standard).
+pub const RTU_UNIT_MAX: u8 = 247;
+/// Most bytes of a request or an answer over a serial line (the standard).
+pub const RTU_FRAME_MAX_BYTES: usize = 256;

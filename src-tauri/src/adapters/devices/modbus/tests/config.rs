@@ -42,7 +42,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "unit = 1\n",
         "unit = 1\nbaud = 9600\n",
-        "unknown field `baud`",
+        "baud: goes with serial",
     ),
     (
         "168.1.20",

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::slave::{Slave, Twist};
-use crate::adapters::devices::modbus::link::{Link, Place, Urgency};
+use crate::adapters::devices::modbus::link::{Link, Urgency};
 use crate::adapters::devices::modbus::poll::Poll;
 use crate::adapters::devices::modbus::socket::Fault;
+use crate::adapters::devices::modbus::way::Place;
 use crate::adapters::devices::modbus::wire::{Ask, Span, Table};
 
 fn link(slave: &Slave) -> Link {
     let place = Place {
         address: slave.address.to_string(),
+        wiring: None,
         unit: 7,
         limit: Duration::from_millis(300),
     };

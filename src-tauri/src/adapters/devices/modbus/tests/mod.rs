@@ -1,8 +1,12 @@
 //! The driver against devices that keep to the standard and devices that do not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(target_os = "linux")]
+mod bus;
 mod config;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod line;
 mod moving;
 mod reading;
 mod slave;

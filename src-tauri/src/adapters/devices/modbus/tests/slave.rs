@@ -169,7 +169,7 @@ fn framed(head: &[u8; 7], answer: &[u8]) -> Vec<u8> {
 }
 
 impl Bank {
-    fn answer(&mut self, body: &[u8], twist: Twist) -> Vec<u8> {
+    pub(super) fn answer(&mut self, body: &[u8], twist: Twist) -> Vec<u8> {
         let (function, rest) = (body[0], &body[1..]);
         let at = u16::from_be_bytes([rest[0], rest[1]]);
         let second = u16::from_be_bytes([rest[2], rest[3]]);
