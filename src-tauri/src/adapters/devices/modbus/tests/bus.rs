@@ -62,6 +62,8 @@ pub(super) struct Bus {
     state: Arc<Mutex<State>>,
     running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
     pub name: PathBuf,
+    /// How long an answer may take.
+    pub limit: Duration,
     _dir: tempfile::TempDir,
 }
 
@@ -77,6 +79,7 @@ impl Bus {
             state: Arc::new(Mutex::new(state)),
             running: None,
             name: dir.path().join("adapter"),
+            limit: Duration::from_millis(150),
             _dir: dir,
         };
         bus.plug();
@@ -134,7 +137,7 @@ impl Bus {
             address: self.name.display().to_string(),
             wiring: Some(wiring(&self.name)),
             unit,
-            limit: Duration::from_millis(150),
+            limit: self.limit,
         };
         Link::new(place, Poll::default())
     }

@@ -196,7 +196,9 @@ async fn several_tables_share_a_line_and_a_dead_device_is_nobody_elses() {
 
 #[tokio::test]
 async fn the_way_to_the_safe_state_goes_before_what_others_of_the_line_ask() {
-    let bus = Bus::new(&[1, 2, 3]);
+    let mut bus = Bus::new(&[1, 2, 3]);
+    // Long enough that the others wait before it is over.
+    bus.limit = Duration::from_millis(1_500);
     let links = [bus.link(1), bus.link(2), bus.link(3)];
     for link in &links {
         link.ask(read(0), Urgency::Action).await.unwrap();
