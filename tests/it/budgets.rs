@@ -261,10 +261,14 @@ async fn a_wish_whose_evidence_leaves_nobody_time_to_decide_is_refused() {
     let shared = node.shared();
     let mut probe = Probe::connect(node.address, &key(2), MESH).await;
     let mut wishes_of = Vec::new();
-    for age_ms in [880_000, 840_000] {
+    // Sent long ago, sent less long ago, and sent now with word that it was measured long ago; the second is the newest.
+    for (age_ms, told_ms) in [(880_000, 0), (840_000, 0), (0, 880_000)] {
         let id = uuid::Uuid::new_v4();
         let mut old = frame_of(2, &id.to_string());
         old["timestamp"] = json!(shared.now().0 - age_ms);
+        if told_ms > 0 {
+            old["data"]["ageMs"] = json!(told_ms);
+        }
         probe.event("context.frame", old).await;
         // It is taken in beside what is asked.
         until("the cited frame", || async {
@@ -279,8 +283,10 @@ async fn a_wish_whose_evidence_leaves_nobody_time_to_decide_is_refused() {
             ..draft(shared, 1).await
         });
     }
-    let answer = probe.ask("proposals.draft", wishes_of[0].to_wire()).await;
-    assert_eq!(answer["error"]["code"], "EVIDENCE_STALE", "{answer}");
+    for stale in [&wishes_of[0], &wishes_of[2]] {
+        let answer = probe.ask("proposals.draft", stale.to_wire()).await;
+        assert_eq!(answer["error"]["code"], "EVIDENCE_STALE", "{answer}");
+    }
     let answer = probe.ask("proposals.draft", wishes_of[1].to_wire()).await;
     assert_eq!(answer["payload"]["status"], "awaiting_approval", "{answer}");
     // A person at this node may still ask for it.

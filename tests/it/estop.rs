@@ -342,6 +342,10 @@ fn an_executor_that_comes_after_the_stop_is_stopped_as_long_as_the_stop_stands()
     // Another stop that comes meanwhile, here or from elsewhere, is no release; and each is asked for once.
     let again = pair.centre.run(&["estop", "--reason", "late", "--json"]);
     assert_eq!(again.code, 1, "{again:?}");
+    // What is left to ask is on disk before the answer: a restart goes on.
+    let port = centre.address.port();
+    centre.kill();
+    let centre = pair.start_centre(port);
     let field = pair.start_field(&centre);
     eventually("it is stopped as soon as it is there", || {
         let state = pair.field.json(&["estop", "status"]);

@@ -12,7 +12,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::process::skipped;
+use crate::process::*;
 
 /// Everything that the script may call; `minisign` is left out, so that its own check is the one that is tried.
 const TOOLS: [&str; 29] = [
@@ -114,10 +114,15 @@ impl Release {
             }
             _ => fs::read(&list).unwrap(),
         };
-        let mut bytes = how.as_bytes().to_vec();
-        bytes.extend(b"key-id-8");
-        bytes.extend(key.sign(&signed).to_bytes());
-        let text = format!("untrusted comment: a test\n{}\n", STANDARD.encode(bytes));
+        let signature = key.sign(&signed).to_bytes();
+        let bytes = [how.as_bytes(), b"key-id-8", &signature].concat();
+        let comment = "trusted comment: of a test";
+        let whole = [&signature[..], b"of a test"].concat();
+        let whole = STANDARD.encode(key.sign(&whole).to_bytes());
+        let text = format!(
+            "untrusted comment: a test\n{}\n{comment}\n{whole}\n",
+            STANDARD.encode(bytes)
+        );
         fs::write(self.at("SHA256SUMS.minisig"), text).unwrap();
     }
 
@@ -347,4 +352,49 @@ fn half_a_script_does_nothing() {
             "{cut}: {said:?}"
         );
     }
+}
+
+#[test]
+fn a_newer_release_is_told_and_not_installed() {
+    let Some(release) = Release::of("99.0.0") else {
+        return;
+    };
+    let place = Place::new();
+    place.json(&["config", "init"]);
+    let from = release.dir.path().to_str().unwrap();
+    let key = release.public();
+    place.run(&["update"]).fails(2, &["[updates]"]);
+    let said = place.json(&["update", "--from", from, "--key", &key]);
+    assert_eq!(
+        (&said["offered"], &said["newer"]),
+        (&"99.0.0".into(), &true.into()),
+        "{said}"
+    );
+    let config = place.state().join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let table = format!("{text}\n[updates]\nfrom = \"{from}\"\nkey = \"{key}\"\n");
+    fs::write(&config, table).unwrap();
+    let offered = || {
+        let status = place.json(&["status"]);
+        let mut alarms = status["alarms"].as_array().unwrap().clone().into_iter();
+        alarms.find(|alarm| alarm["kind"] == "update.offered")
+    };
+    let node = place.start(&["--no-discovery"]);
+    let alarm = eventually("the newer release is told", offered);
+    assert!(
+        alarm["message"].as_str().unwrap().contains("99.0.0"),
+        "{alarm}"
+    );
+    node.kill();
+    // Within the day it is not asked for again, and what was found is not forgotten.
+    fs::remove_file(release.at("SHA256SUMS")).unwrap();
+    let node = place.start(&["--no-discovery"]);
+    eventually("it is told at once", offered);
+    assert_eq!(node.stop(), 0);
+    // What another key has signed is not told.
+    release.pack("99.0.0", "echo");
+    release.sign(&SigningKey::from_bytes(&[8; 32]), "ED");
+    place
+        .run(&["update"])
+        .fails(1, &["the signature of SHA256SUMS is wrong"]);
 }

@@ -30,7 +30,7 @@ const DOMAIN_ROOMS: [&str; 18] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 49] = [
+const NODE_ROOMS: [&str; 50] = [
     "surroundings",
     "config",
     "context",
@@ -69,6 +69,7 @@ const NODE_ROOMS: [&str; 49] = [
     "peers",
     "console",
     "retention",
+    "updates",
     "housekeeping",
     "discovery",
     "sensing",

@@ -19,6 +19,7 @@ pub mod marks;
 pub mod notify;
 pub mod paths;
 pub mod random;
+pub mod releases;
 pub mod service_manager;
 pub mod signals;
 pub mod store;

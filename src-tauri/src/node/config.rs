@@ -19,6 +19,7 @@ mod retention;
 mod role;
 mod rules;
 pub mod shown;
+pub mod updates;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use self::retention::{Keep, RawStore};
 pub use self::role::Role;
 pub use self::rules::RawRule;
 use crate::adapters::devices::{Configured, Switches};
+use crate::adapters::releases::Releases;
 use crate::adapters::transport::ListenAddress;
 use crate::domain::base::MeshId;
 use crate::domain::base::limits::{
@@ -150,6 +152,8 @@ pub struct RawConfig {
     pub slack: Option<bot::RawBot>,
     /// The console for browsers of other machines.
     pub console: Option<console::RawConsole>,
+    /// `[updates]`: where newer releases are looked for.
+    pub updates: Option<updates::RawUpdates>,
     /// `[[alert]]`: readings that become an alert.
     pub alert: Vec<alerts::RawAlert>,
     /// `[alerts]`: conditions that become one without a rule.
@@ -250,6 +254,7 @@ impl RawConfig {
             true => IpAddr::V6(Ipv6Addr::UNSPECIFIED).into(),
             false => IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
         });
+        let peers = self.peers.iter().map(|p| p.parse());
         Ok(Config {
             state_dir,
             name,
@@ -259,11 +264,7 @@ impl RawConfig {
             host,
             port: self.port.unwrap_or(DEFAULT_PORT),
             discovery,
-            peers: self
-                .peers
-                .iter()
-                .map(|p| p.parse())
-                .collect::<Result<_, _>>()?,
+            peers: peers.collect::<Result<_, _>>()?,
             capabilities,
             sensor_interval_ms: interval,
             ping_interval_ms: ping,
@@ -280,6 +281,7 @@ impl RawConfig {
             telegram: bot::RawBot::resolve(self.telegram, ChannelKind::Telegram)?,
             slack: bot::RawBot::resolve(self.slack, ChannelKind::Slack)?,
             console: console::resolve(self.console)?,
+            updates: updates::resolve(self.updates)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
             notify: notify::resolve(self.notify)?,
             fixed: self.fixed,
@@ -341,6 +343,8 @@ pub struct Config {
     pub slack: Option<bot::BotConfig>,
     /// The console for browsers of other machines, if there is one.
     pub console: Option<console::ConsoleConfig>,
+    /// Where newer releases are looked for, if anywhere.
+    pub updates: Option<Releases>,
     /// What becomes an alert.
     pub alerts: alerts::Alerts,
     /// Where people are told of alerts.

@@ -51,6 +51,7 @@ mod sessions;
 pub mod sites;
 pub mod surroundings;
 pub mod timetable;
+mod updates;
 pub mod wiring;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -220,6 +221,7 @@ impl Node {
             let pulse = handles.pulse.clone().run(handles.tasks.clone());
             handles.tasks.essential("pulse", pulse);
         }
+        updates::begin(&handles.context);
         let alerts = alerts::run(handles.alerts.clone());
         handles.tasks.essential("alerts", alerts);
         let housekeeping =

@@ -25,10 +25,12 @@ impl Node {
         opened: Opened,
         app: impl FnOnce(Door) -> Router,
     ) -> Result<Node, OpenError> {
-        Box::pin(Node::start(opened, |handles| {
+        let node = Box::pin(Node::start(opened, |handles| {
             app(Door::new(handles.clone()))
         }))
-        .await
+        .await?;
+        node.door().stop_later_again();
+        Ok(node)
     }
 
     /// The node's door.

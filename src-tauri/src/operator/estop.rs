@@ -150,7 +150,7 @@ impl Door {
             complete: executors.iter().all(EstopExecutor::is_safe),
             executors,
         };
-        self.stop_later(&report, by, &reason);
+        self.stop_later(&report, by, &reason).await;
         report
     }
 
@@ -205,7 +205,7 @@ impl Door {
         if let Some(link) = self.handles.reach.reach(device).await {
             return self.ask(&link, by, reason).await;
         }
-        let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand; this node goes on asking it for ten minutes, as long as it is stopped itself";
+        let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand; this node goes on asking it for ten minutes, also over a restart, as long as it is stopped itself";
         self.executor(device)
             .took(Err((StopKnown::NotTold, why.to_owned())))
     }

@@ -1,24 +1,47 @@
 //! An emergency stop that did not reach every executor: those that did not answer are asked again, and those that come are
-//! asked, for as long as the stop that was meant holds here, and no longer than [`ESTOP_ASKED_AGAIN_MS`].
+//! asked, for as long as the stop that was meant holds here, and no longer than [`ESTOP_ASKED_AGAIN_MS`]. What is left to ask is on
+//! disk, so that it goes on after a restart.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::Door;
 use super::estop::{EstopExecutor, EstopReport, StopKnown};
-use crate::domain::base::DeviceId;
-use crate::domain::base::limits::{ESTOP_ASKED_AGAIN_EVERY_MS, ESTOP_ASKED_AGAIN_MS};
-use crate::node::context::{Event, Severity};
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::base::limits::{
+    ESTOP_ASKED_AGAIN_EVERY_MS, ESTOP_ASKED_AGAIN_MS, ESTOP_WAIT_MAX_MS,
+};
+use crate::domain::base::{DeviceId, TimeMs};
+use crate::node::context::{DURABLE, Event, Severity};
+
+/// Where the asking that goes on lies.
+const ASKING: &str = "estop.asking";
 
 /// Those without a link are dialed in one pass of so many.
 const DIALED_EVERY: u32 = 5;
 
 /// The shortest time between two passes.
 const LEAST_PAUSE: Duration = Duration::from_millis(250);
+
+/// A stop of this node that is asked for late.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asking {
+    /// The latch of the stop.
+    stop: String,
+    by: String,
+    reason: String,
+    /// Until when.
+    until: TimeMs,
+    /// The executors that have heard of it, or will not.
+    settled: BTreeSet<String>,
+}
 
 /// Whether an executor has heard of the stop, or will not: it is not asked again.
 fn is_settled(known: StopKnown) -> bool {
@@ -27,29 +50,91 @@ fn is_settled(known: StopKnown) -> bool {
 
 impl Door {
     /// Goes on asking after a stop of this node, beside everything else, until the stop is released here. A newer stop of this
-    /// node takes its place.
-    pub(super) fn stop_later(&self, report: &EstopReport, by: &str, reason: &str) {
+    /// node takes its place. Where an executor is left, returns when that is on disk, but never later than [`ESTOP_WAIT_MAX_MS`].
+    pub(super) async fn stop_later(&self, report: &EstopReport, by: &str, reason: &str) {
         let Some(latch) = self.handles.running.latched() else {
             return;
         };
-        let turn = self.handles.running.asks_late();
+        let is_left = report.executors.iter().any(|e| !is_settled(e.known));
         let settled = report.executors.iter().filter(|e| is_settled(e.known));
-        let settled: BTreeSet<String> = settled.map(|e| e.device_id.clone()).collect();
-        let (door, by, reason) = (self.clone(), by.to_owned(), reason.to_owned());
-        let tasks = &self.handles.tasks;
-        tasks.passing("late emergency stop", async move {
-            door.ask_on((&latch.id, turn), settled, &by, &reason).await;
+        let kept = self.go_on_asking(Asking {
+            stop: latch.id,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            until: self.handles.now().plus(ESTOP_ASKED_AGAIN_MS),
+            settled: settled.map(|e| e.device_id.clone()).collect(),
+        });
+        if is_left {
+            // A disk that does not answer is told of elsewhere, and is no reason to keep a person waiting for the report.
+            let _ = timeout(Duration::from_millis(ESTOP_WAIT_MAX_MS), kept).await;
+        }
+    }
+
+    /// Goes on asking for the stop of an earlier run of this node, as long as it is still latched.
+    pub(super) fn stop_later_again(&self) {
+        let door = self.clone();
+        let read = |c: &rusqlite::Connection| kv::get(c, ASKING);
+        self.handles.tasks.passing("late emergency stop", async move {
+            let kept = door.handles.store.read("late emergency stop", read).await;
+            let asking = kept.map_err(|e| e.to_string()).and_then(|bytes| {
+                let read = bytes.map(|bytes| serde_json::from_slice(&bytes));
+                read.transpose().map_err(|e| e.to_string())
+            });
+            match asking {
+                Ok(None) => {}
+                Ok(Some(asking)) => drop(door.go_on_asking(asking)),
+                Err(error) => tracing::error!(%error, "a late emergency stop of the run before cannot be read; executors that were away are not asked again"),
+            }
         });
     }
 
-    async fn ask_on(
-        &self,
-        (stop, turn): (&str, u64),
-        mut settled: BTreeSet<String>,
-        by: &str,
-        reason: &str,
-    ) {
-        let until = Instant::now() + Duration::from_millis(ESTOP_ASKED_AGAIN_MS);
+    /// Begins to ask. What comes back says when it was written, or could not be.
+    fn go_on_asking(&self, asking: Asking) -> oneshot::Receiver<()> {
+        let turn = self.handles.running.asks_late();
+        let door = self.clone();
+        let (tell, kept) = oneshot::channel();
+        self.handles
+            .tasks
+            .passing("late emergency stop", async move {
+                door.keep_asking(turn, Some(&asking)).await;
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+                door.ask_on(asking, turn).await;
+                // An end of the node is no end of the asking.
+                if !door.handles.tasks.stop().is_cancelled() {
+                    door.keep_asking(turn, None).await;
+                }
+            });
+        kept
+    }
+
+    /// Has what is left to ask on disk, or forgets it; what a newer stop has written is its own. Where the disk does not take it,
+    /// the asking goes on in this run alone.
+    async fn keep_asking(&self, turn: u64, asking: Option<&Asking>) {
+        let handles = self.handles.clone();
+        let text = asking.map(|asking| json!(asking).to_string());
+        let write = move |c: &rusqlite::Connection| match &text {
+            _ if !handles.running.is_last_asking(turn) => Ok(()),
+            Some(text) => kv::put(c, ASKING, text.as_bytes()),
+            None => kv::delete(c, ASKING).map(drop),
+        };
+        let written: Result<(), StoreError> = self
+            .handles
+            .store
+            .write(DURABLE, "late emergency stop", write)
+            .await;
+        if let Err(error) = written {
+            tracing::error!(%error, "the late emergency stop is not on disk; a restart would forget it");
+        }
+    }
+
+    async fn ask_on(&self, mut asking: Asking, turn: u64) {
+        // A clock that was set back makes it no longer than a new one.
+        let left = asking
+            .until
+            .since(self.handles.now())
+            .min(ESTOP_ASKED_AGAIN_MS);
+        let until = Instant::now() + Duration::from_millis(left);
         let pause = Duration::from_millis(ESTOP_ASKED_AGAIN_EVERY_MS);
         let mut links = self.handles.links.watch();
         // Another stop that comes meanwhile, from here or from another node, is no release.
@@ -66,7 +151,7 @@ impl Door {
             if !stands() {
                 return;
             }
-            let is_left = |device: &DeviceId| !settled.contains(device.as_str());
+            let is_left = |device: &DeviceId| !asking.settled.contains(device.as_str());
             let linked = self.stoppable();
             let known: BTreeSet<DeviceId> = linked.iter().map(|l| l.info.device.clone()).collect();
             let away = match pass % DIALED_EVERY {
@@ -75,19 +160,24 @@ impl Door {
             };
             let linked: Vec<_> = linked.iter().filter(|l| is_left(&l.info.device)).collect();
             let away: Vec<_> = away.iter().filter(|device| is_left(device)).collect();
+            let (by, reason) = (&asking.by, &asking.reason);
             let linked = join_all(linked.into_iter().map(|link| self.ask(link, by, reason)));
             let away = join_all(
                 away.into_iter()
                     .map(|device| self.ask_away(device, by, reason)),
             );
             let (linked, away) = tokio::join!(linked, away);
-            for executor in linked
+            let told = linked
                 .into_iter()
                 .chain(away)
-                .filter(|e| is_settled(e.known))
-            {
-                settled.insert(executor.device_id.clone());
-                self.tell_late(stop, &executor).await;
+                .filter(|e| is_settled(e.known));
+            let told: Vec<EstopExecutor> = told.collect();
+            for executor in &told {
+                asking.settled.insert(executor.device_id.clone());
+                self.tell_late(&asking.stop, executor).await;
+            }
+            if !told.is_empty() {
+                self.keep_asking(turn, Some(&asking)).await;
             }
             // Links that come and go do not make it ask without end.
             tokio::time::sleep(LEAST_PAUSE).await;

@@ -584,6 +584,8 @@ export const de = table({
     "Nach dem Gerät und seinem Netz sehen; wurde es außer Betrieb genommen, das Vertrauen in es beenden.",
   "al_proposal.waits": "Ein Vorschlag wartet lange auf einen Menschen",
   "ad_proposal.waits": "Über ihn entscheiden: genehmigen oder ablehnen.",
+  "al_update.offered": "Eine neuere Version wird angeboten",
+  "ad_update.offered": "Lesen, was neu ist, eine Sicherung machen und sie installieren (docs/install.md).",
   "al_notify.failing": "Menschen können nicht benachrichtigt werden",
   "ad_notify.failing": "[[notify]] der Konfiguration ansehen und probieren: clawmesh-node notify test.",
   "al_console.certificate": "Die Konsole hat ein Problem mit ihrem Zertifikat",

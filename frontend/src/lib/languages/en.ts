@@ -552,6 +552,8 @@ export const en = {
   "ad_peer.lost": "Look at the device and its network; if it was taken out of service, end the trust in it.",
   "al_proposal.waits": "A proposal has waited for a person for long",
   "ad_proposal.waits": "Decide about it: approve or reject it.",
+  "al_update.offered": "A newer release is offered",
+  "ad_update.offered": "Read what is new, make a backup, and install it (docs/install.md).",
   "al_notify.failing": "People cannot be told of alerts",
   "ad_notify.failing": "Look at [[notify]] of the configuration and try it: clawmesh-node notify test.",
   "al_console.certificate": "The console has a problem with its certificate",

@@ -615,8 +615,20 @@ pub const SITE_ZONE_METRICS_MAX: usize = 32;
 pub const SITE_PROBLEMS_MAX: usize = 50;
 /// Deepest nesting of a plan's elements.
 pub const SITE_PLAN_MAX_DEPTH: usize = 1_024;
-/// Most alarms of one kind that stand at once.
+/// Most bytes of the list of sums of a release, and of its signature.
+pub const RELEASE_LIST_MAX_BYTES: usize = 100_000;
+/// Most redirects on the way to it.
+pub const RELEASE_REDIRECTS_MAX: usize = 5;
+/// How long it may take to be had, in milliseconds.
+pub const RELEASE_WAIT_MAX_MS: u64 = 30_000;
+/// How often a newer release is looked for, in milliseconds.
+pub const RELEASE_LOOK_EVERY_MS: u64 = 86_400_000;
+/// How often it is seen whether a look is due, in milliseconds.
+pub const RELEASE_LOOK_AGAIN_MS: u64 = 3_600_000;
+/// Most alarms of one kind that stand at once, where others name its subjects.
 pub const ALARM_SUBJECTS_MAX: usize = 64;
+/// The same, where this node's own configuration names them.
+pub const ALARM_OWN_SUBJECTS_MAX: usize = 4_096;
 /// Longest text of an alarm, in characters.
 pub const ALARM_TEXT_MAX_CHARS: usize = 500;
 /// Most rules for alerts (`[[alert]]`).

@@ -64,10 +64,19 @@ fn value(value: &Value) -> String {
     }
 }
 
-/// A number with two decimals at most.
+/// A number with two decimals at most; one that is very large or very small with two digits that count.
 pub fn number(n: f64) -> String {
-    let shown = format!("{n:.2}");
-    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let trim = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    match n.abs() {
+        0.0 => "0".to_owned(),
+        0.01..1e15 => trim(&format!("{n:.2}")),
+        0.0001..0.01 => trim(&format!("{n:.5}")),
+        _ => {
+            let shown = format!("{n:.1e}");
+            let (digits, power) = shown.split_once('e').unwrap_or((&shown, "0"));
+            format!("{}e{power}", trim(digits))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +97,23 @@ mod tests {
         assert_eq!(told(-5.0, "bytes"), "-5 B");
         assert_eq!(reading(&Value::from("open"), Some("")), "open");
         assert_eq!(reading(&Value::from(3), None), "3");
+    }
+
+    #[test]
+    fn a_number_is_short_and_never_shown_as_zero_when_it_is_not() {
+        for (n, shown) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (21.40, "21.4"),
+            (-5.0, "-5"),
+            (0.01, "0.01"),
+            (0.0042, "0.0042"),
+            (-0.000_12, "-0.00012"),
+            (0.000_000_31, "3.1e-7"),
+            (-1e308, "-1e308"),
+            (1_234_567.891, "1234567.89"),
+        ] {
+            assert_eq!(number(n), shown);
+        }
     }
 }

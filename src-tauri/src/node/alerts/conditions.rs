@@ -12,7 +12,7 @@ use crate::domain::base::quantity::span;
 use crate::domain::base::{DeviceId, SignatureState, TimeMs};
 use crate::domain::proposal::Status;
 use crate::domain::world::Moment;
-use crate::node::context::alarms::AlarmKind;
+use crate::node::context::alarms::{AND_MORE, AlarmKind};
 
 /// How old what a device tells of itself may be before it counts as silent: a device with which no link is kept is heard through
 /// others, once a minute.
@@ -57,6 +57,7 @@ impl Heard {
         for alarm in alerts.alarms.list() {
             let trusted = |device: &DeviceId| kin.iter().any(|r| r.device_id == *device);
             if alarm.kind == AlarmKind::PeerLost
+                && alarm.subject != AND_MORE
                 && !alarm.subject.parse().is_ok_and(|d| trusted(&d))
             {
                 alerts.alarms.clear(alarm.kind, &alarm.subject);
@@ -161,7 +162,8 @@ pub(super) async fn look_at_proposals(alerts: &Alerts, after_ms: u64) {
         waiting.insert(p.id.as_str().to_owned());
     }
     for alarm in alerts.alarms.list() {
-        if alarm.kind == AlarmKind::ProposalWaits && !waiting.contains(&alarm.subject) {
+        let over = alarm.subject != AND_MORE && !waiting.contains(&alarm.subject);
+        if alarm.kind == AlarmKind::ProposalWaits && over {
             alerts.alarms.clear(alarm.kind, &alarm.subject);
         }
     }

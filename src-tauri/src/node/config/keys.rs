@@ -40,7 +40,7 @@ pub fn lists() -> [&'static str; 8] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 7] {
+pub fn tables() -> [&'static str; 8] {
     [
         "store",
         "inference",
@@ -49,6 +49,7 @@ pub fn tables() -> [&'static str; 7] {
         "slack",
         "console",
         "alerts",
+        "updates",
     ]
 }
 

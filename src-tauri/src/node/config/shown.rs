@@ -244,6 +244,9 @@ mod tests {
             "store.max_bytes",
             "slack.ca",
             "telegram.ca",
+            "updates.ca",
+            "updates.from",
+            "updates.key",
         ];
         assert_eq!(
             BTreeSet::from_iter(nothing.iter().map(String::as_str)),

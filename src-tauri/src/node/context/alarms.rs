@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::event::Severity;
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{ALARM_SUBJECTS_MAX, ALARM_TEXT_MAX_CHARS};
+use crate::domain::base::limits::{
+    ALARM_OWN_SUBJECTS_MAX, ALARM_SUBJECTS_MAX, ALARM_TEXT_MAX_CHARS,
+};
 use crate::domain::base::text::cut;
 
 macro_rules! alarm_kinds {
@@ -74,6 +76,7 @@ alarm_kinds! {
     ProposalWaits = "proposal.waits", Warning, "A proposal waits for a person for long. Subject: the proposal.";
     NotifyFailing = "notify.failing", Warning, "People cannot be told of alerts at a place of the configuration ([[notify]]). Subject: its name.";
     ConsoleCertificate = "console.certificate", Warning, "The console for browsers of other machines is not open, or its certificate ends, has ended or cannot be renewed. No subject.";
+    UpdateOffered = "update.offered", Info, "A newer release is offered where the configuration says, signed with its key ([updates]). No subject.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }
 
@@ -105,9 +108,31 @@ impl AlarmKind {
     pub fn is_of_node(self) -> bool {
         let for_people = matches!(
             self,
-            Self::PeerLost | Self::ProposalWaits | Self::EstopLatched
+            Self::PeerLost | Self::ProposalWaits | Self::EstopLatched | Self::UpdateOffered
         );
         !for_people && !self.is_of_rule()
+    }
+
+    /// Whether its subjects are of this node's own configuration: however many stand, each of them is told.
+    fn is_of_own(self) -> bool {
+        matches!(
+            self,
+            Self::ActuatorUnsafe
+                | Self::ActuatorAstray
+                | Self::ActuatorLeft
+                | Self::SensorFailing
+                | Self::ReadingDoubted
+                | Self::SurfaceFailing
+                | Self::NotifyFailing
+        )
+    }
+
+    /// Most of it that stand at once.
+    fn most(self) -> usize {
+        match self.is_of_own() {
+            true => ALARM_OWN_SUBJECTS_MAX,
+            false => ALARM_SUBJECTS_MAX,
+        }
     }
 
     /// Whether it is about an actuator that may move, or an emergency: it is never muted for long.
@@ -134,6 +159,15 @@ pub struct Alarm {
     pub advice: String,
 }
 
+/// The subject of the alarm that there are more of a kind than are listed.
+pub const AND_MORE: &str = "and more";
+
+/// How many of a kind stand, each with its own subject.
+fn of_kind(alarms: &BTreeMap<(AlarmKind, String), Alarm>, kind: AlarmKind) -> usize {
+    let of_kind = alarms.keys().filter(|(k, _)| *k == kind);
+    of_kind.filter(|(_, subject)| subject != AND_MORE).count()
+}
+
 /// The alarms of one node.
 #[derive(Debug, Default)]
 pub struct Alarms(Mutex<BTreeMap<(AlarmKind, String), Alarm>>);
@@ -143,8 +177,8 @@ impl Alarms {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Raises an alarm, or brings the words of a standing one up to date; `true` if it is new. Of
-    /// one kind at most [`ALARM_SUBJECTS_MAX`] stand at once: peers name some of the subjects.
+    /// Raises an alarm, or brings the words of a standing one up to date; `true` if it is new. Of one kind only so many stand at
+    /// once, since peers name some of the subjects; that there are more is then an alarm itself, whose subject is [`AND_MORE`].
     pub fn raise(
         &self,
         kind: AlarmKind,
@@ -157,9 +191,19 @@ impl Alarms {
         let mut alarms = self.lock();
         let key = (kind, subject.clone());
         let since = alarms.get(&key).map(|a| a.since);
-        if since.is_none()
-            && alarms.keys().filter(|(k, _)| *k == kind).count() >= ALARM_SUBJECTS_MAX
-        {
+        if since.is_none() && of_kind(&alarms, kind) >= kind.most() {
+            let more = Alarm {
+                kind,
+                subject: AND_MORE.to_owned(),
+                since: now,
+                message: format!(
+                    "{} stands for more than the {} that are listed",
+                    kind.as_str(),
+                    kind.most()
+                ),
+                advice: "mend those that are listed; the others appear as there is room".to_owned(),
+            };
+            alarms.entry((kind, AND_MORE.to_owned())).or_insert(more);
             return false;
         }
         let alarm = Alarm {
@@ -176,7 +220,13 @@ impl Alarms {
     /// Ends an alarm; `false` if it did not stand.
     pub fn clear(&self, kind: AlarmKind, subject: &str) -> bool {
         let subject = cut(subject, ALARM_TEXT_MAX_CHARS);
-        self.lock().remove(&(kind, subject)).is_some()
+        let mut alarms = self.lock();
+        let stood = alarms.remove(&(kind, subject)).is_some();
+        // There is room again: whoever has no place yet raises its own at its next look.
+        if stood && of_kind(&alarms, kind) < kind.most() {
+            alarms.remove(&(kind, AND_MORE.to_owned()));
+        }
+        stood
     }
 
     /// Whether this alarm stands.
@@ -201,7 +251,7 @@ impl Alarms {
 
     /// How many alarms of a kind stand.
     pub fn count(&self, kind: AlarmKind) -> usize {
-        self.lock().keys().filter(|(k, _)| *k == kind).count()
+        of_kind(&self.lock(), kind)
     }
 }
 
@@ -251,6 +301,20 @@ mod tests {
             alarms.raise(AlarmKind::PeerClock, &n.to_string(), "", "", TimeMs(n));
         }
         assert_eq!(alarms.count(AlarmKind::PeerClock), ALARM_SUBJECTS_MAX);
+        assert!(alarms.stands(AlarmKind::PeerClock, AND_MORE));
+        assert!(alarms.clear(AlarmKind::PeerClock, "3"));
+        assert!(!alarms.stands(AlarmKind::PeerClock, AND_MORE));
         assert!(alarms.raise(AlarmKind::StoreFull, "", "", "", TimeMs(1)));
+    }
+
+    #[test]
+    fn each_of_this_nodes_own_actuators_is_told() {
+        let alarms = Alarms::default();
+        for n in 0..200 {
+            let target = format!("actuator:valve:{n}");
+            assert!(alarms.raise(AlarmKind::ActuatorUnsafe, &target, "", "", TimeMs(n)));
+        }
+        assert_eq!(alarms.count(AlarmKind::ActuatorUnsafe), 200);
+        assert!(!alarms.stands(AlarmKind::ActuatorUnsafe, AND_MORE));
     }
 }

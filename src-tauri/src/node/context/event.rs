@@ -77,6 +77,7 @@ events! {
 
     EstopEngaged = "estop.engaged", "The emergency stop is engaged: nothing moves until it is released.";
     EstopReleased = "estop.released", "The emergency stop is released.";
+    UpdateOffered = "update.offered", "A newer release is offered, signed with the key of the configuration; nothing is installed.";
     EstopLate = "estop.late", "The emergency stop has reached an executor that did not answer it at first.";
     EstopNotStored = "estop.not_stored", "The emergency stop holds, but could not be written to the disk yet.";
 

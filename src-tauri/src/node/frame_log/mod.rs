@@ -376,7 +376,7 @@ fn insert_at(
 pub const AGE_KEY: &str = "ageMs";
 
 /// How old the value of an observation was when it was told, as far as it says so. It only makes it older.
-fn age_told(data: &serde_json::Map<String, Value>) -> Option<u64> {
+pub fn age_told(data: &serde_json::Map<String, Value>) -> Option<u64> {
     let age_ms = data.get(AGE_KEY)?.as_u64()?;
     Some(age_ms.min(READING_AGE_MAX_MS))
 }

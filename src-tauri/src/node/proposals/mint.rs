@@ -30,6 +30,7 @@ use crate::node::cites;
 use crate::node::context::timekeeping::{clock_trusted, note_time};
 use crate::node::context::{Context, store_refusal};
 use crate::node::context::{Event, Severity};
+use crate::node::frame_log::age_told;
 use crate::node::guards::{Orders, Run};
 use crate::node::health;
 use crate::node::proposals::Executor;
@@ -412,15 +413,19 @@ fn evidence_of(stored: &StoredFrame, facts: &[Fact], now: TimeMs) -> Result<Evid
     let current = facts.iter().find(|f| f.content == stored.content);
     let value = serde_json::from_str(&stored.json).unwrap_or(Value::Null);
     let frame = Frame::parse(value).map_err(StoreError::Refused)?;
+    // What was told late was measured earlier than it was told.
+    let told_ms = age_told(frame.data()).unwrap_or_default();
     let held = Held {
         content: stored.content,
         claimed_tier: stored.claimed_tier,
         effective_tier: stored.effective_tier,
         signature: stored.signature,
-        sensed_at: stored.time,
-        age_ms: current
-            .map_or(0, |f| now.since(f.sensed_at))
-            .max(Moment::unset(now).age_by_wall_ms(stored.time, stored.received_at)),
+        sensed_at: TimeMs(stored.time.0.saturating_sub(told_ms)),
+        age_ms: current.map_or(0, |f| now.since(f.sensed_at)).max(
+            Moment::unset(now)
+                .age_by_wall_ms(stored.time, stored.received_at)
+                .saturating_add(told_ms),
+        ),
         private: stored.private || current.is_some_and(|f| f.private),
     };
     Ok(Evidence::of(&frame, held))

@@ -165,6 +165,11 @@ impl Running {
         state.asking == turn && state.latch.is_some()
     }
 
+    /// Whether no newer asking has begun.
+    pub fn is_last_asking(&self, turn: u64) -> bool {
+        self.lock().asking == turn
+    }
+
     /// From here on nothing begins on these actuators: their devices change, and that is not on disk yet.
     /// Each call has one of [`Running::settle`].
     pub fn unsettle(&self, targets: &BTreeSet<Capability>) {

@@ -53,6 +53,7 @@ mod start;
 mod trust;
 #[cfg(feature = "tui")]
 mod tui;
+mod update;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -238,6 +239,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Tui => Box::pin(tui::run(ctx)).await,
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
+        Command::Update(args) => Box::pin(update::run(ctx, &args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(ctx, &args)).await,
         Command::Service(command) => service::run(ctx, &command),
         Command::Config(command) => config::run(ctx, &command),

@@ -218,6 +218,8 @@ pub(super) enum Command {
     Device(DeviceCommand),
     /// Look at the node and the machine below it: what is well, what is not, and what to do
     Doctor(DoctorArgs),
+    /// Whether a newer release is offered; looks, and changes nothing
+    Update(UpdateArgs),
     /// The node as a service of this machine
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -81,3 +81,14 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
 }
+
+/// Where a release is looked for.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Where releases are: an https:// address, or the whole path of a folder [default: [updates] of config.toml]
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) from: Option<String>,
+    /// The public key that they are signed with, a line of minisign's .pub file
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+}
