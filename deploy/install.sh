@@ -94,16 +94,17 @@ fetch() {
     https://* | http://127.0.0.1:* | http://localhost:*)
       # Redirections too stay with TLS; plain HTTP never leaves the machine.
       if have curl; then
-        curl -fsSL --proto '=https,http' --proto-redir '=https' --tlsv1.2 --connect-timeout 20 --speed-time 60 --speed-limit 100 \
-          --max-filesize "$2" -o "$WORK/$1" "$SOURCE/$1" \
-          || fail "$SOURCE/$1 could not be fetched (see above); is there a network, and a release at that address?"
+        # A server that does not say how much it sends is cut off: what goes on the disk is bounded by head.
+        { curl -fsSL --proto '=https,http' --proto-redir '=https' --tlsv1.2 --connect-timeout 20 --speed-time 60 --speed-limit 100 \
+          --max-filesize "$2" "$SOURCE/$1" || : >"$WORK/failed"; } | head -c "$(($2 + 1))" >"$WORK/$1"
       elif have wget; then
         case "$SOURCE" in https://*) only=--https-only ;; *) only='' ;; esac
-        wget -q $only --timeout=60 --tries=2 -O "$WORK/$1" "$SOURCE/$1" \
-          || fail "$SOURCE/$1 could not be fetched; is there a network, and a release at that address?"
+        { wget -q $only --timeout=60 --tries=2 -O - "$SOURCE/$1" || : >"$WORK/failed"; } | head -c "$(($2 + 1))" >"$WORK/$1"
       else
         fail "neither curl nor wget is here; install one, or fetch the release elsewhere and give its folder with --from"
       fi
+      [ "$(wc -c <"$WORK/$1")" -le "$2" ] || fail "$1 is larger than $2 bytes"
+      [ ! -e "$WORK/failed" ] || fail "$SOURCE/$1 could not be fetched; is there a network, and a release at that address?"
       ;;
     http://*) fail "$SOURCE is without TLS; use https://" ;;
     *)
@@ -191,9 +192,16 @@ older() {
   [ "$(printf '%s\n%s\n' "$1" "$2" | sort -t. -k1,1n -k2,2n -k3,3n | head -n 1)" = "$1" ]
 }
 
+# The version that a program says it is; nothing if it does not say so within 20 seconds.
+says() {
+  if have timeout; then limit="timeout 20"; else limit=''; fi
+  $limit "$1" --version 2>"$WORK/said" | awk 'NR == 1 { print $2 }'
+}
+
 there() {
+  [ ! -d "$PROGRAM" ] || fail "$PROGRAM is a folder; move it away, or give another --prefix"
   [ -x "$PROGRAM" ] || return 0
-  "$PROGRAM" --version 2>/dev/null | awk 'NR == 1 { print $2 }'
+  says "$PROGRAM"
 }
 
 install_program() {
@@ -216,14 +224,19 @@ install_program() {
     mkdir "$WORK/new"
     tar -xzf "$WORK/$NAME" -C "$WORK/new" || fail "$NAME cannot be unpacked: is the disk full? Nothing was installed"
     NEW="$WORK/new/clawmesh-node-$FOUND-$SYSTEM-$MACHINE/clawmesh-node"
-    [ -f "$NEW" ] && [ ! -L "$NEW" ] || fail "$NAME has no clawmesh-node where it should be: nothing was installed"
+    [ -f "$NEW" ] && [ -z "$(find "$WORK/new" -type l)" ] || fail "$NAME has no clawmesh-node where it should be, or links: nothing was installed"
     # On this machine, before anything is replaced.
-    "$NEW" --version >/dev/null || fail "clawmesh-node $FOUND does not run here (see above): nothing was installed"
+    said="$(says "$NEW" || :)"
+    if [ "$said" != "$FOUND" ]; then
+      cat "$WORK/said" >&2
+      fail "clawmesh-node $FOUND does not run here, or says that it is another version (${said:-nothing}): nothing was installed"
+    fi
     say "Installing:"
   fi
   doing mkdir -p "$PREFIX/bin" || fail "$PREFIX/bin cannot be made; run this as root, or give --prefix"
   if [ -z "$DRY_RUN" ]; then
-    # Beside the old one, then in its place in one step: a full disk leaves the old one.
+    # Beside the old one, then in its place in one step: a full disk leaves the old one. What is there under that name is no file of ours.
+    rm -f "$PROGRAM.new"
     cp "$NEW" "$PROGRAM.new" && chmod 0755 "$PROGRAM.new" && { sync "$PROGRAM.new" 2>/dev/null || sync; } && mv -f "$PROGRAM.new" "$PROGRAM" || {
       rm -f "$PROGRAM.new"
       fail "$PROGRAM cannot be written (is the disk full, or are you not root?): what was there is unchanged"

@@ -238,6 +238,53 @@ async fn a_peer_with_the_grant_stops_a_running_action_and_no_peer_releases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_was_released_is_over_however_often_its_node_asks_for_it() {
+    let setup = || {
+        field()
+            .trusting(key(5), "read,estop")
+            .trusting(key(7), "read,estop")
+    };
+    let node = setup().start().await;
+    let asked = |id: &str| json!({"id": id, "reason": "smoke", "by": "ada"});
+    let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
+    let mut other = Probe::connect(node.address, &key(7), MESH).await;
+    let is_latched = |node: &TestNode| node.shared().running.latched().is_some();
+    for _ in 0..2 {
+        // A node that had no answer asks again, and is answered.
+        let halted = stopper.ask("estop.engage", asked("one")).await;
+        assert_eq!(halted["payload"]["latch"]["reason"], "smoke", "{halted}");
+    }
+    estop::release(node.shared(), "ada", "looked")
+        .await
+        .unwrap();
+    let over = stopper.ask("estop.engage", asked("one")).await;
+    assert_eq!(over["error"]["code"], "CONFLICT", "{over}");
+    assert!(!is_latched(&node));
+    // The same id of another device is another stop, and so is one without any.
+    for (own, stop) in [
+        (false, asked("one")),
+        (true, asked("two")),
+        (false, json!({"reason": "smoke"})),
+        (false, asked("")),
+    ] {
+        let probe = if own { &mut stopper } else { &mut other };
+        let halted = probe.ask("estop.engage", stop).await;
+        assert!(is_latched(&node), "{halted}");
+        estop::release(node.shared(), "ada", "looked")
+            .await
+            .unwrap();
+    }
+    let dir = node.stop().await;
+    let node = setup().start_in(dir, None).await;
+    let mut stopper = Probe::connect(node.address, &key(5), MESH).await;
+    let over = stopper.ask("estop.engage", asked("two")).await;
+    assert_eq!(over["error"]["code"], "CONFLICT", "{over}");
+    stopper.ask("estop.engage", asked("three")).await;
+    assert!(is_latched(&node));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer() {
     let centre_key = key(2);
     let dir = || std::sync::Arc::new(tempfile::tempdir().unwrap());

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::process::*;
 
 /// Everything that the script may call; `minisign` is left out, so that its own check is the one that is tried.
-const TOOLS: [&str; 29] = [
+const TOOLS: [&str; 31] = [
     "awk",
     "cat",
     "chmod",
@@ -45,6 +45,8 @@ const TOOLS: [&str; 29] = [
     "uname",
     "wc",
     "true",
+    "find",
+    "timeout",
 ];
 
 struct Release {
@@ -270,6 +272,10 @@ fn a_program_that_does_not_fit_leaves_the_one_that_is_there() {
     release.pack("1.11.0", "exit 3");
     release.sign(&release.key, "ED");
     stays(&release, &[], "does not run here");
+    // Nor one that is another than its name says.
+    release.pack("1.11.0", "echo clawmesh-node 0.0.9");
+    release.sign(&release.key, "ED");
+    stays(&release, &[], "another version (0.0.9)");
     let list = fs::read_to_string(release.at("SHA256SUMS")).unwrap();
     fs::write(
         release.at("SHA256SUMS"),
@@ -283,8 +289,16 @@ fn a_program_that_does_not_fit_leaves_the_one_that_is_there() {
     stays(&release, &[], "two programs");
     // Asked for, an older one is put in its place.
     let before = Release::of("1.9.9").unwrap();
+    // What lies beside it under the name of the new one is not written through.
+    let other = home.path().join("other");
+    fs::write(&other, "mine").unwrap();
+    symlink(&other, prefix.join("bin/clawmesh-node.new")).unwrap();
     before.run(&prefix, &["--downgrade"]).ok();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
     assert_eq!(installed(&prefix).as_deref(), Some("clawmesh-node 1.9.9"));
+    let taken = home.path().join("taken");
+    fs::create_dir_all(taken.join("bin/clawmesh-node")).unwrap();
+    before.run(&taken, &[]).fails("is a folder");
 }
 
 #[test]

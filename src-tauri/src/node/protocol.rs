@@ -354,9 +354,9 @@ async fn engage(
     link: &LinkHandle,
     params: &Map<String, Value>,
 ) -> Result<Value, Refusal> {
-    let reason = params.get("reason").and_then(Value::as_str);
-    let person = params.get("by").and_then(Value::as_str);
-    let by = match person {
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let stop = text("id").map(|id| (&link.info.device, id));
+    let by = match text("by") {
         Some(person) => format!("{person} at {}", link.info.shown()),
         None => link.info.shown().to_owned(),
     };
@@ -367,9 +367,8 @@ async fn engage(
         true => Told::Always,
         false => Told::IfNew,
     };
-    let halted = proposals::estop::engage(protocol, &by, reason.unwrap_or_default(), told)
-        .await
-        .map_err(|unkept| unkept.refusal)?;
+    let why = text("reason").unwrap_or_default();
+    let halted = proposals::estop::engage_of(protocol, stop, (&by, why), told).await?;
     Ok(json!(halted))
 }
 

@@ -122,6 +122,10 @@ impl Door {
     /// longer than a request may take; who did not answer is named.
     pub async fn estop(&self, asked: &EstopRequest, by: &str) -> EstopReport {
         let reason = asked.reason.clone().unwrap_or_default();
+        // By this an executor knows a stop again that it has carried out.
+        let stop = self.handles.fresh_id();
+        let stop = stop.map_or_else(|_| self.handles.now().0.to_string(), |id| id.to_string());
+        let words = (stop.as_str(), by, reason.as_str());
         let links = self.stoppable();
         let own = async {
             let halted = estop::engage(&self.handles, by, &reason, Told::Always).await;
@@ -139,9 +143,9 @@ impl Door {
         };
         let linked: BTreeSet<DeviceId> = links.iter().map(|l| l.info.device.clone()).collect();
         let away = self.away(&linked);
-        let others = links.iter().map(|link| self.ask(link, by, &reason));
+        let others = links.iter().map(|link| self.ask(link, words));
         // Those that have a link are not told later because others are dialed.
-        let dialed = away.iter().map(|device| self.ask_away(device, by, &reason));
+        let dialed = away.iter().map(|device| self.ask_away(device, words));
         let (own, others, dialed) = tokio::join!(own, join_all(others), join_all(dialed));
         let mut executors = vec![own];
         executors.extend(others);
@@ -150,7 +154,7 @@ impl Door {
             complete: executors.iter().all(EstopExecutor::is_safe),
             executors,
         };
-        self.stop_later(&report, by, &reason).await;
+        self.stop_later(&report, words).await;
         report
     }
 
@@ -173,13 +177,18 @@ impl Door {
         }
     }
 
-    pub(super) async fn ask(&self, link: &LinkHandle, by: &str, reason: &str) -> EstopExecutor {
+    /// Asks an executor to stop: the id of the stop, who asks for it, and why.
+    pub(super) async fn ask(
+        &self,
+        link: &LinkHandle,
+        (stop, by, reason): (&str, &str, &str),
+    ) -> EstopExecutor {
         let executor = self.executor(&link.info.device);
         if !link.info.speaks(Feature::Proposals) {
             let why = "it does not know the emergency stop; stop it by hand";
             return executor.took(Err((StopKnown::Refused, why.to_owned())));
         }
-        let asked = json!({"by": by, "reason": reason});
+        let asked = json!({"id": stop, "by": by, "reason": reason});
         let answer = link.request("estop.engage", &asked).await;
         let halted = answer
             .map_err(|e| {
@@ -199,11 +208,10 @@ impl Door {
     pub(super) async fn ask_away(
         &self,
         device: &DeviceId,
-        by: &str,
-        reason: &str,
+        words: (&str, &str, &str),
     ) -> EstopExecutor {
         if let Some(link) = self.handles.reach.reach(device).await {
-            return self.ask(&link, by, reason).await;
+            return self.ask(&link, words).await;
         }
         let why = "it is not connected and was not told; whether it is stopped is not known here. Stop it by hand; this node goes on asking it for ten minutes, also over a restart, as long as it is stopped itself";
         self.executor(device)

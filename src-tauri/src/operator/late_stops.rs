@@ -33,7 +33,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asking {
-    /// The latch of the stop.
+    /// Its id.
     stop: String,
     by: String,
     reason: String,
@@ -51,14 +51,15 @@ fn is_settled(known: StopKnown) -> bool {
 impl Door {
     /// Goes on asking after a stop of this node, beside everything else, until the stop is released here. A newer stop of this
     /// node takes its place. Where an executor is left, returns when that is on disk, but never later than [`ESTOP_WAIT_MAX_MS`].
-    pub(super) async fn stop_later(&self, report: &EstopReport, by: &str, reason: &str) {
-        let Some(latch) = self.handles.running.latched() else {
-            return;
-        };
+    pub(super) async fn stop_later(
+        &self,
+        report: &EstopReport,
+        (stop, by, reason): (&str, &str, &str),
+    ) {
         let is_left = report.executors.iter().any(|e| !is_settled(e.known));
         let settled = report.executors.iter().filter(|e| is_settled(e.known));
         let kept = self.go_on_asking(Asking {
-            stop: latch.id,
+            stop: stop.to_owned(),
             by: by.to_owned(),
             reason: reason.to_owned(),
             until: self.handles.now().plus(ESTOP_ASKED_AGAIN_MS),
@@ -160,12 +161,13 @@ impl Door {
             };
             let linked: Vec<_> = linked.iter().filter(|l| is_left(&l.info.device)).collect();
             let away: Vec<_> = away.iter().filter(|device| is_left(device)).collect();
-            let (by, reason) = (&asking.by, &asking.reason);
-            let linked = join_all(linked.into_iter().map(|link| self.ask(link, by, reason)));
-            let away = join_all(
-                away.into_iter()
-                    .map(|device| self.ask_away(device, by, reason)),
+            let words = (
+                asking.stop.as_str(),
+                asking.by.as_str(),
+                asking.reason.as_str(),
             );
+            let linked = join_all(linked.into_iter().map(|link| self.ask(link, words)));
+            let away = join_all(away.into_iter().map(|device| self.ask_away(device, words)));
             let (linked, away) = tokio::join!(linked, away);
             let told = linked
                 .into_iter()

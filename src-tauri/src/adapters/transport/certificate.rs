@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::SignatureAlgorithm;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
@@ -210,6 +211,25 @@ impl Certificate {
                 "its kind of key cannot be used; use ECDSA P-256 or P-384, or RSA of 2048 bits or more",
             )
         })?;
+        if signing.algorithm() == SignatureAlgorithm::ED25519 {
+            let why =
+                "browsers take no Ed25519; use ECDSA P-256 or P-384, or RSA of 2048 bits or more";
+            return Err(odd("key", key, why));
+        }
+        // Browsers refuse the connection over any certificate of the chain that does not read.
+        for (n, one) in chain.iter().enumerate().skip(1) {
+            ParsedCertificate::try_from(one).map_err(|e| {
+                odd(
+                    "cert",
+                    cert,
+                    &format!("certificate {} of its chain: {e}", n + 1),
+                )
+            })?;
+        }
+        if !is_for_servers(&own) {
+            let why = "it is not made for servers (extended key usage); get one with serverAuth";
+            return Err(odd("cert", cert, why));
+        }
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
             Ok(()) => {}
@@ -272,6 +292,15 @@ impl Certificate {
     pub fn is_of(&self, read: &Files) -> bool {
         self.content == read.content()
     }
+}
+
+/// Whether a certificate may prove a server: it says so, or does not say what it is for (RFC 5280 §4.2.1.12).
+fn is_for_servers(der: &[u8]) -> bool {
+    const USAGE: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x25];
+    const ANY: [u8; 6] = [0x06, 0x04, 0x55, 0x1d, 0x25, 0x00];
+    const SERVER: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+    let has = |oid: &[u8]| der.windows(oid.len()).any(|part| part == oid);
+    !has(&USAGE) || has(&ANY) || has(&SERVER)
 }
 
 /// The day of a moment, as people write it.
@@ -346,148 +375,4 @@ fn moment(der: &[u8]) -> Option<(TimeMs, &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use base64::Engine as _;
-    use rcgen::{CertificateParams, KeyPair};
-
-    use super::*;
-
-    const NOW: TimeMs = TimeMs(1_790_000_000_000);
-
-    struct Made {
-        dir: tempfile::TempDir,
-    }
-
-    impl Made {
-        fn new() -> Self {
-            let made = Self {
-                dir: tempfile::tempdir().unwrap(),
-            };
-            made.write("", |_| {});
-            made
-        }
-
-        fn write(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
-            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-            let mut params = CertificateParams::new(vec!["field.example".to_owned()]).unwrap();
-            params.not_before = rcgen::date_time_ymd(2026, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-            change(&mut params);
-            let cert = params.self_signed(&key).unwrap();
-            self.pem(&format!("{name}cert.pem"), "CERTIFICATE", cert.der());
-            let secret = key.serialize_der();
-            self.pem(&format!("{name}key.pem"), "PRIVATE KEY", &secret);
-            self.mode(&format!("{name}key.pem"), 0o600);
-        }
-
-        fn pem(&self, name: &str, label: &str, der: &[u8]) {
-            let text = base64::engine::general_purpose::STANDARD.encode(der);
-            let lines: Vec<&str> = text
-                .as_bytes()
-                .chunks(64)
-                .map(|line| std::str::from_utf8(line).unwrap())
-                .collect();
-            let text = lines.join("\n");
-            let pem = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
-            std::fs::write(self.path(name), pem).unwrap();
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.dir.path().join(name)
-        }
-
-        #[cfg(not(unix))]
-        fn mode(&self, _: &str, _: u32) {}
-
-        #[cfg(unix)]
-        fn mode(&self, name: &str, mode: u32) {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(self.path(name), mode).unwrap();
-        }
-
-        fn load_as(&self, cert: &str, key: &str, host: &str) -> Result<Certificate, String> {
-            let name = ServerName::try_from(host.to_owned()).unwrap();
-            let (cert, key) = (self.path(cert), self.path(key));
-            Certificate::load((&cert, &key), &[name], NOW).map_err(|e| e.to_string())
-        }
-
-        fn load(&self) -> Result<Certificate, String> {
-            self.load_as("cert.pem", "key.pem", "field.example")
-        }
-    }
-
-    #[test]
-    fn a_good_pair_is_taken_and_known_again_until_a_file_changes() {
-        let made = Made::new();
-        let good = made.load().unwrap();
-        assert_eq!(day(good.ends()), "2027-01-01");
-        let read = |made: &Made| Files::read(&made.path("cert.pem"), &made.path("key.pem"));
-        assert!(good.is_of(&read(&made).unwrap()));
-        made.write("", |_| {});
-        assert!(!good.is_of(&read(&made).unwrap()));
-        assert!(!format!("{good:?}").contains("PRIVATE"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_that_others_may_read_is_refused_with_what_to_do() {
-        let made = Made::new();
-        for mode in [0o640, 0o604, 0o644] {
-            made.mode("key.pem", mode);
-            let said = made.load().unwrap_err();
-            assert!(said.contains("chmod 600"), "{said}");
-        }
-        made.mode("key.pem", 0o400);
-        made.load().unwrap();
-    }
-
-    #[test]
-    fn what_is_missing_broken_or_of_another_pair_is_named() {
-        let made = Made::new();
-        made.write("other-", |_| {});
-        let said = |cert: &str, key: &str| made.load_as(cert, key, "field.example").unwrap_err();
-        assert!(said("cert.pem", "other-key.pem").contains("is not the key of"));
-        assert!(said("none.pem", "key.pem").contains("console.cert"));
-        assert!(said("cert.pem", "none.pem").contains("console.key"));
-        assert!(said("key.pem", "key.pem").contains("holds no certificate"));
-        std::fs::write(made.path("bad.pem"), "hush").unwrap();
-        made.mode("bad.pem", 0o600);
-        let bad = said("cert.pem", "bad.pem");
-        assert!(
-            bad.contains("holds no private key") && !bad.contains("hush"),
-            "{bad}"
-        );
-        let other = made.load_as("cert.pem", "key.pem", "evil.example");
-        assert!(
-            other
-                .unwrap_err()
-                .contains("not for evil.example, which is one of")
-        );
-    }
-
-    #[test]
-    fn one_that_has_expired_or_does_not_count_yet_says_so_and_when() {
-        let made = Made::new();
-        made.write("", |p| p.not_after = rcgen::date_time_ymd(2026, 2, 3));
-        let said = made.load().unwrap_err();
-        assert!(said.contains("has expired on 2026-02-03"), "{said}");
-        made.write("", |p| {
-            p.not_before = rcgen::date_time_ymd(2060, 2, 3);
-            p.not_after = rcgen::date_time_ymd(2061, 2, 3);
-        });
-        let said = made.load().unwrap_err();
-        assert!(said.contains("only from 2060-02-03 on"), "{said}");
-    }
-
-    #[test]
-    fn a_cut_certificate_is_no_panic() {
-        let made = Made::new();
-        let whole = made.load().unwrap().certified.cert[0].to_vec();
-        for length in 0..whole.len() {
-            let _ = validity(&whole[..length]);
-        }
-        assert!(validity(&whole).is_some());
-    }
-}
+mod tests;

@@ -277,6 +277,8 @@ pub const PASSPHRASE_PAUSE_MS: u64 = 60_000;
 pub const ASTRAY_LOOK_EVERY_MS: u64 = 10_000;
 /// After how long it is asked again before that is told, in milliseconds.
 pub const ASTRAY_LOOK_TWICE_MS: u64 = 1_000;
+/// Most emergency stops of other nodes of which it is remembered that they were carried out here.
+pub const ESTOPS_KNOWN_MAX: usize = 64;
 /// For how long executors that did not answer an emergency stop are asked again, in milliseconds.
 pub const ESTOP_ASKED_AGAIN_MS: u64 = 600_000;
 /// How often, in milliseconds.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::left;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
-use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
+use crate::domain::base::{AuditKind, Code, DeviceId, Refusal, TimeMs};
 use crate::node::context::{Context, DURABLE, internal, store_refusal};
 use crate::node::context::{Event, Severity};
 use crate::node::guards::{Cut, Order, Secured};
@@ -23,6 +23,8 @@ use crate::node::proposals::Executor;
 
 /// Where the latch lies.
 const LATCH: &str = "estop.latch";
+/// Where the stops of other nodes lie that were carried out here.
+const CARRIED_OUT: &str = "estop.carried";
 /// Pause before a latch that the store did not take is written again.
 const KEEP_RETRY: Duration = Duration::from_secs(1);
 
@@ -131,6 +133,13 @@ pub(super) fn refusal(context: &Context, latch: &Latch) -> Refusal {
 /// # Errors
 /// Whatever the store says; a node that does not know whether it is stopped does not start.
 pub(super) async fn resume(executor: &Executor) -> Result<(), StoreError> {
+    let read = |c: &Connection| kv::get(c, CARRIED_OUT);
+    let known = executor.store.read("estops carried out", read).await?;
+    // One that does not read is carried out again, which errs to the safe side.
+    let known = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    executor
+        .running
+        .carried_out_before(known.unwrap_or_default());
     if let Some(latch) = executor.store.read("estop", stored).await? {
         tracing::warn!(by = %latch.by, reason = %latch.reason, "the emergency stop is latched");
         executor.running.latch(latch);
@@ -159,6 +168,33 @@ impl From<Secured> for HaltedActuator {
             problem: secured.problem,
         }
     }
+}
+
+/// As [`engage`], for a stop of another node, by the device and its id of the stop where it gives one. A node that had no answer
+/// asks for its stop again: one that was carried out here and released since is over.
+///
+/// # Errors
+/// `CONFLICT` for a stop that is over, or the refusal of [`Unkept`].
+pub async fn engage_of(
+    executor: &Executor,
+    stop: Option<(&DeviceId, &str)>,
+    (by, reason): (&str, &str),
+    told: Told,
+) -> Result<Halted, Refusal> {
+    let fits = |id: &str| !id.is_empty() && id.len() <= NAME_MAX_BYTES;
+    let stop = stop.filter(|(_, id)| fits(id));
+    if let Some((device, id)) = stop {
+        let key = format!("{device}/{id}");
+        if executor.running.is_carried_out(&key) && executor.running.latched().is_none() {
+            return Err(Refusal::new(
+                Code::Conflict,
+                "this stop was carried out here, and a person has released it since",
+            ));
+        }
+        executor.running.carry_out(key);
+    }
+    let halted = engage(executor, by, reason, told).await;
+    halted.map_err(|unkept| unkept.refusal)
 }
 
 /// Stops everything here and latches. Stopping comes first, and goes on even if the caller goes away.
@@ -307,6 +343,8 @@ async fn keep(executor: &Executor, latch: &Latch, again: bool) -> Result<(), Ref
         }
         let held = stored(c)?.is_some();
         kv::put(c, LATCH, text.as_bytes())?;
+        let carried_out = json!(s.running.carried_out()).to_string();
+        kv::put(c, CARRIED_OUT, carried_out.as_bytes())?;
         if again && held {
             return Ok(());
         }

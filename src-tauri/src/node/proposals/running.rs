@@ -1,7 +1,7 @@
 //! The actions of this executor whose outcome is not known yet, and the latch that stops them all.
 //! In memory only: the emergency stop and `stop` read it without the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::estop::Latch;
 use crate::domain::base::ProposalId;
+use crate::domain::base::limits::ESTOPS_KNOWN_MAX;
 use crate::domain::capability::{Action, Capability};
 use crate::domain::gate::Permit;
 use crate::domain::policy::Kind;
@@ -78,6 +79,8 @@ struct State {
     latch: Option<Latch>,
     /// The latch that was released last.
     lifted: Option<String>,
+    /// Stops of other nodes that were carried out here, the oldest first.
+    carried_out: VecDeque<String>,
     /// Counts the times that executors began to be asked late, and the releases.
     asking: u64,
     /// Actuators whose devices have changed, and how many of the changes are not on disk yet.
@@ -150,6 +153,31 @@ impl Running {
     pub(super) fn latch(&self, latch: Latch) {
         self.lock().latch = Some(latch);
         self.latching.send_modify(|n| *n += 1);
+    }
+
+    /// Takes up which stops of other nodes earlier runs have carried out.
+    pub(super) fn carried_out_before(&self, stops: VecDeque<String>) {
+        self.lock().carried_out = stops;
+    }
+
+    /// Stops of other nodes that were carried out here.
+    pub(super) fn carried_out(&self) -> VecDeque<String> {
+        self.lock().carried_out.clone()
+    }
+
+    /// Whether a stop of another node was carried out here.
+    pub(super) fn is_carried_out(&self, stop: &str) -> bool {
+        self.lock().carried_out.iter().any(|known| known == stop)
+    }
+
+    /// Remembers a stop of another node; the oldest makes room.
+    pub(super) fn carry_out(&self, stop: String) {
+        let mut state = self.lock();
+        if !state.carried_out.contains(&stop) {
+            state.carried_out.push_back(stop);
+            let surplus = state.carried_out.len().saturating_sub(ESTOPS_KNOWN_MAX);
+            state.carried_out.drain(..surplus);
+        }
     }
 
     /// Begins to ask executors late for a stop of this node: the number of that asking. What was asked for earlier stops being.

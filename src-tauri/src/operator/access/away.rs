@@ -50,7 +50,7 @@ impl Door {
         let most = most(console);
         if scope > most {
             let why = format!(
-                "a session of another machine may do {most} at most here, not {scope}; console.scope in config.toml says so"
+                "a session of another machine may do {most} at most here, not {scope}: give --scope {most}, or change console.scope in config.toml"
             );
             return Err(refused(Code::NotAuthorized, why));
         }

@@ -6,6 +6,10 @@ use crate::domain::gate::ChannelKind;
 /// are the bot's name that some clients put after a command, and what a hurried thumb does: `/Stop!` is `/stop`. In Slack,
 /// whose own commands begin with a slash, a command is a word, with or without one.
 pub(super) fn command(kind: ChannelKind, text: &str) -> Option<(String, &str)> {
+    let text = match kind {
+        ChannelKind::Slack => bare(text),
+        ChannelKind::Telegram => text,
+    };
     let (first, rest) = text
         .split_once(char::is_whitespace)
         .map_or((text, ""), |(command, rest)| (command, rest.trim()));
@@ -18,6 +22,17 @@ pub(super) fn command(kind: ChannelKind, text: &str) -> Option<(String, &str)> {
     let word = word.to_lowercase();
     let is_one = slash || kind == ChannelKind::Slack && is_bare(&word, rest);
     is_one.then_some((word, rest))
+}
+
+/// A text without what stands before its first word: marks of bold, code or strike, what has no width, and the mention of the app.
+fn bare(text: &str) -> &str {
+    let marks = |c: char| c.is_whitespace() || "*_~`\u{200b}\u{200c}\u{200d}\u{feff}".contains(c);
+    let text = text.trim_start_matches(marks);
+    let after = text
+        .strip_prefix("<@")
+        .and_then(|rest| rest.split_once('>'))
+        .map(|(_, after)| after);
+    after.unwrap_or(text).trim_start_matches(marks)
 }
 
 /// Whether a word without a slash, with what follows it, is a command and no sentence. A stop always is.
@@ -65,6 +80,11 @@ mod tests {
             (Slack, "/status", Some(("status", ""))),
             (Slack, "Status?", Some(("status", ""))),
             (Slack, "STOP!!!", Some(("stop", ""))),
+            (Slack, "*stop*", Some(("stop", ""))),
+            (Slack, "`stop`", Some(("stop", ""))),
+            (Slack, "\u{200b}stop now", Some(("stop", "now"))),
+            (Slack, "<@U0BOT> *Stop*", Some(("stop", ""))),
+            (Slack, "<@U0BOT", None),
             (
                 Slack,
                 "stop the pump in bed 3",

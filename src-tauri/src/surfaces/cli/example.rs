@@ -81,6 +81,8 @@ fn the_example_documents_every_key() {
         ("[privacy]\nzzz = 1", "[privacy]"),
         ("[telegram]\nzzz = 1", "[telegram]"),
         ("[slack]\nzzz = 1", "[slack]"),
+        ("[console]\nzzz = 1", "[console]"),
+        ("[updates]\nzzz = 1", "[updates]"),
         ("[[alert]]\nzzz = 1", "[[alert]]"),
         ("[alerts]\nzzz = 1", "[alerts]"),
         ("[[notify]]\nzzz = 1", "[[notify]]"),

@@ -151,8 +151,16 @@ async fn a_link_opens_once_and_the_session_has_its_scope() {
     assert_eq!(send(&b.app, again).await.0, StatusCode::SEE_OTHER);
     // A browser that only looks ahead does not use a link up.
     let path = link(&b.house, &b.app, "read").await;
-    let ahead = request("GET", &path, &[("sec-purpose", "prefetch;prerender")], "");
-    assert_eq!(send(&b.app, ahead).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    for (name, value) in [
+        ("sec-purpose", "prefetch;prerender"),
+        ("purpose", "prefetch"),
+        ("x-purpose", "preview"),
+        ("x-moz", "Prefetch"),
+    ] {
+        let ahead = request("GET", &path, &[(name, value)], "");
+        let answer = send(&b.app, ahead).await.0;
+        assert_eq!(answer, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+    }
     let head = request("HEAD", &path, &[], "");
     let head = b.app.clone().oneshot(head).await.unwrap();
     assert_eq!(head.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -143,6 +143,17 @@ pub(super) struct OpenAsked {
     code: String,
 }
 
+/// Whether a browser looks ahead, for a preview or to have the page at hand, and nobody has followed the link.
+fn only_looks(headers: &HeaderMap) -> bool {
+    let said = ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter();
+    let mut said = said.flat_map(|name| headers.get_all(name));
+    said.any(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        let has = |word: &[u8]| value.windows(word.len()).any(|part| part == word);
+        has(b"prefetch") || has(b"prerender") || has(b"preview")
+    })
+}
+
 /// Opens a session with a one-time code and goes on to the console.
 pub(super) async fn open(
     State(api): Door,
@@ -157,8 +168,7 @@ pub(super) async fn open(
     if method == Method::HEAD {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let purpose = headers.get("sec-purpose").and_then(|v| v.to_str().ok());
-    if purpose.is_some_and(|p| p.contains("prefetch") || p.contains("prerender")) {
+    if only_looks(&headers) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let context = api.door.context();

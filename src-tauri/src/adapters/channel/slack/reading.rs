@@ -236,7 +236,14 @@ fn message(payload: &Value, own: &Own) -> Option<Heard> {
     if text(event, "type")? != "message" || text(event, "channel_type")? != "im" {
         return None;
     }
-    let others = ["subtype", "bot_id", "bot_profile", "app_id", "hidden"];
+    let others = [
+        "subtype",
+        "bot_id",
+        "bot_profile",
+        "app_id",
+        "hidden",
+        "edited",
+    ];
     if others.iter().any(|name| event.get(name).is_some()) {
         return None;
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use self::reader::{Newest, Quiet, Reader};
 use self::source::{Format, Shape, Source};
@@ -203,6 +204,10 @@ impl Sensor for LineSensor {
 
     fn interval(&self) -> Option<Duration> {
         self.every
+    }
+
+    fn news(&self) -> Option<Arc<Notify>> {
+        self.reader.news(self.at)
     }
 
     fn blocks(&self) -> bool {

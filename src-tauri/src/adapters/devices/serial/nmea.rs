@@ -81,11 +81,15 @@ impl<'a> Sentence<'a> {
     /// # Errors
     /// If the receiver says that it has none.
     pub(super) fn quantity(&self, quantity: Quantity) -> Option<Result<f64, String>> {
+        // Where it says how it knows (NMEA 0183, mode indicator and quality): none, estimated, typed in and simulated are no fix.
+        let measured = |mode: usize| !["N", "E", "M", "S"].iter().any(|m| self.is(mode, m));
         let has_fix = match self.kind {
-            "RMC" => self.is(2, "A"),
-            "GGA" => self.number(6).is_some_and(|fix| fix >= 1.0),
-            "GLL" => self.is(6, "A"),
-            "VTG" => !self.is(9, "N"),
+            "RMC" => self.is(2, "A") && measured(12),
+            "GGA" => self
+                .number(6)
+                .is_some_and(|fix| (1.0..6.0).contains(&fix) || fix > 8.0),
+            "GLL" => self.is(6, "A") && measured(7),
+            "VTG" => measured(9),
             _ => true,
         };
         let knots = |value: f64| value * 1_852.0 / 3_600.0;
@@ -110,7 +114,10 @@ impl<'a> Sentence<'a> {
         };
         Some(match has_fix {
             true => self.said(found),
-            false => Err(format!("the receiver has no position yet ({})", self.kind)),
+            false => Err(format!(
+                "the receiver has no position of its own ({})",
+                self.kind
+            )),
         })
     }
 
@@ -174,6 +181,29 @@ pub(super) mod tests {
             let found = quantity(line, what).unwrap().unwrap();
             assert!((found - value).abs() < 1e-9, "{what:?}: {found}");
         }
+        for (mode, is_fix) in [
+            ("A", true),
+            ("D", true),
+            ("N", false),
+            ("E", false),
+            ("S", false),
+            ("M", false),
+        ] {
+            let body = format!("GNRMC,1,A,4807.038,N,01131.000,E,022.4,084.4,230394,,,{mode}");
+            let found = quantity(&sealed(&body), Quantity::Latitude).unwrap();
+            assert_eq!(found.is_ok(), is_fix, "{mode}");
+        }
+        for (quality, is_fix) in [
+            ("0", false),
+            ("1", true),
+            ("4", true),
+            ("6", false),
+            ("8", false),
+        ] {
+            let body = format!("GPGGA,1,4807.038,N,01131.000,E,{quality},08,0.9,545.4,M,46.9,M,,");
+            let found = quantity(&sealed(&body), Quantity::Latitude).unwrap();
+            assert_eq!(found.is_ok(), is_fix, "{quality}");
+        }
         let speed = quantity(rmc, Quantity::Speed).unwrap().unwrap();
         assert!((speed - 11.523_555).abs() < 1e-5, "{speed}");
         let south = sealed("GNGLL,0130.0000,S,15000.0000,W,000000,A");
@@ -196,7 +226,7 @@ pub(super) mod tests {
         let none = sealed("GPGGA,123519,,,,,0,00,,,M,,M,,");
         for line in [&void, &none] {
             let why = quantity(line, Quantity::Latitude).unwrap().unwrap_err();
-            assert!(why.contains("no position yet"), "{why}");
+            assert!(why.contains("no position of its own"), "{why}");
         }
         assert_eq!(quantity(&none, Quantity::Satellites), Some(Ok(0.0)));
         for odd in [

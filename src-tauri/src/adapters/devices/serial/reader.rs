@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::lines::{Line, Lines};
 use super::source::{Shape, Source};
 use crate::adapters::clock::SharedClock;
@@ -28,6 +30,8 @@ struct Slot {
     newest: Option<Newest>,
     /// The kind of line that says it, and when it last did.
     from: Option<(String, u64)>,
+    /// Tells that it is said again after a silence: whoever waits for its next turn after a failure may look now.
+    news: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +98,10 @@ impl Inner {
             if slot.from.as_ref().is_some_and(is_other) {
                 continue;
             }
+            let spoke = |(_, at): &(String, u64)| now_ms.saturating_sub(*at) < SERIAL_SENTENCE_MS;
+            if !slot.from.as_ref().is_some_and(spoke) {
+                slot.news.notify_one();
+            }
             slot.from = Some((kind, now_ms));
             slot.newest = Some(Newest {
                 value,
@@ -145,6 +153,12 @@ impl Reader {
             state: Mutex::new(state),
             wake: Condvar::new(),
         }))
+    }
+
+    /// Tells that a reading is said again after a silence.
+    pub(super) fn news(&self, at: usize) -> Option<Arc<Notify>> {
+        let state = self.0.lock();
+        state.slots.get(at).map(|slot| slot.news.clone())
     }
 
     /// The port, as the configuration names it.

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::nmea::tests::sealed;
 use super::*;
 use crate::adapters::clock::ManualClock;
@@ -67,12 +69,21 @@ const POSITION: &str = "format = \"nmea\"\n\
 #[test]
 fn sentences_become_readings_and_doubts_and_a_lost_position_is_told() {
     let mut far = Far::new();
-    let (mut sensors, _) = sensors(&far.path, POSITION);
+    let (mut sensors, clock) = sensors(&far.path, POSITION);
     let rmc = |latitude: &str| {
         let body = format!("GPRMC,1,A,{latitude},N,01131.0,E,0,084.4,230394,,");
         format!("{}\r\n", sealed(&body))
     };
+    // What comes after a silence is told to whoever waits, what goes on is not.
+    let news = sensors[0].news().unwrap();
+    let told = || news.notified().now_or_never().is_some();
     let reading = says(&mut far, &rmc("4830.0"), &mut sensors[0]);
+    assert!(told());
+    says(&mut far, &rmc("4830.0"), &mut sensors[0]);
+    assert!(!told());
+    clock.set(TimeMs(1_006_000));
+    says(&mut far, &rmc("4830.0"), &mut sensors[0]);
+    assert!(told());
     assert_eq!((reading.value, &*reading.unit), (48.5, "deg"));
     assert!(reading.doubt.is_none() && reading.measured_ms == Some(1_000_000));
     assert_eq!(
@@ -89,7 +100,7 @@ fn sentences_become_readings_and_doubts_and_a_lost_position_is_told() {
     let void = format!("{}\r\n", sealed("GPRMC,1,V,,,,,,,230394,,"));
     let why = fails(&mut far, &void, &mut sensors[0]);
     assert!(
-        why.contains("the receiver has no position yet (RMC)"),
+        why.contains("the receiver has no position of its own (RMC)"),
         "{why}"
     );
 }
