@@ -291,7 +291,7 @@ async fn a_proposal_that_waits_for_long_and_an_emergency_stop_are_alerts_and_end
     assert_eq!(alert.subject, minted.signed.record().proposal_id.as_str());
     let asked = EstopRequest {
         reason: Some("smoke".to_owned()),
-        name: None,
+        ..Default::default()
     };
     door(&node).estop(&asked, "ada").await;
     let stop = stands(&node, "estop.latched").await;

@@ -216,7 +216,7 @@ async fn a_stop_that_a_person_has_released_is_not_engaged_again_by_the_message_t
     bot.says(ADA, "/stop fire");
     let release = EstopRequest {
         reason: Some("it was steam".to_owned()),
-        name: None,
+        ..Default::default()
     };
     // It looks whether the other polls, and carries the stop out meanwhile; it ends before it answers.
     for begins in 0..2 {

@@ -2,9 +2,11 @@
 //! itself, also after a crash; and who may do what.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
-use clawmesh::adapters::store::audit;
+use clawmesh::adapters::store::{Class, audit};
 use clawmesh::domain::base::Code;
 use clawmesh::domain::base::limits::{
     BUDGET_COMMANDS_PER_HOUR, BUDGET_STOPS_PER_HOUR, STORE_READERS,
@@ -224,7 +226,7 @@ async fn a_peer_with_the_grant_stops_a_running_action_and_no_peer_releases() {
     }
     assert!(node.shared().running.latched().is_some());
 
-    estop::release(node.shared(), "ada", "all clear")
+    estop::release(node.shared(), None, "ada", "all clear")
         .await
         .unwrap();
     proposals::decide(node.shared(), yes(&waiting))
@@ -234,6 +236,57 @@ async fn a_peer_with_the_grant_stops_a_running_action_and_no_peer_releases() {
         (last_position(&node).as_deref() == Some("open")).then_some(())
     })
     .await;
+    node.stop().await;
+}
+
+/// Polls once: whether it goes on.
+async fn begun<F: Future>(mut work: Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_pending())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_comes_while_another_is_released_holds() {
+    let node = field().start().await;
+    let engage = |why: &'static str| estop::engage(node.shared(), "ada", why, estop::Told::Always);
+    let first = engage("smoke").await.unwrap().latch;
+    // While the writer of the store is held, a release waits that has begun already.
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let (tell, holds) = tokio::sync::oneshot::channel();
+    let store = node.shared().store.clone();
+    let holding = tokio::spawn(async move {
+        let hold = move |_: &_| {
+            tell.send(()).unwrap();
+            // It ends when the other end is dropped.
+            Ok(held.recv().is_err())
+        };
+        store.write(Class::Durable, "held", hold).await
+    });
+    holds.await.unwrap();
+    let mut releasing = Box::pin(estop::release(node.shared(), None, "ada", "it was steam"));
+    assert!(begun(releasing.as_mut()).await);
+    let second = async {
+        let mut second = Box::pin(engage("fire"));
+        assert!(begun(second.as_mut()).await);
+        drop(let_go);
+        second.await.unwrap().latch
+    };
+    let (released, second) = tokio::join!(releasing, second);
+    let refused = released.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict);
+    assert!(refused.message.contains("fire"), "{refused}");
+    holding.await.unwrap().unwrap();
+    let on_disk = || async { node.shared().store.read("t", estop::stored).await.unwrap() };
+    assert_eq!(node.shared().running.latched().unwrap().id, second.id);
+    assert_eq!(on_disk().await.unwrap().id, second.id);
+    // One that was seen earlier is not the one that holds now.
+    let shared = node.shared();
+    let old = estop::release(shared, Some(&first.id), "ada", "it was steam").await;
+    assert_eq!(old.unwrap_err().code, Code::Conflict);
+    assert_eq!(on_disk().await.unwrap().id, second.id);
+    let released = estop::release(shared, Some(&second.id), "ada", "looked").await;
+    assert_eq!(released.unwrap().id, second.id);
+    assert!(node.shared().running.latched().is_none());
+    assert!(on_disk().await.is_none());
     node.stop().await;
 }
 
@@ -254,7 +307,7 @@ async fn a_stop_that_was_released_is_over_however_often_its_node_asks_for_it() {
         let halted = stopper.ask("estop.engage", asked("one")).await;
         assert_eq!(halted["payload"]["latch"]["reason"], "smoke", "{halted}");
     }
-    estop::release(node.shared(), "ada", "looked")
+    estop::release(node.shared(), None, "ada", "looked")
         .await
         .unwrap();
     let over = stopper.ask("estop.engage", asked("one")).await;
@@ -270,7 +323,7 @@ async fn a_stop_that_was_released_is_over_however_often_its_node_asks_for_it() {
         let probe = if own { &mut stopper } else { &mut other };
         let halted = probe.ask("estop.engage", stop).await;
         assert!(is_latched(&node), "{halted}");
-        estop::release(node.shared(), "ada", "looked")
+        estop::release(node.shared(), None, "ada", "looked")
             .await
             .unwrap();
     }
@@ -306,7 +359,7 @@ async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer(
     let door = clawmesh::operator::Door::new(centre.shared().clone());
     let asked = clawmesh::operator::estop::EstopRequest {
         reason: Some("smoke".into()),
-        name: None,
+        ..Default::default()
     };
     let of = |report: &clawmesh::operator::estop::EstopReport, id: &str| {
         report
@@ -358,7 +411,7 @@ async fn the_stop_of_a_centre_reaches_its_executor_and_names_who_did_not_answer(
     // A release at the centre releases the centre.
     let asked = clawmesh::operator::estop::EstopRequest {
         reason: Some("clear".into()),
-        name: None,
+        ..Default::default()
     };
     door.estop_release(&asked, "ada").await.unwrap();
     assert!(centre.shared().running.latched().is_none());

@@ -179,7 +179,7 @@ async fn a_reading_becomes_an_approved_executed_audited_action() {
     let seen = door.proposal_checks(asked).await.unwrap();
     let stop = seen.checks.iter().find(|c| c.name == "emergency stop");
     assert!(!seen.allowed && !stop.unwrap().passed, "{seen:?}");
-    clawmesh::node::proposals::estop::release(field.shared(), "ada", "it was steam")
+    clawmesh::node::proposals::estop::release(field.shared(), None, "ada", "it was steam")
         .await
         .unwrap();
 

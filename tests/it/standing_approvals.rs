@@ -290,7 +290,9 @@ async fn an_emergency_stop_holds_it_up_and_uses_nothing() {
     assert_eq!(refused.code, Code::Estop);
     let held = one(&node).await;
     assert_eq!((held.state, held.used), (StandingState::Held, 0));
-    estop::release(node.shared(), "ada", "over").await.unwrap();
+    estop::release(node.shared(), None, "ada", "over")
+        .await
+        .unwrap();
     let minted = asked(&node, wish(&node, Requester::Rules, 1).await)
         .await
         .unwrap();

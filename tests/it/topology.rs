@@ -70,7 +70,7 @@ async fn a_node_sees_nodes_and_links_beyond_its_own() {
     );
     stop.await.unwrap();
     latched(true).await;
-    let on = clawmesh::node::proposals::estop::release(ends[1].shared(), "ada", "mended");
+    let on = clawmesh::node::proposals::estop::release(ends[1].shared(), None, "ada", "mended");
     on.await.unwrap();
     latched(false).await;
     // A direct neighbour that has gone is not called fresh for what it said before.

@@ -127,20 +127,24 @@ export function StopReport() {
 export function ReleaseButton() {
   const client = useQueryClient();
   const session = useSession().data;
-  const [asking, setAsking] = useState(false);
+  const holds = useEstop().data?.latch?.id;
+  // The stop that is on screen when the release is asked for; another that comes meanwhile is not released.
+  const [asked, setAsked] = useState<{ seen?: string }>();
   if (session && session.scope !== "admin") return <span className="ml-auto">{t("releaseNotHere")}</span>;
   return (
     <>
-      <Button className="ml-auto" onClick={() => setAsking(true)}>
+      <Button className="ml-auto" onClick={() => setAsked({ seen: holds })}>
         {t("release")}
       </Button>
-      {asking ? (
+      {asked ? (
         <AskReason
           title={t("releaseTitle")}
           text={t("releaseText")}
           go={t("confirm")}
-          onClose={() => setAsking(false)}
-          onGo={(reason) => post("/estop/release", { reason }).finally(() => void client.invalidateQueries())}
+          onClose={() => setAsked(undefined)}
+          onGo={(reason) =>
+            post("/estop/release", { reason, ...asked }).finally(() => void client.invalidateQueries())
+          }
         />
       ) : null}
     </>

@@ -5943,6 +5943,8 @@ export interface components {
             name?: string | null;
             /** @description The reason, for people; a release needs one. */
             reason?: string | null;
+            /** @description Of a release: the id of the stop that the person has seen; another one is not released. */
+            seen?: string | null;
         };
         /** @description Whether this node is stopped. */
         EstopView: {

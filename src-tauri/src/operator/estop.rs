@@ -25,6 +25,9 @@ pub struct EstopRequest {
     /// The person's name, where a session does not tell it.
     #[serde(default)]
     pub name: Option<String>,
+    /// Of a release: the id of the stop that the person has seen; another one is not released.
+    #[serde(default)]
+    pub seen: Option<String>,
 }
 
 /// Whether this node is stopped.
@@ -246,6 +249,7 @@ impl Door {
     pub async fn estop_release(&self, asked: &EstopRequest, by: &str) -> Answer<EstopView> {
         estop::release(
             &self.handles,
+            asked.seen.as_deref(),
             by,
             asked.reason.as_deref().unwrap_or_default(),
         )

@@ -332,17 +332,19 @@ async fn record(executor: &Executor, halted: &Halted, failed: Option<Refusal>) {
     }
 }
 
-/// Writes the latch, with its audit entry; synced before it returns. A stop that came `again` has no
-/// entry of its own where the one before it is on disk.
+/// Writes the latch that holds, with the audit entry of this one; synced before it returns. A stop that came `again` has no
+/// entry of its own where the one before it is on disk. One that has been released is not written any more.
 async fn keep(executor: &Executor, latch: &Latch, again: bool) -> Result<(), Refusal> {
     let (s, latch) = (executor.clone(), latch.clone());
     let written = executor.store.write(DURABLE, "estop", move |c| {
-        let text = json!(latch).to_string();
-        if s.running.is_lifted(&latch.id) {
+        let Some(now) = s.running.latched() else {
             return Ok(());
+        };
+        if s.running.is_lifted(&now.id) {
+            return Err(super::refused(Code::Conflict, "it is being released"));
         }
         let held = stored(c)?.is_some();
-        kv::put(c, LATCH, text.as_bytes())?;
+        kv::put(c, LATCH, json!(now).to_string().as_bytes())?;
         let carried_out = json!(s.running.carried_out()).to_string();
         kv::put(c, CARRIED_OUT, carried_out.as_bytes())?;
         if again && held {
@@ -399,12 +401,29 @@ async fn keep_later(executor: &Executor, latch: &Latch, again: bool) {
     }
 }
 
-/// Lets actions happen again. Nothing starts by itself: what was stopped has ended.
+/// The refusal of a release while another stop holds than the one that it is about.
+fn another(now: &Latch) -> Refusal {
+    Refusal::new(
+        Code::Conflict,
+        format!(
+            "another emergency stop came meanwhile (by {}: {}) and holds; look at it and release again",
+            now.by, now.reason
+        ),
+    )
+}
+
+/// Lets actions happen again. Nothing starts by itself: what was stopped has ended. Whoever releases may say which stop they
+/// have `seen`, by its id.
 ///
 /// # Errors
-/// `CONFLICT` if nothing is latched, `INVALID_PARAMS` without a reason, or what the store says: then
+/// `CONFLICT` if nothing is latched, or another stop than the one that was to be released, `INVALID_PARAMS` without a reason, or what the store says: then
 /// the latch holds.
-pub async fn release(executor: &Executor, by: &str, reason: &str) -> Result<Latch, Refusal> {
+pub async fn release(
+    executor: &Executor,
+    seen: Option<&str>,
+    by: &str,
+    reason: &str,
+) -> Result<Latch, Refusal> {
     let reason = said("the reason", reason, TEXT_MAX_CHARS)?;
     if reason.is_empty() {
         return Err(Refusal::new(
@@ -413,21 +432,23 @@ pub async fn release(executor: &Executor, by: &str, reason: &str) -> Result<Latc
         ));
     }
     let by = said("the name", by, NAME_MAX_BYTES)?;
-    // A stop that comes meanwhile has another id: it is not lifted by this release.
-    let held = executor.running.latched();
-    let (s, known, who) = (executor.clone(), held.clone(), by.clone());
+    let Some(held) = executor.running.latched() else {
+        return Err(Refusal::new(
+            Code::Conflict,
+            "the emergency stop is not latched here",
+        ));
+    };
+    if seen.is_some_and(|id| id != held.id) {
+        return Err(another(&held));
+    }
+    let (s, latch, who) = (executor.clone(), held.clone(), by.clone());
     let released = executor
         .store
         .write(DURABLE, "estop release", move |c| {
-            let latch = match (stored(c)?, known) {
-                (Some(latch), _) | (None, Some(latch)) => latch,
-                (None, None) => {
-                    return Err(super::refused(
-                        Code::Conflict,
-                        "the emergency stop is not latched here",
-                    ));
-                }
-            };
+            // A stop that came meanwhile is not lifted by this release.
+            if let Some(now) = s.running.latched().filter(|now| now.id != latch.id) {
+                return Err(StoreError::Refused(another(&now)));
+            }
             // One that is not on disk yet is not written any more.
             s.running.lift(&latch.id);
             kv::delete(c, LATCH)?;
@@ -440,7 +461,10 @@ pub async fn release(executor: &Executor, by: &str, reason: &str) -> Result<Latc
             Ok((latch, reason))
         })
         .await;
-    let (latch, reason) = released.map_err(|e| store_refusal(&e))?;
+    let (latch, reason) = released.map_err(|e| {
+        executor.running.not_lifted(&held.id);
+        store_refusal(&e)
+    })?;
     if executor.running.unlatch(&latch.id) {
         executor.metrics.estop_latched.set(0);
     }

@@ -231,6 +231,11 @@ impl Running {
         self.lock().lifted = Some(id.to_owned());
     }
 
+    /// That release was not written.
+    pub(super) fn not_lifted(&self, id: &str) {
+        self.lock().lifted.take_if(|lifted| lifted == id);
+    }
+
     pub(super) fn is_lifted(&self, id: &str) -> bool {
         self.lock().lifted.as_deref() == Some(id)
     }

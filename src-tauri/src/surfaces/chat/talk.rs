@@ -226,7 +226,7 @@ pub(super) async fn stopped(talk: &Talk, member: &Member, reason: &str) -> Strin
     };
     let asked = EstopRequest {
         reason: Some(reason),
-        name: None,
+        ..Default::default()
     };
     let report = talk.door.estop(&asked, &by(talk, member)).await;
     let mut said = match report.complete {

@@ -15,6 +15,7 @@ pub(super) async fn run(ctx: &Context, args: &EstopArgs) -> Done {
     let asked = |reason: Option<String>| EstopRequest {
         reason,
         name: Some(ctx.person()),
+        ..Default::default()
     };
     match &args.command {
         None => report(ctx, &remote.estop(&asked(args.reason.clone())).await?),

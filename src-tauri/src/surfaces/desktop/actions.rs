@@ -80,7 +80,7 @@ impl Desktop {
         self.tasks.passing("emergency stop", async move {
             let asked = EstopRequest {
                 reason: Some("pressed in the tray".to_owned()),
-                name: None,
+                ..Default::default()
             };
             let stopped = match desktop.soon().await {
                 Ok(running) => Stopped::reported(running.door.estop(&asked, "the desktop").await),

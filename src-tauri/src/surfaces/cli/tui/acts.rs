@@ -59,7 +59,11 @@ async fn tried(ctx: &Context, wish: Wish) -> Result<Done, Failure> {
         }
         Wish::Estop(reason) => {
             let name = Some(ctx.person());
-            let asked = EstopRequest { reason, name };
+            let asked = EstopRequest {
+                reason,
+                name,
+                ..Default::default()
+            };
             let report = ctx.remote().await?.estop(&asked).await?;
             let count = report.executors.len();
             Ok(match report.complete {
