@@ -7,6 +7,7 @@ mod config;
 mod exec;
 mod file;
 mod gen1;
+mod gpio;
 mod host;
 mod http;
 mod keeper;

@@ -14,8 +14,8 @@ use super::config::Configured;
 use super::orders::{Order, Orders};
 use super::rescue::Ground;
 use super::{
-    Carrier, Hooks, Keeper, Sensor, SharedActuator, exec, file, gen1, host, http, modbus, mqtt,
-    serial, sim, twin, webhook,
+    Carrier, Hooks, Keeper, Sensor, SharedActuator, exec, file, gen1, gpio, host, http, modbus,
+    mqtt, serial, sim, twin, webhook,
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -28,6 +28,7 @@ const KINDS: &[&Kind] = &[
     &exec::KIND,
     &file::KIND,
     &gen1::KIND,
+    &gpio::KIND,
     &host::KIND,
     &http::KIND,
     &modbus::KIND,

@@ -18,7 +18,7 @@ const TABLES: [&str; 2] = ["device", "actuator"];
 
 /// The keys that say how, where and by what proof the safe state is reached: a table in which one of them does not
 /// read has no certain way there.
-const NEEDED: [&str; 34] = [
+const NEEDED: [&str; 38] = [
     "capability",
     "safe",
     "operation",
@@ -53,6 +53,10 @@ const NEEDED: [&str; 34] = [
     "path",
     "body",
     "text",
+    "chip",
+    "line",
+    "active_low",
+    "on",
 ];
 
 /// The tables of an actuator in which everything is needed.

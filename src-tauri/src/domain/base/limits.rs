@@ -2,6 +2,7 @@
 
 mod chats;
 mod gen1;
+mod gpio;
 mod modbus;
 mod models;
 mod planner;
@@ -10,6 +11,7 @@ mod serial;
 
 pub use self::chats::*;
 pub use self::gen1::*;
+pub use self::gpio::*;
 pub use self::modbus::*;
 pub use self::models::*;
 pub use self::planner::*;
