@@ -146,6 +146,16 @@ impl Poll {
         }
     }
 
+    /// What came for a reading since it was last taken; else it is wanted from now on. Both in one step: an answer for several
+    /// readings comes to one after the other, and the last must not be asked for anew because the first was quicker.
+    pub(super) fn take_or_want(&mut self, member: usize) -> Option<Result<Vec<u16>, String>> {
+        let taken = self.members.get(member).and_then(|own| own.slot.take());
+        if taken.is_none() {
+            self.want(member);
+        }
+        taken
+    }
+
     /// The next span to read.
     pub(super) fn next(&mut self) -> Option<Span> {
         self.wanted.pop_first()
@@ -304,6 +314,20 @@ mod tests {
         want_all(&mut poll);
         let again: Vec<u16> = all(&mut poll).iter().map(|span| span.count).collect();
         assert_eq!(again, [4, 1, 1, 2]);
+    }
+
+    #[test]
+    fn what_has_come_is_taken_and_not_asked_for_again() {
+        let spans: Vec<Span> = (0..2).map(|at| span(Table::Input, at, 1)).collect();
+        let mut poll = poll(&spans, 125);
+        assert_eq!(poll.take_or_want(0), None);
+        let asked = poll.next().unwrap();
+        poll.answered(asked, Ok(vec![7, 8]));
+        assert_eq!(poll.take_or_want(0), Some(Ok(vec![7])));
+        assert_eq!(poll.take_or_want(1), Some(Ok(vec![8])));
+        assert_eq!(poll.next(), None);
+        assert_eq!(poll.take_or_want(1), None);
+        assert_eq!(poll.next(), Some(asked));
     }
 
     #[test]

@@ -122,16 +122,18 @@ impl Sensor for RegisterSensor {
 
     fn read(&mut self, _: TimeMs) -> Result<Vec<Reading>, SensorError> {
         let taken = match self.slot.take() {
-            Some(taken) => taken,
+            Some(taken) => Some(taken),
             None => {
                 let member = self.member;
-                let asked = self.link.poll(|poll| poll.want(member));
-                asked.map_err(|fault| SensorError(fault.why().to_owned()))?;
-                return match &self.failing {
-                    Some(why) => Err(SensorError(why.clone())),
-                    None => Ok(Vec::new()),
-                };
+                let asked = self.link.poll(|poll| poll.take_or_want(member));
+                asked.map_err(|fault| SensorError(fault.why().to_owned()))?
             }
+        };
+        let Some(taken) = taken else {
+            return match &self.failing {
+                Some(why) => Err(SensorError(why.clone())),
+                None => Ok(Vec::new()),
+            };
         };
         let read = taken.and_then(|words| self.value(&words));
         self.failing = read.as_ref().err().cloned();
