@@ -133,6 +133,8 @@ impl Bench {
     pub async fn look_at(&self, mut sensor: Box<dyn Sensor>) -> Tried {
         let end = Instant::now() + Duration::from_millis(DEVICE_LOOK_MS);
         let mut health = Self::health_of(&*sensor);
+        let at = |sensor: &dyn Sensor| sensor.meter().and_then(|m| m.last()).map(|last| last.at_ms);
+        let before = at(&*sensor);
         loop {
             let now = self.clock.now();
             let news = sensor.news();
@@ -165,7 +167,9 @@ impl Bench {
                 Ok(readings) => Said::of(&*sensor, readings, now, self.clock.steady_ms()),
                 Err(_) => Said::nothing_of(&*sensor),
             };
-            let said = values.iter().any(|said| said.value.is_some());
+            let known = values.iter().any(|said| said.value.is_some());
+            // What it said at an earlier look is no answer to this one.
+            let said = known && (before.is_none() || at(&*sensor) != before);
             health.values = values;
             match read {
                 Ok(_) if said => {
@@ -183,6 +187,9 @@ impl Bench {
             }
             // A connection that is being made is asked again; so is one that failed at once.
             if Instant::now() >= end {
+                if known {
+                    return Tried { sensor, health };
+                }
                 let why = format!("nothing came within {} s", DEVICE_LOOK_MS / 1_000);
                 health.failing.get_or_insert((now, why));
                 return Tried { sensor, health };

@@ -25,6 +25,8 @@ use crate::surfaces::remote::Remote;
 
 /// How often `device watch` looks for something new at the running node.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Two times of one value may differ by so much, in milliseconds: each is counted back from another moment.
+const SAME_MS: u64 = 20;
 /// How often `device watch` reads a sensor that has no interval of its own, where no node runs.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
@@ -328,10 +330,13 @@ impl Told {
     fn tell(&mut self, ctx: &Context, sensor: &DeviceSensorView) -> Done {
         let newest = sensor.values.iter().filter_map(|value| value.at).max();
         let now = (newest.unwrap_or_default(), sensor.problem.clone());
-        let before = self.0.insert(sensor.name.clone(), now.clone());
-        if before.as_ref() == Some(&now) {
+        let is_same = |before: &(u64, Option<String>)| {
+            before.0.abs_diff(now.0) <= SAME_MS && before.1 == now.1
+        };
+        if self.0.get(&sensor.name).is_some_and(is_same) {
             return Ok(());
         }
+        self.0.insert(sensor.name.clone(), now);
         if ctx.json {
             return out::json_line(sensor);
         }
