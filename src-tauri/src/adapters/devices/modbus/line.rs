@@ -295,7 +295,8 @@ impl Turn<'_> {
 
     fn lost(&mut self, error: &std::io::Error) -> String {
         self.bus.port = None;
-        format!("the port is gone, is the adapter plugged in? ({error})")
+        let path = self.line.wiring.path.display();
+        format!("{path} is gone, is the adapter plugged in? ({error})")
     }
 
     /// Sends all of it; else whether a part of it may have gone, and why not all.
