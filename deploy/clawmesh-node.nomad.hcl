@@ -35,6 +35,15 @@ job "clawmesh-node" {
         destination = "/var/lib/clawmesh"
       }
 
+      # How far the node has come, beside its state, so that a restored copy is known as one.
+      volume_mount {
+        volume      = "clawmesh-marks"
+        destination = "/var/lib/clawmesh-marks"
+      }
+      env {
+        CLAWMESH_MARKS_DIR = "/var/lib/clawmesh-marks"
+      }
+
       resources {
         cpu    = 500
         memory = 256
@@ -44,6 +53,11 @@ job "clawmesh-node" {
     volume "clawmesh" {
       type   = "host"
       source = "clawmesh"
+    }
+
+    volume "clawmesh-marks" {
+      type   = "host"
+      source = "clawmesh-marks"
     }
   }
 }

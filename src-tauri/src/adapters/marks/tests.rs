@@ -137,7 +137,8 @@ fn the_places_of_marks_come_from_the_environment() {
         let shown = outside.iter().map(|p| p.display().to_string());
         shown.collect::<Vec<_>>().join(" ")
     };
-    let (home, last) = (("HOME", "/h"), "/var/lib/clawmesh/marks");
+    let home = ("HOME", "/h");
+    let last = "/var/lib/clawmesh/marks /var/lib/clawmesh-marks";
     assert_eq!(places(&[home, (MARKS_DIR_ENV, "/m")]), "/m");
     assert_eq!(places(&[home, (MARKS_DIR_ENV, "off")]), "");
     let all = format!("/s/clawmesh /h/.local/state/clawmesh {last}");

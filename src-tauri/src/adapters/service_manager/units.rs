@@ -13,12 +13,14 @@ pub const USER: &str = "clawmesh";
 pub const LABEL: &str = "io.clawmesh.node";
 
 /// What only the system's manager can do: it takes rights that a user's own has not.
-const SYSTEM_ONLY: [&str; 24] = [
+const SYSTEM_ONLY: [&str; 26] = [
     "After=",
     "Wants=",
     "User=",
     "Group=",
     "StateDirectory=",
+    "# How far the node",
+    "Environment=CLAWMESH_MARKS_DIR=",
     "StateDirectoryMode=",
     "DevicePolicy=",
     "#DeviceAllow=",
@@ -70,7 +72,6 @@ impl Run<'_> {
             "User=clawmesh" => format!("User={user}"),
             "Group=clawmesh" => format!("Group={user}"),
             "StateDirectory=clawmesh" if dir != STATE_DIR => format!("ReadWritePaths={dir}"),
-            "StateDirectoryMode=0700" if dir != STATE_DIR => String::new(),
             other => other.to_owned(),
         };
         Ok(UNIT.lines().map(|text| line(text) + "\n").collect())
@@ -197,6 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn how_far_it_has_come_is_noted_outside_the_state_that_the_unit_gives() {
+        let of = |key| -> Vec<&str> {
+            let lines = UNIT.lines();
+            lines.filter_map(|line| line.strip_prefix(key)).collect()
+        };
+        let marks = of("Environment=CLAWMESH_MARKS_DIR=")[0];
+        let folders = of("StateDirectory=");
+        assert_eq!(folders.len(), 2, "{folders:?}");
+        assert!(
+            folders
+                .iter()
+                .any(|folder| Path::new("/var/lib").join(folder) == Path::new(marks))
+        );
+        assert!(!Path::new(marks).starts_with(STATE_DIR), "{marks}");
+    }
+
+    #[test]
     fn another_program_user_and_directory_change_nothing_else() {
         let unit = run("/usr/local/bin/clawmesh-node", Some("/data/mesh"), "mesh");
         let unit = unit.system_unit().unwrap();
@@ -213,7 +231,8 @@ mod tests {
                 "ReadWritePaths=/data/mesh",
             ]
         );
-        assert!(!unit.contains("StateDirectory"));
+        assert!(!unit.contains("StateDirectory=clawmesh\n"));
+        assert!(unit.contains("StateDirectory=clawmesh-marks\n"));
     }
 
     #[test]

@@ -21,9 +21,12 @@ pub fn default_state_dir(env: impl Fn(&str) -> Option<OsString>) -> Option<PathB
     env(HOME_VARIABLE).map(|home| Path::new(&home).join(".clawmesh"))
 }
 
+/// Where the unit of `deploy/` has a node note how far it has come: also looked for by a command that does not run in the service.
+const SERVICE_MARKS: &str = "/var/lib/clawmesh-marks";
+
 /// The folders in which marks outside a state directory may lie, the best first:
-/// `$XDG_STATE_HOME/clawmesh`, `~/.local/state/clawmesh`, `$STATE_DIRECTORY/marks` of a service and
-/// `/var/lib/clawmesh/marks`.
+/// `$XDG_STATE_HOME/clawmesh`, `~/.local/state/clawmesh`, `$STATE_DIRECTORY/marks` of a service,
+/// `/var/lib/clawmesh/marks`, and the folder of the unit of `deploy/`.
 pub fn mark_folders(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let under = |name: &str, rest: &str| env(name).map(|dir| Path::new(&dir).join(rest));
     let service = env("STATE_DIRECTORY").unwrap_or_default();
@@ -33,7 +36,7 @@ pub fn mark_folders(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
         .into_iter()
         .chain(under("HOME", ".local/state/clawmesh"))
         .chain(service.map(|dir| Path::new(dir).join("marks")))
-        .chain([PathBuf::from("/var/lib/clawmesh/marks")])
+        .chain(["/var/lib/clawmesh/marks", SERVICE_MARKS].map(PathBuf::from))
         .collect()
 }
 
