@@ -77,6 +77,7 @@ mod mqtt;
 mod names;
 mod notify;
 mod ntfy_server;
+mod old_states;
 mod pairing;
 mod persons;
 mod phone;
