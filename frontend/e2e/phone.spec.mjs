@@ -9,6 +9,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { accessible, lab, loaded } from "./lab.mjs";
 import { until } from "./nodes.mjs";
+import { pushService } from "./push.mjs";
 
 const NAME = "field.test";
 const PHRASE = "correct horse battery";
@@ -56,6 +57,7 @@ let l;
 let browser;
 let phone;
 let admin;
+let push;
 const link = async (...more) =>
   until("the console is open for other machines", async () =>
     (await l.center.cli(["console", "--phone", "--print", ...more])).trim(),
@@ -63,8 +65,9 @@ const link = async (...more) =>
 
 before(async () => {
   const spki = certify(NAME);
+  push = await pushService(dir);
   const never = `[[rule]]\nname = "never"\nmetric = "moisture"\nbelow = -1.0\ntarget = "actuator:mock:valve-1"\noperation = "open"\nparams = { durationSec = 2 }\n`;
-  const table = `[console]\nlisten = "127.0.0.1:0"\ncert = ${JSON.stringify(at("phone.pem"))}\nkey = ${JSON.stringify(at("phone.key"))}\nhosts = ["${NAME}"]\n`;
+  const table = `[console]\nlisten = "127.0.0.1:0"\ncert = ${JSON.stringify(at("phone.pem"))}\nkey = ${JSON.stringify(at("phone.key"))}\nhosts = ["${NAME}"]\npush_services = ["localhost:${push.port}"]\npush_ca = ${JSON.stringify(at("ca.pem"))}\n`;
   l = await lab({ pace: 0, rules: never + table });
   await l.field.api("POST", `/trust/${l.center.id}/grant`, { grants: "admin" });
   await l.field.api("POST", `/operators/issuers/${l.center.id}/accept`);
@@ -91,6 +94,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await l?.close();
+  push?.close();
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -98,6 +102,20 @@ const shot = async (name) => {
   if (process.env.CLAWMESH_SHOTS)
     await phone.page.screenshot({ path: join(process.env.CLAWMESH_SHOTS, `${name}.png`) });
 };
+/** What the phone shows of what its push service brings to the page's worker. */
+async function delivered(session, registrationId, said) {
+  const [origin, data] = [phone.base, JSON.stringify(said)];
+  await session.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
+  return until("the phone shows it", () =>
+    phone.page.evaluate(async (tag) => {
+      const { getNotifications } = await navigator.serviceWorker.ready.then((r) => ({
+        getNotifications: () => r.getNotifications({ tag }),
+      }));
+      const [one] = await getNotifications();
+      return one && { title: one.title, body: one.body, lang: one.lang, data: one.data };
+    }, said.tag),
+  );
+}
 const hold = () => phone.page.getByRole("button", { name: "Hold to approve" });
 
 test("a link opens the console over TLS, with nothing secret in the address and a cookie of this name alone", async () => {
@@ -138,6 +156,89 @@ test("another name of the same node, and what is for this machine alone, is not 
     const status = await phone.page.evaluate((asked) => fetch(asked).then((answer) => answer.status), path);
     assert.equal(status, 403, path);
   }
+});
+
+test("the phone hears by push, in its language; a notification opens the proposal and decides nothing", async () => {
+  const { page, context } = phone;
+  await context.grantPermissions(["notifications"], { origin: phone.base });
+  // A browser of a test has no push service: the page's own code gets a subscription for the one of the test.
+  await context.addInitScript((given) => {
+    let on = false;
+    const unsubscribe = async () => {
+      on = false;
+      return true;
+    };
+    const one = { toJSON: () => given, unsubscribe };
+    PushManager.prototype.subscribe = async (options) => {
+      if (!options.userVisibleOnly || options.applicationServerKey.length !== 65)
+        throw new Error("odd options");
+      on = true;
+      return one;
+    };
+    PushManager.prototype.getSubscription = async () => (on ? one : null);
+  }, push.subscription);
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  const panel = page.getByRole("region", { name: "Notify this phone" });
+  await panel.getByText("Off.").waitFor();
+  await panel.getByRole("button", { name: "Notify this phone" }).click();
+  await panel.getByText("On for this phone.").waitFor();
+  await accessible(page, "push is on");
+  await shot("phone-push");
+  const session = await context.newCDPSession(page);
+  const ids = [];
+  session.on("ServiceWorker.workerRegistrationUpdated", (e) =>
+    ids.push(...e.registrations.filter((r) => r.scopeURL === `${phone.base}/`).map((r) => r.registrationId)),
+  );
+  await session.send("ServiceWorker.enable");
+  const worker = await until("the worker is there", () => ids.at(-1));
+
+  await panel.getByRole("button", { name: "Send a test" }).click();
+  await panel.getByText("The push service has taken the test").waitFor();
+  const test = await until("the test came", () => push.heard.find((said) => said.kind === "test"));
+  const shown = await delivered(session, worker, test);
+  assert.match(shown.title, /: test$/);
+  assert.equal(shown.body, "Notifications arrive on this phone.");
+
+  const p = await l.propose({ reason: "by push" });
+  const said = await until("the proposal came", () => push.heard.find((one) => one.proposal === p.id));
+  assert.ok(!JSON.stringify(said).includes("by push"), "words of a planner stay here");
+  const german = await delivered(session, worker, { ...said, lang: "de" });
+  assert.match(german.title, /: eine Entscheidung ist nötig$/);
+  assert.equal(german.lang, "de");
+  assert.deepEqual(german.data, { place: `/approvals?id=${p.id}` });
+  // There is no way to press one here: the worker is told that it was.
+  const press = async (tag) => {
+    const [own] = context.serviceWorkers().filter((one) => one.url().startsWith(phone.base));
+    await own.evaluate(async (named) => {
+      const [notification] = await self.registration.getNotifications({ tag: named });
+      self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+    }, tag);
+  };
+  const before = phone.sent.length;
+  await press(said.tag);
+  await page.waitForURL(`${phone.base}/approvals?id=${p.id}*`);
+  assert.ok(
+    phone.sent.slice(before).every((one) => !one.startsWith("POST")),
+    "nothing was decided",
+  );
+  // What no node says leads nowhere else, and is shown all the same.
+  const odd = { ...said, tag: "alert 1", kind: "zzz", proposal: "../../evil", node: "<b>n</b>" };
+  const other = await delivered(session, worker, odd);
+  assert.deepEqual(other.data, { place: "/?alert=1" });
+  assert.equal(other.title, "<b>n</b>");
+  await l.center.api("POST", `/proposals/${p.id}/withdraw`, { reason: "enough" });
+
+  // A browser that has lost its subscription is off, whatever the node thinks; and off is off at the node too.
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  await panel.getByText("Off.").waitFor();
+  await panel.getByRole("button", { name: "Notify this phone" }).click();
+  await panel.getByRole("button", { name: "Turn off" }).click();
+  await panel.getByText("Off.").waitFor();
+  const state = await page.evaluate(() => fetch("/api/operator/v1/push").then((answer) => answer.json()));
+  assert.equal(state.on, false);
+  assert.deepEqual(phone.errors, []);
 });
 
 test("a key made on the phone is enrolled by an administrator, and approves there with its passphrase", async () => {

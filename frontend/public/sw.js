@@ -1,5 +1,6 @@
 // The pages of the console for when its node cannot be reached: an installed web app then opens and says so, instead of the
 // browser's own error. Only the console's files are kept; what the node says of itself is never kept and never answered from here.
+// And what the node has a phone told by push, as notifications. They open a page and decide nothing.
 const KEPT = "clawmesh-pages";
 // The list of the build's files, written by the build.
 const LIST = "/shell.json";
@@ -61,4 +62,119 @@ self.addEventListener("fetch", (event) => {
   if (request.mode === "navigate") event.respondWith(page(request));
   // Names under /assets carry a hash of their content.
   else if (url.pathname.startsWith("/assets/")) event.respondWith(file(request));
+});
+
+const API = "/api/operator/v1";
+const WORDS = {
+  en: {
+    proposal: "{node}: a decision is needed",
+    critical: "{node}: critical",
+    warning: "{node}: warning",
+    info: "{node}: note",
+    alerts: "{node}: {n} alerts",
+    over: "{node}: over",
+    test: "{node}: test",
+    testText: "Notifications arrive on this phone.",
+    unread: "Open the console to see what it is.",
+  },
+  de: {
+    proposal: "{node}: eine Entscheidung ist nötig",
+    critical: "{node}: kritisch",
+    warning: "{node}: Warnung",
+    info: "{node}: Hinweis",
+    alerts: "{node}: {n} Meldungen",
+    over: "{node}: vorbei",
+    test: "{node}: Probe",
+    testText: "Benachrichtigungen kommen auf diesem Telefon an.",
+    unread: "Öffnen Sie die Konsole, um zu sehen, was es ist.",
+  },
+};
+
+const line = (text, most) => (typeof text === "string" ? text.slice(0, most) : "");
+
+/** Where a notification leads: pages of this console alone, by ids that are none of anything else. */
+function place(said) {
+  if (typeof said.proposal === "string" && /^[\w-]{1,64}$/.test(said.proposal)) return `/approvals?id=${said.proposal}`;
+  const alert = /^alert (\d{1,15})$/.exec(line(said.tag, 40));
+  return alert ? `/?alert=${alert[1]}` : "/";
+}
+
+/** A message of the node as a notification. One that does not read is shown all the same: a browser takes push away otherwise. */
+function told(data) {
+  let said = {};
+  try {
+    said = data?.json() ?? {};
+  } catch {
+    said = {};
+  }
+  const words = WORDS[said.lang] ?? WORDS[(self.navigator.language ?? "en").slice(0, 2)] ?? WORDS.en;
+  const kind = said.kind === "alert" ? said.severity : said.kind;
+  const known = Object.hasOwn(words, kind ?? "");
+  const node = line(said.node, 60) || "ClawMesh";
+  const title = (known ? words[kind] : "{node}").replace("{node}", () => node).replace("{n}", String(said.n ?? ""));
+  const text = kind === "test" ? words.testText : line(said.text, 400);
+  const over = said.kind === "over";
+  return {
+    title,
+    options: {
+      body: known ? text : words.unread,
+      tag: line(said.tag, 80) || "clawmesh",
+      // What is over takes the place of what it ends, without a sound.
+      renotify: !over,
+      silent: over,
+      requireInteraction: said.severity === "critical" && !over,
+      icon: "/icon-256.png",
+      badge: "/icon-256.png",
+      lang: words === WORDS.de ? "de" : "en",
+      timestamp: Number.isFinite(said.at) ? said.at : Date.now(),
+      data: { place: place(said) },
+    },
+  };
+}
+
+self.addEventListener("push", (event) => {
+  const { title, options } = told(event.data);
+  event.waitUntil(self.registration.showNotification(title, options));
+});
+
+async function go(path) {
+  const url = new URL(path, self.location.origin).href;
+  const all = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const open = all.find((client) => new URL(client.url).origin === self.location.origin);
+  if (!open) return self.clients.openWindow(url);
+  // Focus first: it is allowed right after the press alone.
+  const shown = await open.focus().catch(() => open);
+  return shown.navigate(url).catch(() => self.clients.openWindow(url));
+}
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(go(event.notification.data?.place ?? "/"));
+});
+
+/** The browser has another subscription now, or wants one: the node is told, as long as the session lives and has it turned on. */
+async function anew(event) {
+  const asked = { headers: { accept: "application/json" }, credentials: "same-origin" };
+  const session = await fetch(`${API}/session`, asked);
+  const state = await fetch(`${API}/push`, asked);
+  if (!session.ok || !state.ok) return;
+  const [{ csrf }, { key, on }] = [await session.json(), await state.json()];
+  if (!on || !key) return;
+  const raw = atob(key.replaceAll("-", "+").replaceAll("_", "/"));
+  const applicationServerKey = Uint8Array.from(raw, (c) => c.charCodeAt(0));
+  const subscription =
+    event.newSubscription ??
+    (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey }));
+  const { endpoint, keys } = subscription.toJSON();
+  const language = (self.navigator.language ?? "en").startsWith("de") ? "de" : "en";
+  await fetch(`${API}/push`, {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { "content-type": "application/json", "x-clawmesh-csrf": csrf ?? "" },
+    body: JSON.stringify({ endpoint, p256dh: keys.p256dh, auth: keys.auth, language }),
+  });
+}
+
+self.addEventListener("pushsubscriptionchange", (event) => {
+  event.waitUntil(anew(event).catch(() => undefined));
 });

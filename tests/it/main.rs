@@ -84,6 +84,8 @@ mod phone;
 mod planner;
 mod privacy;
 mod process;
+mod push;
+mod push_service;
 
 mod provenness;
 mod questions;

@@ -35,6 +35,7 @@ fn notice(text: &str) -> Notice {
         severity: Severity::Critical,
         over: false,
         alerts: vec![7],
+        proposal: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::harness::PATIENCE;
 use crate::process::*;
 
 /// An authority of one test, which browsers of the test alone trust.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 fn pem(label: &str, der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
@@ -31,7 +31,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// Writes a certificate for `host` and its key, and gives the certificate.
-    fn certify(&self, place: &Place, host: &str, until_year: i32) -> Vec<u8> {
+    pub fn certify(&self, place: &Place, host: &str, until_year: i32) -> Vec<u8> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(until_year, 1, 1);
@@ -52,6 +52,28 @@ impl Authority {
         );
         write(place, "phone.pem", &pem("CERTIFICATE", cert.der()), 0o644);
         cert.der().to_vec()
+    }
+
+    /// TLS of a server of this host.
+    pub fn server(&self, host: &str) -> rustls::ServerConfig {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &self.0).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap()
+    }
+
+    /// Writes its own certificate, by which its servers are proven.
+    pub fn file(&self, place: &Place) -> std::path::PathBuf {
+        let own: &CertificateDer<'_> = self.0.der();
+        write(place, "ca.pem", &pem("CERTIFICATE", own), 0o644);
+        place.beside("ca.pem")
     }
 
     /// A browser that trusts this authority alone, at the port of the node.
@@ -71,13 +93,28 @@ impl Authority {
     }
 
     /// What the node answers to a request, and the certificate it showed.
-    fn ask(&self, port: u16, method: &str, path: &str, headers: &[&str]) -> (String, Vec<u8>) {
+    pub fn ask(&self, port: u16, method: &str, path: &str, headers: &[&str]) -> (String, Vec<u8>) {
+        self.send(port, method, path, headers, "")
+    }
+
+    /// The same of a request with a body.
+    pub fn send(
+        &self,
+        port: u16,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> (String, Vec<u8>) {
         let mut socket = self.browser(port);
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost:{port}\r\n");
         for header in headers {
             head.push_str(&format!("{header}\r\n"));
         }
-        head.push_str("connection: close\r\ncontent-length: 0\r\n\r\n");
+        head.push_str(&format!(
+            "connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
         socket.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();
         // The node closes without a word of TLS after its answer.
@@ -93,7 +130,7 @@ fn connect(port: u16) -> TcpStream {
     socket
 }
 
-fn write(place: &Place, name: &str, text: &str, mode: u32) {
+pub fn write(place: &Place, name: &str, text: &str, mode: u32) {
     // As a tool that renews does: the whole file at once.
     let (file, new) = (place.beside(name), place.beside(&format!("{name}.new")));
     std::fs::write(&new, text).unwrap();
@@ -101,18 +138,23 @@ fn write(place: &Place, name: &str, text: &str, mode: u32) {
     std::fs::rename(new, file).unwrap();
 }
 
-fn configured(place: &Place) {
+pub fn configured(place: &Place) {
+    configured_with(place, "");
+}
+
+/// The same with more in the table, or after it.
+pub fn configured_with(place: &Place, more: &str) {
     let (cert, key) = (place.beside("phone.pem"), place.beside("phone.key"));
     place.write(
         "config.toml",
         &format!(
-            "port = 0\ndiscovery = false\n[console]\nlisten = \"127.0.0.1:0\"\ncert = {cert:?}\nkey = {key:?}\nhosts = [\"localhost\"]\n"
+            "port = 0\ndiscovery = false\n[console]\nlisten = \"127.0.0.1:0\"\ncert = {cert:?}\nkey = {key:?}\nhosts = [\"localhost\"]\n{more}"
         ),
     );
 }
 
 /// A link of the command line, once the port is open: its port and its path.
-fn link(place: &Place, more: &[&str]) -> (u16, String) {
+pub fn link(place: &Place, more: &[&str]) -> (u16, String) {
     let args = [&["console", "--phone", "--print"], more].concat();
     let url = eventually("the console is open", || {
         let said = place.run(&args);

@@ -201,7 +201,7 @@ impl SlackApi {
         for (name, value) in more.as_object().into_iter().flatten() {
             event[name] = value.clone();
         }
-        json!({"token": "old", "team_id": TEAM, "api_app_id": "A0", "event": event, "type": "event_callback",
+        json!({"token": "old", "team_id": TEAM, "api_app_id": "A0SECRET", "event": event, "type": "event_callback",
             "event_id": format!("Ev{at}"), "event_time": 0})
     }
 
@@ -221,7 +221,7 @@ impl SlackApi {
         });
         let press = ts(at);
         self.gives("interactive", json!({
-            "type": "block_actions", "user": {"id": user, "username": "a", "team_id": TEAM}, "api_app_id": "A0",
+            "type": "block_actions", "user": {"id": user, "username": "a", "team_id": TEAM}, "api_app_id": "A0SECRET",
             "token": "old", "team": {"id": TEAM, "domain": "x"}, "enterprise": null, "trigger_id": format!("t-{at}"),
             "container": {"type": "message", "message_ts": ts(message), "channel_id": room_of(&user), "is_ephemeral": false},
             "channel": {"id": room_of(&user), "name": "directmessage"},

@@ -30,7 +30,7 @@ const DOMAIN_ROOMS: [&str; 18] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 50] = [
+const NODE_ROOMS: [&str; 51] = [
     "surroundings",
     "config",
     "context",
@@ -74,6 +74,7 @@ const NODE_ROOMS: [&str; 50] = [
     "discovery",
     "sensing",
     "wiring",
+    "push",
     "alerts",
     "pulse",
     "refused",

@@ -4290,6 +4290,186 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/push": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether the browser of the session that asks hears by push, and the key that it subscribes for.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PushView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Have the browser of the session that asks told of alerts and proposals by push.
+         * @description Needs the read scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PushSubscribe"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PushView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/push/off": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have it told nothing by push any more.
+         * @description Needs the read scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PushView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/push/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell it a test; a few in a minute.
+         * @description Needs the read scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PushView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/series": {
         parameters: {
             query?: never;
@@ -6331,6 +6511,11 @@ export interface components {
             /** @description Its steps with every parameter; none where it is the kind of a rule, which may cover several sequences. */
             steps?: components["schemas"]["Step"][];
         };
+        /**
+         * @description The language in which a phone is told, where its words are this program's.
+         * @enum {string}
+         */
+        Language: "en" | "de";
         /** @description A latched emergency stop. */
         Latch: {
             /** @description Who asked for it. */
@@ -6642,6 +6827,10 @@ export interface components {
             name: string;
             /** @description Whether it is the one that asks. */
             own: boolean;
+            /** @description Whether its browser hears by push. */
+            push?: boolean;
+            /** @description Why the last message by push was not taken. */
+            pushProblem?: string | null;
             /** @description What it may do. */
             scope: components["schemas"]["Scope"];
             /**
@@ -7211,6 +7400,33 @@ export interface components {
              * @description When it last changed.
              */
             updatedAt: number;
+        };
+        /** @description The subscription of a browser, as it gives it. */
+        PushSubscribe: {
+            /** @description Its secret, base64url. */
+            auth: string;
+            /** @description Where its push service takes messages. */
+            endpoint: string;
+            /** @description The language of the page. */
+            language?: components["schemas"]["Language"];
+            /** @description Its public key, base64url. */
+            p256dh: string;
+        };
+        /** @description Whether the browser of the session that asks hears by push, and what it needs for that. */
+        PushView: {
+            /** @description What a browser subscribes for; absent where this session cannot hear by push. */
+            key?: string | null;
+            /** @description Whether it is on. */
+            on: boolean;
+            /** @description Why the last message was not taken. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description When its push service took a message last, in milliseconds since 1970.
+             */
+            toldAt?: number | null;
+            /** @description Why not. */
+            why?: string | null;
         };
         /**
          * @description How a change of the devices ended.

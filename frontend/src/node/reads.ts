@@ -4,6 +4,7 @@ import { useMemo } from "react";
 import { heardTime, nodeNow } from "@/lib/clock";
 import { inWindow } from "@/platform/desktop";
 import { load as loadKey } from "@/platform/key";
+import { isSubscribed } from "@/platform/push";
 import * as N from "./client";
 import { hearing, notOlder, patchProposals } from "./patch";
 
@@ -40,6 +41,14 @@ export const useSession = () =>
   });
 export const useSessions = (enabled: boolean) =>
   useQuery({ ...read("sessions", "/sessions", 10_000), enabled });
+/** Whether this browser hears by push; the window has the system's own notifications instead. */
+export const usePush = () => useQuery({ ...read("push", "/push", 10_000), enabled: !inWindow });
+export const useSubscribed = () =>
+  useQuery({
+    queryKey: ["subscribed"],
+    enabled: !inWindow,
+    queryFn: () => isSubscribed().catch(() => false),
+  });
 export const useStatus = () => useQuery(read("status", "/status", 5_000));
 export const useEstop = () => useQuery(read("estop", "/estop", 5_000));
 export const useTopology = () =>

@@ -122,6 +122,55 @@ impl Address {
     pub fn reach(&self) -> Reach {
         reach_of(&self.host)
     }
+
+    /// Whether it may be a server of the internet, by its host: a name with a dot that is none of a network of one's own, or a
+    /// public address. A name that reads as a number in another notation is none.
+    pub fn is_public(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => is_public(ip),
+            Err(_) => {
+                let last = self.host.rsplit('.').next().unwrap_or_default();
+                let named = last.starts_with(|c: char| c.is_ascii_alphabetic());
+                named && self.reach() == Reach::Public
+            }
+        }
+    }
+}
+
+/// Whether an address belongs to the internet and to no special purpose (RFC 6890 and its successors).
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => {
+            let s = ip.segments();
+            // An IPv4 address behind a translator (RFC 6052).
+            if s[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+                let [.., a, b, c, d] = ip.octets();
+                return is_public_v4(Ipv4Addr::new(a, b, c, d));
+            }
+            // What is handed out, without tunnels to IPv4 addresses and what is for documents.
+            let special = match s[0] {
+                0x2001 => s[1] < 0x200 || s[1] == 0xdb8,
+                first => matches!(first, 0x2002 | 0x3fff),
+            };
+            s[0] & 0xe000 == 0x2000 && !special
+        }
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = a == 0
+        || a >= 224
+        || ip.is_loopback()
+        || is_private(ip)
+        || (a, b, c) == (192, 0, 0)
+        || (a, b, c) == (192, 0, 2)
+        || (a, b, c) == (192, 88, 99)
+        || (a, b, c) == (198, 51, 100)
+        || (a, b, c) == (203, 0, 113)
+        || a == 198 && (b & 0xfe) == 18;
+    !special
 }
 
 /// How far away a host is, by its name or address.
@@ -181,13 +230,39 @@ pub struct Found {
 /// # Errors
 /// The OS error, or what is wrong with the file.
 pub async fn find(address: &Address, ca: Option<&Path>) -> io::Result<Found> {
+    find_among(address, ca, Allowed::Every).await
+}
+
+/// Which addresses a name may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// Every one.
+    Every,
+    /// Those of the internet: who chose the name is not trusted with the networks of this machine.
+    Public,
+}
+
+/// As [`find`], among the addresses that are allowed. A connection goes to one of those that were looked at here, whatever the
+/// name leads to by then.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_among(
+    address: &Address,
+    ca: Option<&Path>,
+    allowed: Allowed,
+) -> io::Result<Found> {
     let found = lookup_host((address.host.as_str(), address.port)).await?;
     let here = address.reach() == Reach::Loopback;
-    let found: Vec<_> = found.filter(|a| !here || a.ip().is_loopback()).collect();
+    let found = found.filter(|a| !here || a.ip().is_loopback());
+    let found: Vec<_> = found
+        .filter(|a| allowed == Allowed::Every || is_public(a.ip()))
+        .collect();
     if found.is_empty() {
-        return Err(io::Error::other(
-            "the name leads to no address of this machine",
-        ));
+        return Err(io::Error::other(match allowed {
+            Allowed::Every => "the name leads to no address of this machine",
+            Allowed::Public => "the name leads to no public address",
+        }));
     }
     if !address.tls {
         return Ok(Found {
@@ -317,6 +392,44 @@ mod tests {
             let why = Address::parse(url).unwrap_err();
             assert!(!why.contains("secret") && why.contains("http"), "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_trusted_leads_to_public_addresses_alone() {
+        for (ip, public) in [
+            ("8.8.8.8", true),
+            ("142.250.74.138", true),
+            ("2a00:1450:4001:82a::200a", true),
+            ("64:ff9b::808:808", true),
+            ("64:ff9b::7f00:1", false),
+            ("0.0.0.0", false),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("172.16.0.1", false),
+            ("192.168.0.1", false),
+            ("169.254.169.254", false),
+            ("100.100.100.100", false),
+            ("192.0.0.8", false),
+            ("198.18.0.1", false),
+            ("203.0.113.4", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("::10.0.0.1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("ff02::1", false),
+            ("2001:db8::1", false),
+            ("2001::1", false),
+            ("2002:7f00:1::", false),
+        ] {
+            assert_eq!(is_public(ip.parse().unwrap()), public, "{ip}");
+        }
+        // A name that leads here is refused when it is connected to, whatever it looks like.
+        let here = Address::parse("https://localhost").unwrap();
+        assert!(find_among(&here, None, Allowed::Public).await.is_err());
     }
 
     #[tokio::test]

@@ -237,6 +237,11 @@ impl StateDir {
         self.root.join("away-sessions.json")
     }
 
+    /// The key by which push services know this node.
+    pub fn push_key_file(&self) -> PathBuf {
+        self.root.join("push-key.json")
+    }
+
     /// How far the store has come, beside the store.
     pub fn mark_file(&self) -> PathBuf {
         self.root.join("store.mark")

@@ -280,10 +280,10 @@ impl RawConfig {
             private_devices,
             telegram: bot::RawBot::resolve(self.telegram, ChannelKind::Telegram)?,
             slack: bot::RawBot::resolve(self.slack, ChannelKind::Slack)?,
+            notify: notify::resolve(self.notify, self.console.is_some())?,
             console: console::resolve(self.console)?,
             updates: updates::resolve(self.updates)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
-            notify: notify::resolve(self.notify)?,
             fixed: self.fixed,
             flags: None,
         })

@@ -42,6 +42,7 @@ mod privacy;
 pub mod proposals;
 mod protocol;
 pub mod pulse;
+pub mod push;
 pub mod reconcile;
 pub mod refused;
 pub mod retention;
@@ -110,6 +111,8 @@ impl Node {
         if let Some(console) = handles.config.console.clone() {
             let away = console::run(handles.context.clone(), console, app.clone());
             handles.tasks.passing("console", away);
+            let phones = push::run(handles.phones.clone());
+            handles.tasks.passing("push", phones);
         }
         let served = listener.serve(
             app,

@@ -293,6 +293,10 @@ impl Door {
             way: match &target.way {
                 Way::Ntfy { address, .. } => format!("ntfy at {address}"),
                 Way::Chat { kind, person } => format!("{kind}, {person}"),
+                Way::Push { person, .. } => match person {
+                    Some(person) => format!("push, {person}"),
+                    None => "push".to_owned(),
+                },
             },
             after_ms: target.step.after_ms,
             severity: target.step.floor,

@@ -13,7 +13,10 @@ use serde_json::json;
 
 use super::access::fresh;
 use super::{Answer, Door};
-use crate::domain::base::limits::{ENROL_REQUEST_TTL_MS, ENROL_REQUESTS_MAX, NAME_MAX_BYTES};
+use crate::domain::base::limits::{
+    ENROL_REQUEST_TTL_MS, ENROL_REQUESTS_MAX, ENROL_REQUESTS_OF_ONE_MAX, NAME_MAX_BYTES,
+};
+use crate::domain::base::text::is_plain_name;
 use crate::domain::base::{Code, OperatorId, Refusal, TimeMs};
 use crate::domain::identity::PublicKey;
 use crate::domain::pairing::ShortString;
@@ -56,38 +59,51 @@ pub struct EnrolRequestView {
 
 /// The keys that wait at one node.
 #[derive(Default)]
-pub struct EnrolRequests(Mutex<VecDeque<EnrolRequestView>>);
+pub struct EnrolRequests(Mutex<VecDeque<Waiting>>);
+
+/// A key that waits, and which session or program asked.
+struct Waiting {
+    view: EnrolRequestView,
+    seat: String,
+}
 
 impl EnrolRequests {
-    fn alive(&self, now: TimeMs) -> MutexGuard<'_, VecDeque<EnrolRequestView>> {
+    fn alive(&self, now: TimeMs) -> MutexGuard<'_, VecDeque<Waiting>> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The distance, so that a clock set back does not make one last longer.
-        waiting.retain(|r| now.distance(TimeMs(r.asked_at)) < ENROL_REQUEST_TTL_MS);
+        waiting.retain(|r| now.distance(TimeMs(r.view.asked_at)) < ENROL_REQUEST_TTL_MS);
         waiting
     }
 
     /// Everything that waits, oldest first.
     pub fn all(&self, now: TimeMs) -> Vec<EnrolRequestView> {
-        self.alive(now).iter().cloned().collect()
+        self.alive(now).iter().map(|r| r.view.clone()).collect()
     }
 
-    /// Takes a request in. Asked again with the same key and name, it is the one that waits already.
+    /// Takes a request in. Asked again with the same key and name, it is the one that waits already. A session or program has room
+    /// for a few of its own, of which the oldest gives way, so that none takes it from others.
     ///
     /// # Errors
     /// `INVALID_PARAMS` for a name or key that is none; `RATE_EXCEEDED` while too many wait.
-    pub fn ask(&self, asked: &EnrolAsk, from: &str, now: TimeMs) -> Answer<EnrolRequestView> {
+    pub fn ask(
+        &self,
+        asked: &EnrolAsk,
+        (from, seat): (&str, &str),
+        now: TimeMs,
+    ) -> Answer<EnrolRequestView> {
         let bad = |why: String| Refusal::new(Code::InvalidParams, why);
         let name = asked.name.trim();
-        if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
+        if name.len() > NAME_MAX_BYTES || !is_plain_name(name) {
             return Err(bad(format!(
-                "name: a name has 1 to {NAME_MAX_BYTES} bytes and no control characters"
+                "name: a name has 1 to {NAME_MAX_BYTES} bytes and no characters that do not show"
             )));
         }
         let key = PublicKey::from_text(asked.public_key.trim())
             .map_err(|e| bad(format!("publicKey: {e}")))?;
         let id = key.operator_id();
         let mut waiting = self.alive(now);
-        if let Some(known) = waiting.iter().find(|r| r.operator_id == id.as_str()) {
+        let all = waiting.iter().map(|r| &r.view);
+        if let Some(known) = all.clone().find(|r| r.operator_id == id.as_str()) {
             if known.name == name {
                 return Ok(known.clone());
             }
@@ -95,6 +111,11 @@ impl EnrolRequests {
                 "publicKey: this key waits already, under the name {}",
                 known.name
             )));
+        }
+        while waiting.iter().filter(|r| r.seat == seat).count() >= ENROL_REQUESTS_OF_ONE_MAX
+            && let Some(oldest) = waiting.iter().position(|r| r.seat == seat)
+        {
+            waiting.remove(oldest);
         }
         if waiting.len() >= ENROL_REQUESTS_MAX {
             return Err(Refusal::new(
@@ -115,15 +136,18 @@ impl EnrolRequests {
             asked_at: now.0,
             expires_at: now.plus(ENROL_REQUEST_TTL_MS).0,
         };
-        waiting.push_back(view.clone());
+        waiting.push_back(Waiting {
+            view: view.clone(),
+            seat: seat.to_owned(),
+        });
         Ok(view)
     }
 
     /// Forgets a request; `None` if it does not wait any more.
     pub fn take(&self, id: &str, now: TimeMs) -> Option<EnrolRequestView> {
         let mut waiting = self.alive(now);
-        let at = waiting.iter().position(|r| r.operator_id == id)?;
-        waiting.remove(at)
+        let at = waiting.iter().position(|r| r.view.operator_id == id)?;
+        waiting.remove(at).map(|r| r.view)
     }
 }
 
@@ -136,7 +160,7 @@ impl Door {
         &self,
         waiting: &EnrolRequests,
         asked: &EnrolAsk,
-        from: &str,
+        from: (&str, &str),
     ) -> Answer<EnrolRequestView> {
         if let Ok(key) = PublicKey::from_text(asked.public_key.trim()) {
             let id: OperatorId = key.operator_id();
@@ -208,17 +232,19 @@ mod tests {
     #[test]
     fn a_key_waits_once_for_ten_minutes_and_is_taken_once() {
         let waiting = EnrolRequests::default();
-        let view = waiting.ask(&asked(1, " ada "), "ada", T).unwrap();
+        let view = waiting.ask(&asked(1, " ada "), ("ada", "ada"), T).unwrap();
         assert_eq!((view.name.as_str(), view.emoji.len()), ("ada", 7));
-        let again = waiting.ask(&asked(1, "ada"), "mallory", T.plus(1)).unwrap();
+        let again = waiting
+            .ask(&asked(1, "ada"), ("mallory", "mallory"), T.plus(1))
+            .unwrap();
         assert_eq!((again.digits, again.from), (view.digits, view.from));
         // A second request cannot change the name.
-        assert!(waiting.ask(&asked(1, "mallory"), "m", T).is_err());
+        assert!(waiting.ask(&asked(1, "mallory"), ("m", "m"), T).is_err());
         assert_eq!(waiting.all(T).len(), 1);
         let end = T.plus(ENROL_REQUEST_TTL_MS);
         assert_eq!(waiting.all(TimeMs(end.0 - 1)).len(), 1);
         assert!(waiting.all(end).is_empty());
-        let view = waiting.ask(&asked(2, "ben"), "ben", T).unwrap();
+        let view = waiting.ask(&asked(2, "ben"), ("ben", "ben"), T).unwrap();
         assert!(waiting.take(&view.operator_id, T).is_some());
         assert!(waiting.take(&view.operator_id, T).is_none());
     }
@@ -226,10 +252,10 @@ mod tests {
     #[test]
     fn the_pictures_are_of_this_request_and_cannot_be_searched_for() {
         let first = EnrolRequests::default()
-            .ask(&asked(1, "a"), "a", T)
+            .ask(&asked(1, "a"), ("a", "a"), T)
             .unwrap();
         let second = EnrolRequests::default()
-            .ask(&asked(1, "a"), "a", T)
+            .ask(&asked(1, "a"), ("a", "a"), T)
             .unwrap();
         assert_ne!(first.digits, second.digits);
     }
@@ -237,20 +263,36 @@ mod tests {
     #[test]
     fn what_is_no_name_or_no_key_is_said_and_the_list_is_bounded() {
         let waiting = EnrolRequests::default();
-        for name in ["", " ", "a\nb", &"x".repeat(NAME_MAX_BYTES + 1)] {
-            let refusal = waiting.ask(&asked(1, name), "a", T).unwrap_err();
+        for name in [
+            "",
+            " ",
+            "a\nb",
+            "a\u{202e}b",
+            "ada\u{200b}",
+            &"x".repeat(NAME_MAX_BYTES + 1),
+        ] {
+            let refusal = waiting.ask(&asked(1, name), ("a", "a"), T).unwrap_err();
             assert_eq!(refusal.code, Code::InvalidParams, "{name:?}");
         }
         let no_key = EnrolAsk {
             name: "a".to_owned(),
             public_key: "AAAA".to_owned(),
         };
-        assert!(waiting.ask(&no_key, "a", T).is_err());
-        for n in 0..ENROL_REQUESTS_MAX {
-            let seed = u8::try_from(n + 1).unwrap();
-            waiting.ask(&asked(seed, "a"), "a", T).unwrap();
+        assert!(waiting.ask(&no_key, ("a", "a"), T).is_err());
+        // One that asks again and again has room for a few, and takes none from another.
+        for seed in 1..20 {
+            waiting.ask(&asked(seed, "a"), ("a", "a"), T).unwrap();
         }
-        let refusal = waiting.ask(&asked(200, "a"), "a", T).unwrap_err();
+        let left = waiting.all(T);
+        assert_eq!(left.len(), ENROL_REQUESTS_OF_ONE_MAX);
+        let newest = asked(19, "a").public_key;
+        assert_eq!(left.last().unwrap().public_key, newest);
+        for n in left.len()..ENROL_REQUESTS_MAX {
+            let seed = u8::try_from(n + 100).unwrap();
+            let seat = n.to_string();
+            waiting.ask(&asked(seed, "a"), ("a", &seat), T).unwrap();
+        }
+        let refusal = waiting.ask(&asked(99, "a"), ("b", "b"), T).unwrap_err();
         assert_eq!(refusal.code, Code::RateExceeded);
     }
 }

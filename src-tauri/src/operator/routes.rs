@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use super::access::Scope;
 use super::access::deciding::{DecideRequest, EndedView, SessionView};
 use super::access::listed::OpenSession;
+use super::access::push::{PushSubscribe, PushView};
 use super::access::sessions::{LinkRequest, LinkView};
 use super::actuators::ActuatorView;
 use super::alerts::{AlertMute, AlertNote, AlertView, NotifyTest, NotifyTested, NotifyView};
@@ -335,6 +336,14 @@ routes! {
     SESSIONS: Get "/sessions", Operate, () => Vec<OpenSession>;
     /// End a session of a browser, which may not do more than who ends it; the answer has those that are left.
     SESSION_END_ONE: Post "/sessions/{id}/end", Operate, () => Vec<OpenSession>;
+    /// Whether the browser of the session that asks hears by push, and the key that it subscribes for.
+    PUSH: Get "/push", Read, () => PushView;
+    /// Have the browser of the session that asks told of alerts and proposals by push.
+    PUSH_ON: Post "/push", Read, PushSubscribe => PushView;
+    /// Have it told nothing by push any more.
+    PUSH_OFF: Post "/push/off", Read, () => PushView;
+    /// Tell it a test; a few in a minute.
+    PUSH_TEST: Post "/push/test", Read, () => PushView;
     /// Make a one-time link that opens the console in a browser; with a token only.
     CONSOLE_LINK: Post "/console/link", Read, LinkRequest => LinkView;
     /// Decide a proposal with the passphrase of the person's key at this node.

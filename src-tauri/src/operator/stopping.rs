@@ -27,12 +27,11 @@ pub struct StopView {
 }
 
 impl Door {
-    /// Stops a running action, here or over its executor's link: the actuator goes to its safe state.
+    /// Stops a running action for whom `by` names, here or over its executor's link: the actuator goes to its safe state.
     ///
     /// # Errors
     /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
-    pub async fn stop(&self, wanted: &str) -> Answer<StopView> {
-        let by = "an operator of this node";
+    pub async fn stop(&self, wanted: &str, by: &str) -> Answer<StopView> {
         // Actions that run here are found in memory, so a disk that does not answer delays no stop.
         let stopped = match proposals::stop(&self.handles, wanted, by).await {
             Ok(stopped) => stopped,

@@ -53,8 +53,7 @@ pub(super) async fn connected(shared: Arc<Shared>, stream: TcpStream) {
         inside.opened += 1;
         let number = inside.opened;
         let count = u64::try_from(inside.sockets.len()).unwrap() + 1 + inside.others;
-        let hello =
-            json!({"type": "hello", "num_connections": count, "connection_info": {"app_id": "A0"}});
+        let hello = json!({"type": "hello", "num_connections": count, "connection_info": {"app_id": "A0SECRET"}});
         tell.send(Frame::text(hello.to_string())).unwrap();
         inside.sockets.insert(number, tell);
         deliver(&mut inside);

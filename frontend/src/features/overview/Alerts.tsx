@@ -1,10 +1,11 @@
 /** What stands and what people have said about it, with the history; below it what else happened lately. */
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useCallback, useState } from "react";
 import { span } from "@/lib/format";
 import { alarmWords, clockTime, codeWord, t } from "@/lib/i18n";
 import { type Alert, post, Refused } from "@/node/client";
 import { queries, useAlertHistory, useAlerts, useSession } from "@/node/reads";
 import { Button, cx, Empty, Panel, Since, Txt, Words } from "@/ui/kit";
+import { usePlace } from "@/ui/place";
 
 const HOUR_MS = 3_600_000;
 /** What may move or is an emergency is muted for minutes only. */
@@ -13,8 +14,13 @@ const GRAVE_MS = 900_000;
 const SHAPES: Record<string, string> = { critical: "■", warning: "◐", info: "◇" };
 
 export function Alerts({ children }: { children: ReactNode }) {
-  const [past, setPast] = useState(false);
-  const standing = useAlerts().data ?? [];
+  const [place] = usePlace();
+  const [picked, setPast] = useState<boolean>();
+  const alerts = useAlerts().data;
+  const standing = alerts ?? [];
+  // A link to one that is over leads to the history.
+  const gone = Boolean(place.alert && alerts && !alerts.some((a) => String(a.id) === place.alert));
+  const past = picked ?? gone;
   const before = useAlertHistory(past).data ?? [];
   return (
     <Panel
@@ -33,7 +39,7 @@ export function Alerts({ children }: { children: ReactNode }) {
         before.length ? (
           <ul>
             {before.map((a) => (
-              <One key={a.id} a={a} />
+              <One key={a.id} a={a} on={String(a.id) === place.alert} />
             ))}
           </ul>
         ) : (
@@ -44,7 +50,7 @@ export function Alerts({ children }: { children: ReactNode }) {
           {standing.length ? (
             <ul aria-label={t("alertNow")}>
               {standing.map((a) => (
-                <One key={`${a.kind} ${a.subject}`} a={a} />
+                <One key={`${a.kind} ${a.subject}`} a={a} on={String(a.id) === place.alert} />
               ))}
             </ul>
           ) : null}
@@ -57,7 +63,8 @@ export function Alerts({ children }: { children: ReactNode }) {
 }
 
 /** An alert, with what a person can say about it. */
-function One({ a }: { a: Alert }) {
+function One({ a, on }: { a: Alert; on: boolean }) {
+  const seen = useCallback((item: HTMLLIElement | null) => item?.scrollIntoView({ block: "center" }), []);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const may = useSession().data?.scope !== "read";
@@ -74,7 +81,14 @@ function One({ a }: { a: Alert }) {
   const id = String(a.id);
   const forMs = GRAVE.has(a.kind) ? GRAVE_MS : HOUR_MS;
   return (
-    <li className="border-line/60 border-b px-3 py-1.5">
+    <li
+      ref={on ? seen : undefined}
+      aria-current={on || undefined}
+      className={cx(
+        "border-line/60 border-b px-3 py-1.5",
+        on && "bg-s3 shadow-[inset_3px_0_0_var(--accent)]",
+      )}
+    >
       <div className="flex gap-3">
         <span className={cx(over ? "text-t2" : a.severity === "critical" ? "text-danger" : "text-warn")}>
           <span aria-hidden="true">{over ? "●" : (SHAPES[a.severity] ?? "◇")}</span>{" "}

@@ -35,7 +35,13 @@ export function Sessions() {
                     <span className="block text-t2">
                       {one.away ? t("sessionAway", { from: one.from ?? "–" }) : t("sessionHere")} ·{" "}
                       {scopeWord(one.scope)}
+                      {one.push ? ` · ${t("pushOnShort")}` : null}
                     </span>
+                    {one.pushProblem ? (
+                      <span className="block text-warn">
+                        ◐ {t("pushProblem")} <Txt max={200}>{one.pushProblem}</Txt>
+                      </span>
+                    ) : null}
                     <span className="block text-t2">
                       {t("sessionUsed")} <Age time={one.seenAt} /> · {t("untilWhen")}{" "}
                       {dateTime(one.expiresAt)}

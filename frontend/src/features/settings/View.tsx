@@ -7,6 +7,7 @@ import { Discovery } from "./Discovery";
 import { OwnKey } from "./OwnKey";
 import { Peers } from "./Peers";
 import { Policy } from "./Policy";
+import { Push } from "./Push";
 import { Sessions } from "./Sessions";
 import { Appearance, Identity, Session } from "./This";
 import { Units } from "./Units";
@@ -45,6 +46,7 @@ export function View() {
           <Identity />
           <div className="flex flex-col gap-3">
             <Session />
+            <Push />
             <OwnKey />
             <Sessions />
             <Appearance />

@@ -882,6 +882,31 @@ export const de = table({
   none: "keine",
   page: "Seite",
 
+  push: "Dieses Telefon benachrichtigen",
+  pushText:
+    "Vorschläge, die auf eine Entscheidung warten, und Alarme erreichen dieses Telefon auch bei geschlossener Konsole, verschlüsselt für diesen Browser allein. Eine Benachrichtigung öffnet die Konsole; sie entscheidet nichts.",
+  pushTurnOn: "Dieses Telefon benachrichtigen",
+  pushTurnOff: "Ausschalten",
+  pushTest: "Probe senden",
+  pushSent:
+    "Der Push-Dienst hat die Probe angenommen. Sie erscheint gleich; wenn nicht, die Benachrichtigungen in den Einstellungen des Telefons ansehen.",
+  pushOn: "Für dieses Telefon eingeschaltet.",
+  pushOff: "Ausgeschaltet.",
+  pushOnShort: "per Push benachrichtigt",
+  pushTold: "Zuletzt vom Push-Dienst angenommen:",
+  pushProblem: "Die letzte Nachricht wurde nicht angenommen:",
+  pushHere:
+    "Benachrichtigungen gehen an Telefone, die die Konsole mit einem Link von clawmesh-node console --phone geöffnet haben.",
+  pushNoTls:
+    "Diese Seite kam nicht über TLS, deshalb erlaubt der Browser keine Benachrichtigungen. Öffnen Sie sie unter der https-Adresse von [console].",
+  pushIos:
+    "Auf iPhone und iPad gehören Benachrichtigungen zur App auf dem Home-Bildschirm: Teilen › Zum Home-Bildschirm, die App dort öffnen und sie darin einschalten.",
+  pushNotHere:
+    "Dieser Browser hat kein Push, oder es ist ein privates Fenster. Nehmen Sie Chrome, Firefox, Edge oder Safari in einem normalen Fenster.",
+  pushDenied:
+    "Benachrichtigungen dieser Seite sind blockiert. Erlauben Sie sie in den Einstellungen des Browsers für diese Seite und kommen Sie zurück.",
+  pushFailed:
+    "Der Browser bekam von seinem Push-Dienst kein Abonnement. Prüfen Sie, ob er Netz hat, und versuchen Sie es noch einmal.",
   ownKey: "Ihr eigener Schlüssel in diesem Browser",
   ownKeyText:
     "Mit einem eigenen Schlüssel entscheiden Sie von diesem Browser aus, auch wo der Knoten keinen von Ihnen hat. Er liegt hier unter einer Passphrase, die Sie für jede Entscheidung eintippen; der Knoten bekommt nur die öffentliche Hälfte.",

@@ -836,6 +836,30 @@ export const en = {
   details: "Details",
   none: "none",
   page: "Page",
+  push: "Notify this phone",
+  pushText:
+    "Proposals that wait for a decision and alarms reach this phone also while the console is closed, encrypted for this browser alone. A notification opens the console; it decides nothing.",
+  pushTurnOn: "Notify this phone",
+  pushTurnOff: "Turn off",
+  pushTest: "Send a test",
+  pushSent:
+    "The push service has taken the test. It appears in a moment; if not, look at the phone's own settings for notifications.",
+  pushOn: "On for this phone.",
+  pushOff: "Off.",
+  pushOnShort: "notified by push",
+  pushTold: "Last taken by the push service:",
+  pushProblem: "The last message was not taken:",
+  pushHere: "Notifications go to phones that opened the console by a link of clawmesh-node console --phone.",
+  pushNoTls:
+    "This page did not come over TLS, so the browser allows no notifications. Open it at the https address of [console].",
+  pushIos:
+    "On an iPhone or iPad notifications belong to the app on the home screen: Share › Add to Home Screen, open the app from there, and turn them on in it.",
+  pushNotHere:
+    "This browser has no push, or a private window is open. Use Chrome, Firefox, Edge or Safari in a normal window.",
+  pushDenied:
+    "Notifications of this page are blocked. Allow them in the browser's settings for this site, then come back.",
+  pushFailed:
+    "The browser got no subscription from its push service. Look whether it has a network, and try again.",
   ownKey: "Your own key in this browser",
   ownKeyText:
     "With a key of your own you decide from this browser, also where the node has no key of yours. It is kept here under a passphrase that you type for each decision; the node gets only its public half.",

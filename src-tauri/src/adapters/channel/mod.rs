@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::domain::base::TimeMs;
+
 pub use self::api::Patience;
 #[cfg(feature = "slack")]
 pub use self::slack::Slack;
@@ -102,6 +104,8 @@ pub enum What {
 pub struct Update {
     /// Its number, which it keeps when it comes again; above 0.
     pub id: i64,
+    /// When it was sent, by the server's clock, where that says so.
+    pub sent_at: Option<TimeMs>,
     /// Where and by whom, where the server says so.
     pub place: Option<Place>,
     /// What.

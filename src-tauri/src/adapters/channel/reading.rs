@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::api::later;
 use super::{BotName, Fault, Place, Update, What};
+use crate::domain::base::TimeMs;
 use crate::domain::base::limits::CHAT_TEXT_MAX_CHARS;
 use crate::domain::base::text::{cut, one_line};
 
@@ -61,7 +62,17 @@ fn update(value: &Value) -> Option<Update> {
         Some((place, what)) => (Some(place), what),
         None => (None, What::Other),
     };
-    Some(Update { id, place, what })
+    // A press does not say when it was made.
+    let date = value.get("message").and_then(|message| message.get("date"));
+    let sent_at = date
+        .and_then(Value::as_u64)
+        .map(|s| TimeMs(s.saturating_mul(1_000)));
+    Some(Update {
+        id,
+        sent_at,
+        place,
+        what,
+    })
 }
 
 fn place(from: &Value, chat: &Value) -> Option<Place> {

@@ -14,6 +14,7 @@ pub mod gen1;
 #[cfg(feature = "desktop")]
 pub mod keychain;
 mod operator;
+mod push;
 mod sealed;
 mod sealing;
 
@@ -31,6 +32,7 @@ pub use self::operator::{
     NamedOperatorKey, OperatorCard, create_operator_key, load_operator_key, operator_card,
     protect_operator_key, unlock_operator_key, unprotect_operator_key,
 };
+pub use self::push::push_key;
 pub use self::sealed::Passphrase;
 pub use self::sealing::{SERVICE_DIRECTORY_ENV, SERVICE_KEY, SealedBy};
 use crate::adapters::paths::PathError;

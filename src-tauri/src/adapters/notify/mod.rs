@@ -3,6 +3,8 @@
 
 mod noted;
 mod ntfy;
+mod push_service;
+mod web_push;
 
 use std::time::Duration;
 
@@ -10,6 +12,10 @@ use futures_util::future::BoxFuture;
 
 pub use self::noted::Noted;
 pub use self::ntfy::{Ntfy, Token, check_topic};
+pub use self::push_service::{
+    Endpoint, Letter, OwnServices, Subscription, Undelivered, Urgency, send,
+};
+pub use self::web_push::{BrowserKeys, Sender, TEXT_MAX_BYTES, Unmade};
 use crate::domain::base::Severity;
 
 /// What people are told.
@@ -25,6 +31,8 @@ pub struct Notice {
     pub over: bool,
     /// The numbers of the alerts it is about, for a place where they can be acknowledged.
     pub alerts: Vec<u64>,
+    /// The id of the proposal it is about, where it is about one.
+    pub proposal: Option<String>,
 }
 
 /// Why people were not told.
@@ -48,4 +56,9 @@ pub type Telling<'a> = BoxFuture<'a, Result<(), Untold>>;
 pub trait Notifier: Send + Sync + 'static {
     /// Tells them once. The caller limits the time; one that was given up may have arrived.
     fn tell<'a>(&'a self, notice: &'a Notice) -> Telling<'a>;
+
+    /// Whether there is nobody to tell, and nobody was to be expected.
+    fn is_idle(&self) -> bool {
+        false
+    }
 }

@@ -226,6 +226,22 @@ impl Certificate {
                 )
             })?;
         }
+        // The signature of an authority over itself is looked at by nobody.
+        let weak = |(n, one): (usize, &CertificateDer<'_>)| {
+            let said = signed_by(one).filter(|said| said.is_weak);
+            said.is_some_and(|said| n == 0 || !said.by_itself)
+                .then_some(n)
+        };
+        if let Some(n) = chain.iter().enumerate().find_map(weak) {
+            let which = match n {
+                0 => "it is".to_owned(),
+                n => format!("certificate {} of its chain is", n + 1),
+            };
+            let why = format!(
+                "{which} signed with SHA-1 or MD5, which browsers refuse; get one that is signed with SHA-256 or better"
+            );
+            return Err(odd("cert", cert, &why));
+        }
         if !is_for_servers(&own) {
             let why = "it is not made for servers (extended key usage); get one with serverAuth";
             return Err(odd("cert", cert, why));
@@ -301,6 +317,44 @@ fn is_for_servers(der: &[u8]) -> bool {
     const SERVER: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
     let has = |oid: &[u8]| der.windows(oid.len()).any(|part| part == oid);
     !has(&USAGE) || has(&ANY) || has(&SERVER)
+}
+
+/// How a certificate is signed.
+struct SignedBy {
+    /// By an algorithm that browsers do not count any more.
+    is_weak: bool,
+    /// By whom it is about.
+    by_itself: bool,
+}
+
+/// How a certificate is signed, where it reads (RFC 5280 §4.1).
+fn signed_by(der: &[u8]) -> Option<SignedBy> {
+    // ECDSA with SHA-1; RSA with MD2, MD4, MD5 and SHA-1; DSA with SHA-1.
+    const WEAK: [&[u8]; 6] = [
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x02],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x03],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05],
+        &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x03],
+    ];
+    let (certificate, _) = member(der, 0x30)?;
+    let (signed, rest) = member(certificate, 0x30)?;
+    let (algorithm, _) = member(rest, 0x30)?;
+    let (oid, _) = member(algorithm, 0x06)?;
+    let rest = match member(signed, 0xa0) {
+        Some((_, rest)) => rest,
+        None => signed,
+    };
+    let (_, rest) = member(rest, 0x02)?;
+    let (_, rest) = member(rest, 0x30)?;
+    let (issuer, rest) = member(rest, 0x30)?;
+    let (_, rest) = member(rest, 0x30)?;
+    let (subject, _) = member(rest, 0x30)?;
+    Some(SignedBy {
+        is_weak: WEAK.contains(&oid),
+        by_itself: issuer == subject,
+    })
 }
 
 /// The day of a moment, as people write it.

@@ -233,7 +233,7 @@ pub const AWAY_SESSION_TTL_MS: u64 = 30 * 86_400_000;
 pub const AWAY_SESSION_IDLE_MS: u64 = 7 * 86_400_000;
 /// How much newer the last use of such a session is than what is on disk before that is written again, in milliseconds.
 pub const AWAY_SESSION_NOTED_MS: u64 = 6 * 3_600_000;
-/// Most sessions of browsers of other machines by links of one maker; the one unused for longest makes room.
+/// Most sessions of browsers of other machines by links of one maker; another waits until one is ended.
 pub const AWAY_SESSIONS_MAX: usize = 16;
 /// Largest file of such sessions that is read, in bytes.
 pub const AWAY_SESSIONS_FILE_MAX_BYTES: u64 = 262_144;
@@ -264,7 +264,9 @@ pub const CERTIFICATE_ENDS_SOON_MS: u64 = 7 * 86_400_000;
 /// How long a key made in a browser waits for an administrator, in milliseconds.
 pub const ENROL_REQUEST_TTL_MS: u64 = 600_000;
 /// Most keys that wait for an administrator.
-pub const ENROL_REQUESTS_MAX: usize = 8;
+pub const ENROL_REQUESTS_MAX: usize = 64;
+/// Most of them of one session or token; its oldest gives way.
+pub const ENROL_REQUESTS_OF_ONE_MAX: usize = 2;
 /// Links that failed to open within a minute before further failures are answered briefly.
 pub const CONSOLE_FAILURES_MAX: usize = 10;
 /// Shortest passphrase that protects an operator key, in characters.
@@ -705,6 +707,28 @@ pub const NOTIFY_TEXT_MAX_CHARS: usize = 1_500;
 pub const NTFY_MESSAGE_MAX_BYTES: usize = 4_000;
 /// Largest answer of a server that passes messages about alerts on, in bytes.
 pub const NOTIFY_ANSWER_MAX_BYTES: usize = 65_536;
+/// Longest address of a browser's push service, in bytes.
+pub const PUSH_ENDPOINT_MAX_BYTES: usize = 1_536;
+/// How long one message to a push service may take, in milliseconds.
+pub const PUSH_SEND_MS: u64 = 10_000;
+/// The shortest and the longest time that a push service is left alone after it failed or asked for it, in milliseconds.
+pub const PUSH_RETRY_MIN_MS: u64 = 5_000;
+/// See [`PUSH_RETRY_MIN_MS`].
+pub const PUSH_RETRY_MAX_MS: u64 = 1_800_000;
+/// How long a message about an alert is tried, and kept by the push service for a phone that is off, in milliseconds.
+pub const PUSH_ALERT_TTL_MS: u64 = 86_400_000;
+/// The same of a message about a proposal or a test.
+pub const PUSH_SHORT_TTL_MS: u64 = 3_600_000;
+/// Most messages that wait for one phone; the oldest gives way.
+pub const PUSH_WAITING_MAX: usize = 16;
+/// Messages on their way to the task that sends them.
+pub const PUSH_QUEUE: usize = 64;
+/// Longest text of a message to a phone, in characters.
+pub const PUSH_TEXT_MAX_CHARS: usize = 400;
+/// Most push services of one's own network.
+pub const PUSH_SERVICES_MAX: usize = 8;
+/// Most phones that hear by push, of all makers of links; who has a session may turn it on while there is room.
+pub const PUSH_PHONES_MAX: usize = 48;
 /// Messages about alerts that wait for a chat.
 pub const NOTIFY_CHAT_QUEUE: usize = 16;
 /// Bytes of log lines that wait to be written; further lines are dropped and counted.
@@ -1071,6 +1095,8 @@ pub const CHAT_BUTTON_MS: u64 = 3_600_000;
 pub const CHAT_CONFIRM_MS: u64 = 120_000;
 /// Messages about proposals that are kept up to date.
 pub const CHAT_TOLD_MAX: usize = 256;
+/// From which age on it is told how old the message of a stop is, in milliseconds.
+pub const CHAT_STOP_LATE_MS: u64 = 120_000;
 /// How often those messages are looked at, in milliseconds.
 pub const CHAT_LOOK_MS: u64 = 15_000;
 /// Lines of a list in a chat.

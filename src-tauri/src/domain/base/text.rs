@@ -11,6 +11,13 @@ pub fn folded(text: &str) -> String {
     seen.flat_map(char::to_lowercase).nfkc().collect()
 }
 
+/// Whether a text may be the name of a person or a thing that people read: one line that shows what it is, without characters that
+/// do not show or change the direction of others.
+pub fn is_plain_name(text: &str) -> bool {
+    let odd = |c: char| c.is_control() || is_unseen(c) || is_direction_mark(c) || is_separator(c);
+    !text.trim().is_empty() && !text.chars().any(odd)
+}
+
 /// Characters without a shape of their own: joiners, soft hyphens, variation selectors, marks of direction.
 fn is_unseen(c: char) -> bool {
     matches!(c,
@@ -26,6 +33,36 @@ pub fn one_line(text: &str, max: usize) -> String {
         .filter(|c| !c.is_control() && !is_direction_mark(*c) && !is_separator(*c))
         .take(max)
         .collect()
+}
+
+/// As [`one_line`], of what others wrote for people to read elsewhere: without characters that do not show, and with each run of
+/// blanks as one, so that nothing is pushed out of sight or hidden between letters.
+pub fn seen(text: &str, max: usize) -> String {
+    let mut kept = String::new();
+    for c in text.chars() {
+        match c.is_whitespace() || is_blank(c) {
+            true if kept.is_empty() || kept.ends_with(' ') => {}
+            true => kept.push(' '),
+            false if !is_unseen(c) => kept.push(c),
+            false => {}
+        }
+    }
+    one_line(kept.trim_end(), max)
+}
+
+/// Letters and marks that are drawn as nothing: fillers of Hangul, the empty Braille pattern, a note head and a tag of nothing.
+fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        '\u{115f}'
+            | '\u{1160}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{ffa0}'
+            | '\u{1d159}'
+    )
 }
 
 /// The beginning of a text: at most `max` characters.
@@ -142,6 +179,25 @@ pub fn is_direction_mark(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_is_shown_without_what_does_not_show() {
+        let hidden = "open\u{200b}\u{2060} the\u{3164}\u{3164}valve\u{ad} \u{a0}\u{2003}  now\u{202e}\n\n\tplease \u{2800}";
+        assert_eq!(seen(hidden, 100), "open the valve now please");
+        assert_eq!(seen("Grüße, 12 °C", 100), "Grüße, 12 °C");
+        assert_eq!(seen("abcdef", 3), "abc");
+        assert!(is_plain_name("Ada O'Neill-Ł"));
+        for odd in [
+            "",
+            " ",
+            "a\u{200d}b",
+            "a\u{2066}b",
+            "a\u{2028}b",
+            "\u{feff}ada",
+        ] {
+            assert!(!is_plain_name(odd), "{odd:?}");
+        }
+    }
 
     #[test]
     fn a_type_is_told_in_words() {

@@ -6,6 +6,7 @@ mod chat;
 mod conditions;
 mod keeping;
 mod telling;
+mod waiting;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use super::context::alarms::AlarmKind;
 use super::context::{DURABLE, Event, Severity, store_refusal};
 use super::peers::Peers;
 use super::proposals::Executor;
+use super::push::Phones;
 use crate::adapters::devices::Keeper;
 use crate::adapters::notify::{Notice, Untold};
 use crate::adapters::store::StoreError;
@@ -49,6 +51,8 @@ pub struct Parts {
     keeper: Arc<dyn Keeper>,
     /// Where a chat hears what it is to tell.
     ear: Ear,
+    /// The phones that hear by push.
+    phones: Phones,
     /// A person has changed something.
     changed: Notify,
     /// Those that stand and are not on disk yet, for who lists them.
@@ -96,12 +100,18 @@ fn standing_in(conn: &Connection, id: u64) -> Result<AlertRow, StoreError> {
 
 impl Alerts {
     /// None yet, beside those of the store.
-    pub fn new(executor: Executor, peers: Arc<Peers>, keeper: Arc<dyn Keeper>) -> Self {
+    pub fn new(
+        executor: Executor,
+        peers: Arc<Peers>,
+        keeper: Arc<dyn Keeper>,
+        phones: Phones,
+    ) -> Self {
         Self(Arc::new(Parts {
             executor,
             peers,
             keeper,
             ear: Ear::default(),
+            phones,
             changed: Notify::new(),
             unstored: Mutex::default(),
             tests: Mutex::default(),
@@ -340,6 +350,26 @@ impl Alerts {
         self.0.ear.listen(kind)
     }
 
+    /// Tells one phone, by its session, a test; a few in a minute.
+    pub async fn test_phone(&self, session: &str, by: &str) -> Result<(), Untold> {
+        self.admit_test(&format!("phone {session}"))?;
+        self.0.phones.tell_one(session, &self.a_test(by)).await
+    }
+
+    fn a_test(&self, by: &str) -> Notice {
+        Notice {
+            title: format!("{}: test", one_line(&self.config.name, 100)),
+            text: format!(
+                "This is a test that {} asked for. Alerts come here.",
+                one_line(by, 100)
+            ),
+            severity: Severity::Info,
+            over: false,
+            alerts: Vec::new(),
+            proposal: None,
+        }
+    }
+
     /// Whether a place may be told another test now; it is counted.
     fn admit_test(&self, name: &str) -> Result<(), Untold> {
         const MINUTE_MS: u64 = 60_000;
@@ -353,22 +383,15 @@ impl Alerts {
             return Err(Untold::Later(Duration::from_millis(wait)));
         }
         tests.push_back(now);
+        // Sessions come and go.
+        all.retain(|_, tests| tests.back().is_some_and(|at| now.since(*at) < MINUTE_MS));
         Ok(())
     }
 
     /// Tells one place a test, whatever its hours are; a few in a minute.
     pub async fn test(&self, target: &Target, by: &str) -> Result<(), Untold> {
         self.admit_test(&target.name)?;
-        let notice = Notice {
-            title: format!("{}: test", one_line(&self.config.name, 100)),
-            text: format!(
-                "This is a test that {} asked for. Alerts come here.",
-                one_line(by, 100)
-            ),
-            severity: Severity::Info,
-            over: false,
-            alerts: Vec::new(),
-        };
+        let notice = self.a_test(by);
         let notifier = telling::notifier(self, target);
         telling::tell(&*notifier, &notice).await
     }

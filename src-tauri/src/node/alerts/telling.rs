@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::chat::InChat;
 use super::keeping::{Key, soon};
+use super::waiting::Waiting;
 use super::words::{self, Private};
 use super::{Alerts, store};
 use crate::adapters::notify::{Notice, Notifier, Ntfy, Untold};
@@ -26,6 +27,7 @@ use crate::domain::base::{Severity, TimeMs};
 use crate::node::config::notify::{Target, Way};
 use crate::node::context::alarms::AlarmKind;
 use crate::node::context::{DURABLE, Event};
+use crate::node::push::ByPush;
 
 /// An alert that a place is told of.
 #[derive(Debug, Clone)]
@@ -54,6 +56,13 @@ struct Place {
     busy: bool,
 }
 
+impl Place {
+    /// Whether it is told of proposals as soon as they wait.
+    fn hears_proposals(&self) -> bool {
+        matches!(self.target.way, Way::Push { .. })
+    }
+}
+
 /// The places of the configuration, and what was told.
 pub(super) struct Teller {
     alerts: Alerts,
@@ -61,6 +70,7 @@ pub(super) struct Teller {
     told: BTreeMap<Key, BTreeMap<String, Told>>,
     /// Those that are over and of which somebody was told.
     over: Vec<(Key, AlertRow, BTreeMap<String, Told>)>,
+    waiting: Waiting,
     tell: mpsc::Sender<Sent>,
     sent: mpsc::Receiver<Sent>,
 }
@@ -72,6 +82,11 @@ pub(super) fn notifier(alerts: &Alerts, target: &Target) -> Arc<dyn Notifier> {
             ear: alerts.0.ear.clone(),
             kind: *kind,
             person: person.clone(),
+        }),
+        Way::Push { person, named } => Arc::new(ByPush {
+            phones: alerts.0.phones.clone(),
+            person: person.clone(),
+            may_be_empty: !named,
         }),
         Way::Ntfy {
             address,
@@ -131,6 +146,7 @@ impl Teller {
             alerts: alerts.clone(),
             told: BTreeMap::new(),
             over: Vec::new(),
+            waiting: Waiting::new(alerts),
             tell,
             sent,
         }
@@ -188,6 +204,15 @@ impl Teller {
         while let Ok(sent) = self.sent.try_recv() {
             self.heard(sent).await;
         }
+        let hears = |place: &Place| place.hears_proposals() && !place.notifier.is_idle();
+        if self.places.iter().any(hears) {
+            for (key, row) in self.waiting.look(&self.alerts.clone()).await {
+                // One that became an alert ends with that.
+                if !open.contains_key(&key) {
+                    self.ended(key, row);
+                }
+            }
+        }
         let (now, names) = (self.alerts.now(), self.names());
         let busy = self.places.iter().any(|p| p.busy);
         self.over.retain(|(_, row, told)| {
@@ -223,13 +248,16 @@ impl Teller {
         let rests = place
             .rests_until
             .is_some_and(|until| until > Instant::now());
-        if place.busy || rests {
+        if place.busy || rests || place.notifier.is_idle() {
             return Vec::new();
         }
         let name = &place.target.name;
         let mut all = Vec::new();
+        let waiting = self.waiting.all.iter();
+        let waiting = waiting.filter(|(key, _)| place.hears_proposals() && !open.contains_key(key));
         let standing = open
             .iter()
+            .chain(waiting)
             .map(|(key, row)| (key, row, self.told.get(key).and_then(|t| t.get(name))));
         let over = self
             .over

@@ -7,8 +7,9 @@ use crate::adapters::notify::Notice;
 use crate::domain::alerts::escalation::Due;
 use crate::domain::base::limits::{NOTIFY_NAMED_MAX, NOTIFY_TEXT_MAX_CHARS};
 use crate::domain::base::quantity::span;
-use crate::domain::base::text::{cut, one_line};
+use crate::domain::base::text::{cut, seen};
 use crate::domain::base::{Severity, TimeMs};
+use crate::node::context::alarms::AlarmKind;
 
 /// The metrics of private readings, in small letters; `None` where they could not be looked up, so that everything counts as
 /// private.
@@ -32,8 +33,8 @@ fn line(about: &About, private: &Private, now: TimeMs) -> String {
             let lasted = span(at.since(row.new.since));
             format!(
                 "over after {lasted}: {} ({})",
-                one_line(&row.new.message, 300),
-                one_line(why, 200)
+                seen(&row.new.message, 300),
+                seen(why, 200)
             )
         }
         (true, ..) => {
@@ -41,7 +42,7 @@ fn line(about: &About, private: &Private, now: TimeMs) -> String {
                 Due::Again => format!(" (for {} now)", span(now.since(row.new.since))),
                 _ => String::new(),
             };
-            format!("{}{again}", one_line(&row.new.message, 400))
+            format!("{}{again}", seen(&row.new.message, 400))
         }
     }
 }
@@ -51,7 +52,7 @@ pub(super) fn one(node: &str, about: &About, private: &Private, now: TimeMs) -> 
     let (row, over) = (&about.row, about.due == Due::Over);
     let mut text = line(about, private, now);
     if !over && is_open(about, private) && !row.new.advice.is_empty() {
-        text.push_str(&format!("\n{}", one_line(&row.new.advice, 400)));
+        text.push_str(&format!("\n{}", seen(&row.new.advice, 400)));
     }
     if row.id != 0 && is_open(about, private) {
         text.push_str(&format!("\nAlert {}", row.id));
@@ -61,11 +62,12 @@ pub(super) fn one(node: &str, about: &About, private: &Private, now: TimeMs) -> 
         (false, severity) => severity.as_str(),
     };
     Notice {
-        title: format!("{}: {what}", one_line(node, 100)),
+        title: format!("{}: {what}", seen(node, 100)),
         text: cut(&text, NOTIFY_TEXT_MAX_CHARS),
         severity: row.new.severity,
         over,
         alerts: (row.id != 0).then_some(row.id).into_iter().collect(),
+        proposal: (about.key.0 == AlarmKind::ProposalWaits).then(|| about.key.1.clone()),
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) fn many(node: &str, all: &[About], private: &Private, now: TimeMs) ->
     }
     let what = if over { "alerts are over" } else { "alerts" };
     Notice {
-        title: format!("{}: {} {what}", one_line(node, 100), all.len()),
+        title: format!("{}: {} {what}", seen(node, 100), all.len()),
         text: cut(&lines.join("\n"), NOTIFY_TEXT_MAX_CHARS),
         severity: all
             .iter()
@@ -93,5 +95,6 @@ pub(super) fn many(node: &str, all: &[About], private: &Private, now: TimeMs) ->
             .unwrap_or(Severity::Warning),
         over,
         alerts: all.iter().map(|a| a.row.id).filter(|id| *id != 0).collect(),
+        proposal: None,
     }
 }

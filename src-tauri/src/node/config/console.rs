@@ -9,7 +9,9 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::{ConfigError, value};
-use crate::domain::base::limits::AWAY_HOSTS_MAX;
+use crate::adapters::http_client::Address;
+use crate::adapters::notify::OwnServices;
+use crate::domain::base::limits::{AWAY_HOSTS_MAX, PUSH_SERVICES_MAX};
 
 /// Where it listens if nothing is said.
 pub const LISTEN: &str = "0.0.0.0:18443";
@@ -30,6 +32,10 @@ pub struct RawConsole {
     pub hosts: Vec<String>,
     /// The most that a session there may do.
     pub scope: Option<String>,
+    /// Push services in networks of one's own, as host and port.
+    pub push_services: Vec<String>,
+    /// A file with the authorities that prove those.
+    pub push_ca: Option<PathBuf>,
 }
 
 /// The most that a session of a browser of another machine may do.
@@ -65,6 +71,8 @@ pub struct ConsoleConfig {
     pub hosts: Vec<Host>,
     /// The most that a session there may do.
     pub most: MostAway,
+    /// Push services in networks of one's own.
+    pub services: OwnServices,
     /// The port that it listens on, once it does.
     pub port: Arc<OnceLock<u16>>,
 }
@@ -125,6 +133,31 @@ fn host(text: &str) -> Result<Host, ConfigError> {
     }
 }
 
+/// Push services in networks of one's own, to which messages may go though a browser chose them.
+fn services(written: Vec<String>, ca: Option<PathBuf>) -> Result<OwnServices, ConfigError> {
+    if written.len() > PUSH_SERVICES_MAX {
+        let why = format!("at most {PUSH_SERVICES_MAX} are allowed");
+        return Err(value("console.push_services", why));
+    }
+    let read = |text: &String| {
+        let address = Address::parse(&format!("https://{text}")).ok();
+        let address = address.filter(|address| address.path.is_empty() && !text.contains('/'));
+        address.map(|address| address.authority()).ok_or_else(|| {
+            let why = format!("{text:?} is no host; write one such as \"push.farm.lan:8443\"");
+            value("console.push_services", why)
+        })
+    };
+    if ca.as_ref().is_some_and(|path| !path.is_absolute()) {
+        let why =
+            "is no whole path; write one from the root, such as \"/etc/clawmesh/push-ca.pem\"";
+        return Err(value("console.push_ca", why));
+    }
+    Ok(OwnServices {
+        authorities: written.iter().map(read).collect::<Result<_, _>>()?,
+        ca,
+    })
+}
+
 /// Checks the table, if there is one.
 pub(super) fn resolve(raw: Option<RawConsole>) -> Result<Option<ConsoleConfig>, ConfigError> {
     let Some(raw) = raw else { return Ok(None) };
@@ -181,6 +214,7 @@ pub(super) fn resolve(raw: Option<RawConsole>) -> Result<Option<ConsoleConfig>, 
         key,
         hosts,
         most,
+        services: services(raw.push_services, raw.push_ca)?,
         port: Arc::default(),
     }))
 }

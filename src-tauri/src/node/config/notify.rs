@@ -13,16 +13,18 @@ use crate::adapters::http_client::{Address, Reach};
 use crate::adapters::keystore::credential_name;
 use crate::adapters::notify::check_topic;
 use crate::domain::alerts::escalation::Step;
-use crate::domain::base::Digest;
 use crate::domain::base::limits::{
     NAME_MAX_BYTES, NOTIFY_REPEAT_MIN_MS, NOTIFY_TARGETS_MAX, NOTIFY_TIMES_MAX,
 };
 use crate::domain::base::zone::{ZONE_HELP, minute_of_day, zone_minutes};
+use crate::domain::base::{Digest, Severity};
 use crate::domain::gate::ChannelKind;
 use crate::domain::policy::Hours;
 
 /// How often a place is told that is told again, where nothing is said.
 const TIMES: u32 = 3;
+/// The place where phones hear by push, where the configuration names none.
+const PHONES: &str = "phones";
 
 /// `[[notify]]`: a place where people are told of alerts.
 #[derive(Clone, Deserialize)]
@@ -30,7 +32,7 @@ const TIMES: u32 = 3;
 pub struct RawNotify {
     /// Its name.
     pub name: String,
-    /// `ntfy`, `telegram` or `slack`.
+    /// `ntfy`, `push`, `telegram` or `slack`.
     pub kind: String,
     /// The server of `ntfy`.
     #[serde(default)]
@@ -44,7 +46,7 @@ pub struct RawNotify {
     /// A file with the authorities that prove a server of one's own.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// The person, of `telegram` and `slack`.
+    /// The person, of `push`, `telegram` and `slack`.
     #[serde(default)]
     pub person: Option<String>,
     /// How long an alert stands without an answer first; at once where absent.
@@ -134,6 +136,13 @@ pub enum Way {
         /// The person's name, as their operator key is enrolled.
         person: String,
     },
+    /// By push, at the phones that have turned it on.
+    Push {
+        /// The person for whom the phone's link was made; every phone where absent.
+        person: Option<String>,
+        /// Whether the configuration names the place, so that there should be a phone.
+        named: bool,
+    },
 }
 
 /// A place where people are told of alerts.
@@ -145,6 +154,27 @@ pub struct Target {
     pub way: Way,
     /// When.
     pub step: Step,
+}
+
+impl Target {
+    /// Where phones hear by push if the configuration names no such place: at once, of what matters.
+    fn phones() -> Self {
+        Self {
+            name: PHONES.to_owned(),
+            way: Way::Push {
+                person: None,
+                named: false,
+            },
+            step: Step {
+                after_ms: 0,
+                floor: Severity::Warning,
+                quiet: None,
+                quiet_all: false,
+                repeat_ms: None,
+                times: TIMES,
+            },
+        }
+    }
 }
 
 impl RawQuiet {
@@ -169,7 +199,7 @@ impl RawNotify {
         match self.kind.as_str() {
             "ntfy" => {
                 if self.person.is_some() {
-                    return Err("person: belongs to the kinds telegram and slack".to_owned());
+                    return Err("person: belongs to the kinds push, telegram and slack".to_owned());
                 }
                 let url = self
                     .url
@@ -193,7 +223,25 @@ impl RawNotify {
             }
             "telegram" => self.chat(ChannelKind::Telegram, &ntfy),
             "slack" => self.chat(ChannelKind::Slack, &ntfy),
-            other => Err(format!("kind: {other:?} must be ntfy, telegram or slack")),
+            "push" => self.push(&ntfy),
+            other => Err(format!(
+                "kind: {other:?} must be ntfy, push, telegram or slack"
+            )),
+        }
+    }
+
+    fn push(&self, ntfy: &[(&str, bool)]) -> Result<Way, String> {
+        if let Some((key, _)) = ntfy.iter().find(|(_, there)| *there) {
+            return Err(format!("{key}: belongs to the kind ntfy"));
+        }
+        let person = self.person.clone();
+        let odd = |name: &String| name.trim().is_empty() || name.len() > NAME_MAX_BYTES;
+        match person.as_ref().is_some_and(odd) {
+            false => Ok(Way::Push { person, named: true }),
+            true => Err(
+                "person: needs the name for which the phone's link was made (clawmesh-node console --phone --name)"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -263,11 +311,11 @@ fn check_token(name: &str) -> Result<(), String> {
     }
 }
 
-/// The places of a configuration.
+/// The places of a configuration; one for phones that hear by push is among them wherever the console is open for phones.
 ///
 /// # Errors
 /// [`ConfigError::Value`] naming the place.
-pub(super) fn resolve(raw: Vec<RawNotify>) -> Result<Vec<Target>, ConfigError> {
+pub(super) fn resolve(raw: Vec<RawNotify>, has_console: bool) -> Result<Vec<Target>, ConfigError> {
     if raw.len() > NOTIFY_TARGETS_MAX {
         return Err(value(
             "notify",
@@ -288,6 +336,21 @@ pub(super) fn resolve(raw: Vec<RawNotify>) -> Result<Vec<Target>, ConfigError> {
             name: one.name,
         });
     }
+    let by_push = |target: &&Target| matches!(target.way, Way::Push { .. });
+    match targets.iter().find(by_push) {
+        Some(push) if !has_console => {
+            let why = "kind: push goes to phones that have opened the console, which needs [console] (docs/phone.md)";
+            return Err(value(&format!("notify {:?}", push.name), why));
+        }
+        None if has_console => {
+            let mut phones = Target::phones();
+            while names.contains(&phones.name) {
+                phones.name.push('+');
+            }
+            targets.push(phones);
+        }
+        _ => {}
+    }
     Ok(targets)
 }
 
@@ -295,7 +358,6 @@ pub(super) fn resolve(raw: Vec<RawNotify>) -> Result<Vec<Target>, ConfigError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::base::Severity;
     use crate::node::RawConfig;
 
     fn one(rest: &str) -> Result<Target, String> {
@@ -348,11 +410,29 @@ mod tests {
             !shown.contains("farm-7Qx") && shown.contains("ntfy.sh"),
             "{shown}"
         );
+        let console = "[console]\ncert = '/c.pem'\nkey = '/k.pem'\nhosts = ['field.example']\n";
+        let push = one(&format!(
+            "kind = 'push'\nperson = 'ada'\nafter = '5m'\n{console}"
+        ))
+        .unwrap();
+        assert_eq!(push.step.after_ms, 300_000);
+        assert!(matches!(
+            push.way,
+            Way::Push {
+                person: Some(_),
+                named: true
+            }
+        ));
+        let raw = RawConfig::parse(console, "config.toml").unwrap();
+        let all = raw.resolve(PathBuf::new()).unwrap().notify;
+        assert_eq!((all.len(), all[0].name.as_str()), (1, "phones"));
         let ada = one("kind = 'telegram'\nperson = 'ada'").unwrap();
         assert_eq!((ada.step.after_ms, ada.step.floor), (0, Severity::Warning));
         assert!(one("kind = 'ntfy'\nurl = 'http://127.0.0.1:8080'\ntopic = 't'").is_ok());
         for (wrong, says) in [
-            ("kind = 'mail'", "ntfy, telegram or slack"),
+            ("kind = 'mail'", "ntfy, push, telegram or slack"),
+            ("kind = 'push'", "needs [console]"),
+            ("kind = 'push'\ntopic = 't'", "belongs to the kind ntfy"),
             ("kind = 'ntfy'\ntopic = 't'", "needs the server"),
             (
                 "kind = 'ntfy'\nurl = 'http://192.168.1.4'\ntopic = 't'",
@@ -364,7 +444,7 @@ mod tests {
             ),
             (
                 "kind = 'ntfy'\nurl = 'https://ntfy.sh'\ntopic = 't'\nperson = 'ada'",
-                "belongs to the kinds telegram and slack",
+                "belongs to the kinds push, telegram and slack",
             ),
             (
                 "kind = 'ntfy'\nurl = 'https://ntfy.sh'\ntopic = 't'\ntoken = 'tk_secret'",

@@ -140,6 +140,8 @@ events! {
     OperatorIssuerRemoved = "operator.issuer.removed", "Operator records of a device do not count here any more.";
     PassphraseWrong = "passphrase.wrong", "A wrong passphrase was given for an operator's key.";
 
+    PushBegan = "push.began", "A phone is told of alerts and proposals by push from now on.";
+    PushEnded = "push.ended", "A phone is told nothing by push any more: it was turned off, or its push service says that the subscription has ended.";
     ConsoleOpened = "console.opened", "A browser opened the console.";
     ConsoleClosed = "console.closed", "A session of the console ended.";
     ConsoleServed = "console.served", "The console is open for browsers of other machines, or has a new certificate there.";

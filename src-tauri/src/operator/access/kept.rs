@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::Scope;
 use super::sessions::{Browsers, Maker, Seat, Session, SessionId};
 use crate::adapters::files;
+use crate::adapters::notify::{BrowserKeys, Endpoint, Subscription};
 use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::limits::{
     AWAY_SESSION_NOTED_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_FILE_MAX_BYTES, NAME_MAX_BYTES,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::node::push::{Language, Phones};
 use crate::operator::{Answer, Door};
 
 /// What is on disk of the sessions in memory.
@@ -26,6 +28,9 @@ pub(super) struct Noted {
     changes: u64,
     written: u64,
     seen_at: TimeMs,
+    /// The number of the list that was written last. The store has it too, so that an older file that somebody puts back is
+    /// known and brings nobody in again.
+    epoch: u64,
 }
 
 impl Noted {
@@ -53,12 +58,45 @@ struct Kept {
     since: u64,
     seen_at: u64,
     from: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    push: Option<KeptPush>,
+}
+
+/// Where the browser of a session hears by push.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptPush {
+    endpoint: String,
+    p256dh: String,
+    auth: String,
+    #[serde(default)]
+    language: Language,
+}
+
+impl KeptPush {
+    fn of((subscription, language): &(Subscription, Language)) -> Self {
+        let (p256dh, auth) = subscription.keys.written();
+        Self {
+            endpoint: subscription.endpoint.reveal(),
+            p256dh,
+            auth,
+            language: *language,
+        }
+    }
+
+    fn read(self) -> Option<(Subscription, Language)> {
+        let endpoint = Endpoint::parse(&self.endpoint).ok()?;
+        let keys = BrowserKeys::of(&self.p256dh, &self.auth).ok()?;
+        Some((Subscription { endpoint, keys }, self.language))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    #[serde(default)]
+    epoch: u64,
     sessions: Vec<Kept>,
 }
 
@@ -80,13 +118,15 @@ impl Kept {
             started_at: TimeMs(self.since),
             seen_at: TimeMs(self.seen_at),
             from: self.from,
+            push: self.push.and_then(KeptPush::read),
         })
     }
 }
 
 impl Browsers {
     /// No sessions but those of other machines that the last run had; none where the node is not open for them.
-    pub fn restored(dir: &StateDir, open: bool, now: TimeMs) -> Self {
+    /// A list that is older than the one with the number `epoch` has sessions that were ended since: none of it counts.
+    pub fn restored(dir: &StateDir, open: bool, epoch: u64, now: TimeMs) -> Self {
         let (browsers, file) = (Self::default(), dir.away_sessions_file());
         if !open {
             // Whoever opens it again later starts with nobody.
@@ -98,15 +138,24 @@ impl Browsers {
             return browsers;
         }
         match read(&file) {
+            Ok(kept) if kept.epoch < epoch => {
+                let (found, file) = (kept.epoch, file.display());
+                tracing::error!(%file, found, newest = epoch, "the list of sessions of other machines is an older one that was put back; all of them have ended: make new links");
+                browsers.lock().kept.epoch = epoch;
+            }
             Ok(kept) => {
+                browsers.lock().kept.epoch = kept.epoch;
                 let seats = kept.sessions.into_iter().filter_map(Kept::seat);
                 let alive = seats.filter(|seat| seat.is_worth_keeping(now));
                 let mut state = browsers.lock();
                 state.seats = alive.map(|seat| (seat.session.id, seat)).collect();
                 state.kept.seen_at = now;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                browsers.lock().kept.epoch = epoch;
+            }
             Err(error) => {
+                browsers.lock().kept.epoch = epoch;
                 tracing::warn!(%error, file = %file.display(), "the sessions of other machines do not read; they have ended");
             }
         }
@@ -119,11 +168,12 @@ impl Browsers {
         state.kept.changes != state.kept.written
     }
 
-    /// Writes what is so into the file. Blocks.
-    fn write(&self, file: &Path) -> Result<(), String> {
+    /// Writes what is so into the file, and returns the number of that list. Blocks.
+    fn write(&self, file: &Path) -> Result<u64, String> {
         let _one_after_the_other = self.writing();
-        let (changes, text) = {
+        let (changes, epoch, text) = {
             let state = self.lock();
+            let epoch = state.kept.epoch + 1;
             let away = state.seats.iter().filter(|(_, seat)| seat.session.away);
             let sessions = away
                 .map(|(id, seat)| Kept {
@@ -134,15 +184,20 @@ impl Browsers {
                     since: seat.started_at.0,
                     seen_at: seat.seen_at.0,
                     from: seat.from,
+                    push: seat.push.as_ref().map(KeptPush::of),
                 })
                 .collect();
-            let version = 1;
-            let text = serde_json::to_vec(&File { version, sessions });
-            (state.kept.changes, text.map_err(|e| e.to_string())?)
+            let text = serde_json::to_vec(&File {
+                version: 1,
+                epoch,
+                sessions,
+            });
+            (state.kept.changes, epoch, text.map_err(|e| e.to_string())?)
         };
         write_private(file, &text).map_err(|e| e.to_string())?;
-        self.lock().kept.written = changes;
-        Ok(())
+        let mut state = self.lock();
+        (state.kept.written, state.kept.epoch) = (changes, epoch);
+        Ok(epoch)
     }
 }
 
@@ -163,18 +218,39 @@ impl Door {
     /// # Errors
     /// `INTERNAL_ERROR` where the disk does not take them: what has ended would come back with the next start.
     pub async fn keep_sessions(&self, browsers: &Arc<Browsers>) -> Answer<()> {
-        let file = StateDir::at(&self.handles.config.state_dir).away_sessions_file();
-        let browsers = browsers.clone();
-        let written = tokio::task::spawn_blocking(move || browsers.write(&file)).await;
-        written
-            .unwrap_or_else(|_| Err("the write was cut off".to_owned()))
-            .map_err(|why| {
-                tracing::error!("the sessions of other machines could not be written: {why}");
-                let why =
-                    format!("the sessions could not be written to the disk of the node: {why}");
-                Refusal::new(Code::InternalError, why)
-            })
+        keep(
+            &self.handles.phones,
+            &self.handles.config.state_dir,
+            browsers,
+        )
+        .await
     }
+
+    /// The number of the newest list of sessions that was written before this start.
+    pub fn sessions_epoch(&self) -> u64 {
+        self.handles.phones.epoch()
+    }
+}
+
+/// Has the sessions of other machines on the disk as they are, and that no older list counts.
+///
+/// # Errors
+/// As [`Door::keep_sessions`].
+pub(crate) async fn keep(
+    phones: &Phones,
+    state_dir: &Path,
+    browsers: &Arc<Browsers>,
+) -> Answer<()> {
+    let file = StateDir::at(state_dir).away_sessions_file();
+    let browsers = browsers.clone();
+    let written = tokio::task::spawn_blocking(move || browsers.write(&file)).await;
+    let written = written.unwrap_or_else(|_| Err("the write was cut off".to_owned()));
+    let epoch = written.map_err(|why| {
+        tracing::error!("the sessions of other machines could not be written: {why}");
+        let why = format!("the sessions could not be written to the disk of the node: {why}");
+        Refusal::new(Code::InternalError, why)
+    })?;
+    phones.note_epoch(epoch).await
 }
 
 #[cfg(test)]
@@ -199,7 +275,7 @@ mod tests {
             dir.away_sessions_file(),
             Place::Away("192.0.2.7".parse().unwrap()),
         );
-        let browsers = Browsers::restored(&dir, true, T);
+        let browsers = Browsers::restored(&dir, true, 0, T);
         assert!(!browsers.is_unwritten());
         let (cookie, session) = opened(&browsers, away);
         let (here, _) = opened(&browsers, Place::Here);
@@ -212,21 +288,46 @@ mod tests {
             "{text}"
         );
 
-        let again = Browsers::restored(&dir, true, T);
+        let again = Browsers::restored(&dir, true, 0, T);
         assert_eq!(again.session(&cookie, away, T).unwrap(), session);
         assert!(again.session(&here, Place::Here, T).is_none());
         assert!(again.end(&session.id));
         again.write(&file).unwrap();
-        let ended = Browsers::restored(&dir, true, T);
+        let ended = Browsers::restored(&dir, true, 0, T);
         assert!(ended.session(&cookie, away, T).is_none());
 
         browsers.write(&file).unwrap();
         assert!(
-            Browsers::restored(&dir, false, T)
+            Browsers::restored(&dir, false, 0, T)
                 .session(&cookie, away, T)
                 .is_none()
         );
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn an_older_list_that_somebody_puts_back_brings_nobody_in() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(place.path());
+        let (file, away) = (
+            dir.away_sessions_file(),
+            Place::Away("192.0.2.7".parse().unwrap()),
+        );
+        let browsers = Browsers::restored(&dir, true, 0, T);
+        let (cookie, session) = opened(&browsers, away);
+        browsers.write(&file).unwrap();
+        let older = std::fs::read(&file).unwrap();
+        assert!(browsers.end(&session.id));
+        let epoch = browsers.write(&file).unwrap();
+        std::fs::write(&file, older).unwrap();
+        let again = Browsers::restored(&dir, true, epoch, T);
+        assert!(again.session(&cookie, away, T).is_none());
+        // The next list counts on from there.
+        let (cookie, _) = opened(&again, away);
+        let next = again.write(&file).unwrap();
+        assert!(next > epoch);
+        let last = Browsers::restored(&dir, true, next, T);
+        assert!(last.session(&cookie, away, T).is_some());
     }
 
     #[test]
@@ -241,15 +342,15 @@ mod tests {
         let (cookie, _) = opened(&browsers, away);
         browsers.write(&file).unwrap();
         // A clock that starts behind lets nobody in and ends nothing.
-        let early = Browsers::restored(&dir, true, TimeMs(5));
+        let early = Browsers::restored(&dir, true, 0, TimeMs(5));
         assert!(early.session(&cookie, away, TimeMs(6)).is_none());
         assert!(early.session(&cookie, away, T).is_some());
         let late = T.plus(AWAY_SESSION_TTL_MS);
-        let again = Browsers::restored(&dir, true, late);
+        let again = Browsers::restored(&dir, true, 0, late);
         assert!(again.session(&cookie, away, late).is_none());
         std::fs::write(&file, "{\"version\":1,\"sessions\":[{}]}").unwrap();
         assert!(
-            Browsers::restored(&dir, true, T)
+            Browsers::restored(&dir, true, 0, T)
                 .session(&cookie, away, T)
                 .is_none()
         );

@@ -31,24 +31,40 @@ pub struct OpenSession {
     pub from: Option<String>,
     /// Whether it is the one that asks.
     pub own: bool,
+    /// Whether its browser hears by push.
+    #[serde(default)]
+    pub push: bool,
+    /// Why the last message by push was not taken.
+    #[serde(default)]
+    pub push_problem: Option<String>,
 }
 
 impl Browsers {
-    /// The sessions that live, the newest first; `own` is the one that asks.
-    pub fn list(&self, own: Option<&SessionId>, now: TimeMs) -> Vec<OpenSession> {
+    /// The sessions that live, the newest first; `own` is the one that asks, and one of another machine may do `most` at most now.
+    pub fn list(
+        &self,
+        own: Option<&SessionId>,
+        most: Option<Scope>,
+        now: TimeMs,
+    ) -> Vec<OpenSession> {
         let state = self.lock();
         let alive = state.seats.iter().filter(|(_, seat)| seat.alive(now));
         let mut all: Vec<OpenSession> = alive
             .map(|(id, seat)| OpenSession {
                 id: id.shown(),
                 name: seat.session.name.clone(),
-                scope: seat.session.scope,
+                scope: match most.filter(|_| seat.session.away) {
+                    Some(most) => seat.session.scope.min(most),
+                    None => seat.session.scope,
+                },
                 away: seat.session.away,
                 since: seat.started_at.0,
                 seen_at: seat.seen_at.0,
                 expires_at: seat.session.expires_at.0,
                 from: seat.from.map(|from| from.to_string()),
                 own: own == Some(id),
+                push: seat.push.is_some(),
+                push_problem: None,
             })
             .collect();
         all.sort_by_key(|session| std::cmp::Reverse((session.since, session.id.clone())));
@@ -104,11 +120,18 @@ mod tests {
             browsers.open(&code, place, T).unwrap().1
         };
         let (phone, here) = (open(Scope::Operate, away), open(Scope::Admin, Place::Here));
-        let all = browsers.list(Some(&phone.id), T);
+        let all = browsers.list(Some(&phone.id), None, T);
         assert_eq!(all.len(), 2);
         let of = |id: &SessionId| all.iter().find(|s| s.id == id.shown()).unwrap();
         assert_eq!(of(&phone.id).from.as_deref(), Some("192.0.2.7"));
         assert!(of(&phone.id).own && of(&phone.id).away);
+        let less = browsers.list(None, Some(Scope::Read), T);
+        let scope = |id: &SessionId| less.iter().find(|s| s.id == id.shown()).unwrap().scope;
+        assert_eq!(
+            (scope(&phone.id), scope(&here.id)),
+            (Scope::Read, Scope::Admin),
+            "what it may do now"
+        );
         assert!(!of(&here.id).own && !of(&here.id).away && of(&here.id).from.is_none());
         let end = |id: &str, scope| browsers.to_end(id, scope, T).map_err(|r| r.code);
         let refused = end(&here.id.shown(), Scope::Operate);

@@ -9,6 +9,7 @@ pub mod deciding;
 pub mod guesses;
 pub mod kept;
 pub mod listed;
+pub mod push;
 pub mod sessions;
 
 #[cfg(test)]

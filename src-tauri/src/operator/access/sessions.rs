@@ -16,13 +16,16 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{Scope, fresh};
+use crate::adapters::notify::Subscription;
 use crate::domain::base::limits::{
     AWAY_LINK_TTL_MS, AWAY_SESSION_IDLE_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_MAX,
     BROWSER_FAILURE_WINDOW_MS, BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS,
     BROWSER_SESSIONS_MAX, CLOCK_BEHIND_MAX_MS, CONSOLE_FAILURES_MAX, CONSOLE_LINK_TTL_MS,
     CONSOLE_LINKS_MAX, NAME_MAX_BYTES,
 };
+use crate::domain::base::text::is_plain_name;
 use crate::domain::base::{Code, Refusal, TimeMs};
+use crate::node::push::Language;
 use crate::operator::Answer;
 
 /// What a client of this machine asks for: a link that opens the console in a browser.
@@ -110,6 +113,14 @@ impl SessionId {
 }
 
 impl Session {
+    /// Who asks, as it is written down: the name that the link had, and of another machine which session it is.
+    pub fn who(&self) -> String {
+        match self.away {
+            true => format!("{} (phone {})", self.name, self.id.shown()),
+            false => self.name.clone(),
+        }
+    }
+
     /// Whether the presented token is this session's.
     pub fn csrf_matches(&self, presented: &str) -> bool {
         bool::from(self.csrf.as_bytes().ct_eq(presented.as_bytes()))
@@ -146,6 +157,8 @@ pub(super) struct Seat {
     pub(super) seen_at: TimeMs,
     /// The address from which it was opened or used last, of one of another machine.
     pub(super) from: Option<IpAddr>,
+    /// Where its browser hears by push, and in which language.
+    pub(super) push: Option<(Subscription, Language)>,
 }
 
 impl Seat {
@@ -196,6 +209,9 @@ pub enum NotOpened {
     /// As before, and too many others failed just now.
     #[error("too many links have failed to open; wait a minute")]
     TooMany,
+    /// As many phones as may have a session.
+    #[error("as many phones as may have a session already; end one of them")]
+    Full,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -237,10 +253,10 @@ impl Browsers {
         now: TimeMs,
     ) -> Answer<(String, TimeMs)> {
         let name = name.trim();
-        if name.is_empty() || name.len() > NAME_MAX_BYTES || name.chars().any(char::is_control) {
+        if name.len() > NAME_MAX_BYTES || !is_plain_name(name) {
             return Err(Refusal::new(
                 Code::InvalidParams,
-                "name: a name has 1 to 128 bytes and no control characters",
+                "name: a name has 1 to 128 bytes and no characters that do not show",
             ));
         }
         let code = fresh().map_err(|_| no_random())?;
@@ -249,6 +265,12 @@ impl Browsers {
             false => CONSOLE_LINK_TTL_MS,
         });
         let mut state = self.lock();
+        if away && !state.has_room_away(by, now) {
+            let why = format!(
+                "{AWAY_SESSIONS_MAX} phones have a session already; end one: clawmesh-node console sessions, then clawmesh-node console end ID"
+            );
+            return Err(Refusal::new(Code::RateExceeded, why));
+        }
         state.links.retain(|l| l.expires_at > now);
         let own = state.links.iter().filter(|l| l.by == by).count();
         let oldest = state.links.iter().position(|l| l.by == by);
@@ -295,10 +317,17 @@ impl Browsers {
                 false => state.failed(now),
             });
         };
+        // A phone that is there is never put out by another; the link stays good until there is room.
+        let by = state.links.get(at).map(|link| link.by);
+        if away && !by.is_some_and(|by| state.has_room_away(by, now)) {
+            return Err(NotOpened::Full);
+        }
         let Some(link) = state.links.remove(at) else {
             return Err(NotOpened::Unknown);
         };
-        state.make_room(link.by, away, now);
+        if !away {
+            state.make_room(link.by, now);
+        }
         let session = Session {
             id: SessionId(hash(&cookie)),
             by: link.by,
@@ -319,6 +348,7 @@ impl Browsers {
                 Place::Away(from) => Some(from),
                 Place::Here => None,
             },
+            push: None,
         };
         state.seats.insert(session.id, seat);
         state.kept.changed(away);
@@ -377,16 +407,25 @@ impl State {
         NotOpened::Unknown
     }
 
-    fn make_room(&mut self, by: Maker, away: bool, now: TimeMs) {
+    /// Whether one more browser of another machine may have a session by a link of this maker.
+    fn has_room_away(&mut self, by: Maker, now: TimeMs) -> bool {
+        let kept = &mut self.kept;
+        self.seats.retain(|_, seat| {
+            let keeps = seat.is_worth_keeping(now);
+            kept.changed(!keeps && seat.session.away);
+            keeps
+        });
+        let of_maker = |s: &&Seat| s.session.by == by && s.session.away;
+        self.seats.values().filter(of_maker).count() < AWAY_SESSIONS_MAX
+    }
+
+    /// Ends the session of this machine that was unused for longest, where a maker has as many as it may.
+    fn make_room(&mut self, by: Maker, now: TimeMs) {
         self.seats.retain(|_, seat| seat.is_worth_keeping(now));
-        let most = match away {
-            true => AWAY_SESSIONS_MAX,
-            false => BROWSER_SESSIONS_MAX,
-        };
         loop {
-            let of_maker = |s: &Seat| s.session.by == by && s.session.away == away;
+            let of_maker = |s: &Seat| s.session.by == by && !s.session.away;
             let own = self.seats.iter().filter(|(_, s)| of_maker(s));
-            if own.clone().count() < most {
+            if own.clone().count() < BROWSER_SESSIONS_MAX {
                 return;
             }
             let oldest = own.min_by_key(|(_, s)| s.seen_at);

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::Scope;
 use super::sessions::*;
-use crate::domain::base::TimeMs;
 use crate::domain::base::limits::*;
+use crate::domain::base::{Code, TimeMs};
 
 const T: TimeMs = TimeMs(1_000_000_000);
 
@@ -141,4 +141,33 @@ fn a_csrf_token_is_of_one_session() {
     let browsers = Browsers::default();
     let (a, b) = (seated(&browsers, T).1, seated(&browsers, T).1);
     assert!(a.csrf_matches(&a.csrf) && !a.csrf_matches(&b.csrf) && !a.csrf_matches(""));
+}
+
+#[test]
+fn a_phone_is_never_put_out_by_another_and_the_one_too_many_is_told() {
+    let browsers = Browsers::default();
+    let away = Place::Away("192.0.2.7".parse().unwrap());
+    let link = || browsers.link(Maker::Owner, Scope::Operate, "ada", true, T);
+    let late = link().unwrap().0;
+    let mut all = Vec::new();
+    for _ in 0..AWAY_SESSIONS_MAX {
+        all.push(browsers.open(&link().unwrap().0, away, T).unwrap());
+    }
+    let refused = link().unwrap_err();
+    assert_eq!(refused.code, Code::RateExceeded);
+    assert!(refused.message.contains("console end"), "{refused}");
+    assert_eq!(browsers.open(&late, away, T).unwrap_err(), NotOpened::Full);
+    for (cookie, _) in &all {
+        assert!(browsers.session(cookie, away, T).is_some());
+    }
+    // The link stays good until one has been ended.
+    assert!(browsers.end(&all[0].1.id));
+    assert!(browsers.open(&late, away, T).is_ok());
+    for odd in ["a\u{202e}da", "ada\u{200b}", " "] {
+        assert!(
+            browsers
+                .link(Maker::Owner, Scope::Read, odd, true, T)
+                .is_err()
+        );
+    }
 }

@@ -61,7 +61,7 @@ async fn stop_of(talk: &Talk, update: &Update) -> Option<(Place, Member, String)
 /// Carries an emergency stop out, if an update is one. Whoever answers the bot says so.
 pub(super) async fn stop_unanswered(talk: &Talk, update: &Update) {
     if let Some((_, member, reason)) = stop_of(talk, update).await {
-        stops::carry_out(talk, update.id, &member, &reason).await;
+        stops::carry_out(talk, (update.id, update.sent_at), &member, &reason).await;
     }
 }
 
@@ -89,7 +89,7 @@ async fn stop(
     member: Member,
     reason: String,
 ) -> Option<Taken> {
-    let said = stops::carry_out(talk, update.id, &member, &reason).await;
+    let said = stops::carry_out(talk, (update.id, update.sent_at), &member, &reason).await;
     let new = take(talk, &update).await;
     new.then_some(Taken::Stopped(place, said))
 }

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Talk, talk as answers};
 use crate::adapters::crash;
 use crate::domain::base::TimeMs;
-use crate::domain::base::limits::{CHAT_STOPS_KEPT, CHAT_STOPS_MS};
+use crate::domain::base::limits::{CHAT_STOP_LATE_MS, CHAT_STOPS_KEPT, CHAT_STOPS_MS};
+use crate::domain::base::quantity::span;
 use crate::node::channels::Member;
 
 /// What is said where the answer is no longer known.
@@ -60,11 +61,22 @@ impl Stops {
 
 /// Stops everything, unless this update has done so; what came of it. That it did is on disk before this returns: only a crash
 /// in between carries it out twice.
-pub(super) async fn carry_out(talk: &Talk, update: i64, member: &Member, reason: &str) -> String {
+pub(super) async fn carry_out(
+    talk: &Talk,
+    (update, sent_at): (i64, Option<TimeMs>),
+    member: &Member,
+    reason: &str,
+) -> String {
     if let Some(said) = talk.stops.said(update, talk.now()) {
         return said;
     }
-    let said = answers::stopped(talk, member, reason).await;
+    // A stop errs to the safe side, however late it comes; who reads of it learns how old it is.
+    let late = sent_at.and_then(|at| late(at, talk.now()));
+    let said = answers::stopped(talk, member, &because(reason, late.as_deref())).await;
+    let said = match late {
+        Some(late) => format!("{said}\nThe message was {late}, and reached this node only now."),
+        None => said,
+    };
     crash::point("chat", "stopped");
     talk.stops.note(update, talk.now(), &said);
     let noted = talk.door.channel_note_stop(talk.kind, &talk.bot.id, update);
@@ -74,9 +86,43 @@ pub(super) async fn carry_out(talk: &Talk, update: i64, member: &Member, reason:
     said
 }
 
+/// How old a message is, in words, where it was long under way.
+fn late(sent_at: TimeMs, now: TimeMs) -> Option<String> {
+    let age_ms = now.since(sent_at);
+    (age_ms >= CHAT_STOP_LATE_MS).then(|| format!("sent {} ago", span(age_ms)))
+}
+
+/// The reason of a stop, with how old its message is.
+fn because(reason: &str, late: Option<&str>) -> String {
+    match (reason.is_empty(), late) {
+        (_, None) => reason.to_owned(),
+        (true, Some(late)) => format!("asked for in a chat; {late}"),
+        (false, Some(late)) => format!("{reason} ({late})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_that_was_long_under_way_says_how_old_it_is() {
+        let now = TimeMs(10 * 86_400_000);
+        assert_eq!(late(TimeMs(now.0 - 5_000), now), None);
+        assert_eq!(
+            late(now.plus(5_000), now),
+            None,
+            "its server's clock is ahead"
+        );
+        let old = late(TimeMs(now.0 - 3 * 86_400_000), now).unwrap();
+        assert!(old.starts_with("sent 3 d"), "{old}");
+        assert_eq!(
+            because("", Some(&old)),
+            format!("asked for in a chat; {old}")
+        );
+        assert_eq!(because("fire", Some(&old)), format!("fire ({old})"));
+        assert_eq!(because("fire", None), "fire");
+    }
 
     #[test]
     fn a_stop_is_known_for_two_days_and_they_are_bounded() {

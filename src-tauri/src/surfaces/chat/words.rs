@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::base::limits::{CHAT_LINES_MAX, CHAT_MESSAGE_MAX_UNITS, CHAT_PARTS_MAX};
 use crate::domain::base::quantity::{reading, span};
-use crate::domain::base::text::one_line;
+use crate::domain::base::text::seen;
 use crate::domain::base::zone::clock;
 use crate::domain::gate::ChannelKind;
 use crate::domain::policy::Level;
@@ -62,12 +62,14 @@ Node {} answers now; a chat is enrolled at each node that runs the bot.",
 
 /// A name or text of others, as one line.
 pub(super) fn plain(text: &str) -> String {
-    one_line(text, 300)
+    seen(text, 300)
 }
 
 /// An answer of others with its line breaks, each line cleaned.
 pub(super) fn lines_of(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| one_line(line, 4_000)).collect();
+    let mut lines: Vec<String> = text.lines().map(|line| seen(line, 4_000)).collect();
+    // Empty lines push nothing out of sight.
+    lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
     lines.join("\n")
 }
 

@@ -7,7 +7,7 @@ use qrcode::{EcLevel, QrCode};
 use super::args::{ConsoleArgs, ConsoleCommand};
 use super::context::Context;
 use super::fail::Done;
-use super::{format, out};
+use super::{clean, format, out};
 use crate::operator::access::listed::OpenSession;
 
 /// `console`.
@@ -23,7 +23,7 @@ pub(super) async fn run(ctx: &Context, args: &ConsoleArgs) -> Done {
         }
         None => {}
     }
-    let person = ctx.person();
+    let person = args.name.clone().unwrap_or_else(|| ctx.person());
     let link = match args.phone {
         true => {
             remote
@@ -68,7 +68,9 @@ fn listed(ctx: &Context, all: &[OpenSession]) -> Done {
         return out::json(&all);
     }
     let rows: Vec<Vec<String>> = all.iter().map(|one| row(one, ctx.now())).collect();
-    let head = ["ID", "WHO", "SCOPE", "WHERE", "SINCE", "USED", "UNTIL"];
+    let head = [
+        "ID", "WHO", "SCOPE", "WHERE", "PUSH", "SINCE", "USED", "UNTIL",
+    ];
     out::table(&head, &rows, "no browser has a session");
     Ok(())
 }
@@ -84,6 +86,11 @@ fn row(session: &OpenSession, now: u64) -> Vec<String> {
         format::name(&session.name),
         session.scope.to_string(),
         place,
+        match (session.push, &session.push_problem) {
+            (false, _) => "-".to_owned(),
+            (true, None) => "push".to_owned(),
+            (true, Some(why)) => format!("push; {}", clean::line(why)),
+        },
         format::age(now, session.since),
         format::age(now, session.seen_at),
         format::moment(session.expires_at),

@@ -74,6 +74,11 @@ pub(super) fn page(status: StatusCode, page: &Page) -> Response {
             "It has been used already, or its ten minutes are over. On the machine where the node runs, make a new one:",
             "clawmesh-node console --phone",
         ),
+        Page::NotOpened(NotOpened::Full) | Page::NotOpenedAway(NotOpened::Full) => (
+            "As many phones as may have a session have one",
+            "The link stays good for its ten minutes. On the machine where the node runs, end a session that is not needed, then open the link again:",
+            "clawmesh-node console sessions",
+        ),
         Page::NotOpenedAway(NotOpened::TooMany) => (
             "Too many links have failed",
             "Wait a minute. Then, on the machine where the node runs, make a new link:",

@@ -14,8 +14,8 @@ use super::{Api, assets, hooks};
 use crate::adapters::transport::Away;
 use crate::domain::base::{Code, Refusal};
 use crate::operator::Door;
-use crate::operator::access::API_ROOT;
 use crate::operator::access::sessions::Place;
+use crate::operator::access::{API_ROOT, Scope};
 use crate::operator::routes::Verb;
 
 /// The paths of routes that are done on the machine of the node alone, and all below them: links, what its own key signs with
@@ -109,6 +109,14 @@ pub(super) async fn session_end(
 ) -> Answered {
     let now = api.door.context().now();
     let session = api.browsers.to_end(&id, caller.scope(), now)?;
+    if let Caller::Session(own) = &caller
+        && own.away
+        && own.scope < Scope::Admin
+        && own.id != session.id
+    {
+        let why = "a phone ends its own session alone; others are ended in the console of the node's machine, or with `clawmesh-node console end`";
+        return Err(refused(why).into());
+    }
     if api.browsers.end(&session.id) {
         api.door.session_ended(&session).await;
         if session.away {
@@ -126,7 +134,9 @@ fn listed(api: &Api, caller: &Caller) -> Vec<crate::operator::access::listed::Op
         Caller::Session(session) => Some(&session.id),
         _ => None,
     };
-    api.browsers.list(own, api.door.context().now())
+    let (most, now) = (api.door.most_away(), api.door.context().now());
+    let all = api.browsers.list(own, most, now);
+    api.door.with_push(all)
 }
 
 #[cfg(test)]

@@ -206,7 +206,9 @@ pub(super) async fn open(
             }
             let (code, status) = match why {
                 NotOpened::Unknown => (Code::Unauthenticated, StatusCode::FORBIDDEN),
-                NotOpened::TooMany => (Code::RateExceeded, StatusCode::TOO_MANY_REQUESTS),
+                NotOpened::TooMany | NotOpened::Full => {
+                    (Code::RateExceeded, StatusCode::TOO_MANY_REQUESTS)
+                }
                 NotOpened::Random => (Code::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
             };
             let refusal = Refusal::new(code, format!("the console was not opened: {why}"));
@@ -316,7 +318,7 @@ pub(super) async fn decide(State(api): Door, sent: Sent) -> Answered {
 /// Who asks, as it is written down.
 pub(super) fn by(caller: &Caller, name: Option<&str>) -> String {
     match (caller, name.map(str::trim)) {
-        (Caller::Session(session), _) => session.name.clone(),
+        (Caller::Session(session), _) => session.who(),
         (Caller::Token(_) | Caller::Owner, Some(name)) if !name.is_empty() => name.to_owned(),
         (Caller::Token(scope), _) => format!("the {scope} token"),
         (Caller::Owner, _) => "the command line".to_owned(),
@@ -337,10 +339,10 @@ pub(super) async fn enrol_ask(
     sent: Sent,
 ) -> Answered {
     let asked: EnrolAsk = body(sent)?;
-    let from = by(&caller, None);
+    let from = (by(&caller, None), caller.seat());
     Ok(ok(&api
         .door
-        .enrol_ask(&api.enrolling, &asked, &from)
+        .enrol_ask(&api.enrolling, &asked, (&from.0, &from.1))
         .await?))
 }
 

@@ -14,8 +14,9 @@ use super::answer::{Answered, Failed, Id, body, body_or_default, ok, query};
 use super::auth::Caller;
 use super::{Api, assets};
 use crate::domain::base::{Code, Refusal};
+use crate::node::proposals::hold::HoldRequest;
 use crate::operator::audit_export::Export;
-use crate::operator::dto::{ExplainRequest, GrantChange, Health, Why};
+use crate::operator::dto::{DraftRequest, ExplainRequest, GrantChange, Health, Why};
 use crate::operator::queries::{EventQuery, FactQuery, FrameQuery, ProposalQuery};
 use crate::operator::registry;
 use crate::operator::series::SeriesQuery;
@@ -263,8 +264,16 @@ pub(super) async fn withdraw(State(api): Door, Id(id): Id, sent: Sent) -> Answer
     Ok(ok(&api.door.withdraw(&id, why.reason).await?))
 }
 
-pub(super) async fn stop(State(api): Door, Id(id): Id) -> Answered {
-    Ok(ok(&api.door.stop(&id).await?))
+pub(super) async fn stop(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+) -> Answered {
+    let by = match &caller {
+        Caller::Session(session) => session.who(),
+        _ => "an operator of this node".to_owned(),
+    };
+    Ok(ok(&api.door.stop(&id, &by).await?))
 }
 
 pub(super) async fn hold(
@@ -273,15 +282,29 @@ pub(super) async fn hold(
     Id(id): Id,
     sent: Sent,
 ) -> Answered {
-    Ok(ok(&api.door.hold(&caller.seat(), &id, body(sent)?).await?))
+    let mut asked: HoldRequest = body(sent)?;
+    if let Caller::Session(session) = &caller {
+        // Who holds it is what the node knows of the session, whatever the page says.
+        asked.by = session.who();
+    }
+    Ok(ok(&api.door.hold(&caller.seat(), &id, asked).await?))
 }
 
 pub(super) async fn drafts(State(api): Door) -> Answered {
     Ok(ok(&api.door.drafts().await?))
 }
 
-pub(super) async fn propose(State(api): Door, sent: Sent) -> Answered {
-    Ok(ok(&api.door.propose(body(sent)?).await?))
+pub(super) async fn propose(
+    State(api): Door,
+    Extension(caller): Extension<Caller>,
+    sent: Sent,
+) -> Answered {
+    let mut asked: DraftRequest = body(sent)?;
+    if let Caller::Session(session) = &caller {
+        // As of who holds.
+        asked.name = session.who();
+    }
+    Ok(ok(&api.door.propose(asked).await?))
 }
 
 pub(super) async fn policy(State(api): Door) -> Answered {

@@ -18,6 +18,7 @@ mod models;
 #[cfg(test)]
 mod models_tests;
 mod places;
+mod push;
 mod standing;
 mod stream;
 
@@ -203,6 +204,10 @@ fn people_routes(bound: Bound) -> Bound {
         .on(routes::SESSION_END, console::end)
         .on(routes::SESSIONS, away::sessions)
         .on(routes::SESSION_END_ONE, away::session_end)
+        .on(routes::PUSH, push::state)
+        .on(routes::PUSH_ON, push::on)
+        .on(routes::PUSH_OFF, push::off)
+        .on(routes::PUSH_TEST, push::test)
         .on(routes::CONSOLE_LINK, console::link)
         .on(routes::CONSOLE_DECIDE, console::decide)
         .on(routes::CONSOLE_STANDING, standing::console_give)
@@ -223,11 +228,13 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
     let registry = door.context().metrics.registry();
     let (state_dir, now) = (door.context().state_dir(), door.context().now());
     let open_away = door.most_away().is_some();
-    let browsers = Browsers::restored(&StateDir::at(&state_dir), open_away, now);
+    let (dir, epoch) = (StateDir::at(&state_dir), door.sessions_epoch());
+    let browsers = Arc::new(Browsers::restored(&dir, open_away, epoch, now));
+    door.tells_phones_of(&browsers);
     let api = Arc::new(Api {
         door,
         tokens,
-        browsers: Arc::new(browsers),
+        browsers,
         guesses: Guesses::default(),
         passphrases: PassphraseGate::default(),
         enrolling: EnrolRequests::default(),

@@ -66,6 +66,8 @@ use crate::operator::{
     channels::ChannelGive,
     channels::ChannelCode,
     access::listed::OpenSession,
+    access::push::PushSubscribe,
+    access::push::PushView,
     access::sessions::LinkRequest,
     access::sessions::LinkView,
     access::deciding::SessionView,

@@ -140,7 +140,8 @@ impl Slack {
         if let Some(own) = self.state().own.clone() {
             return Ok(own);
         }
-        let own = reading::own(&self.ask(BOT, "auth.test", &json!({})).await?)?;
+        let told = self.ask(BOT, "auth.test", &json!({})).await?;
+        let own = reading::own(&told, reading::app_of(&self.app))?;
         self.state().own = Some(own.clone());
         Ok(own)
     }

@@ -7,9 +7,9 @@ use super::super::api::later;
 use super::super::{Fault, Place, Update, What};
 use super::BOT;
 use crate::adapters::http_client::{Address, Reach};
-use crate::domain::base::Digest;
 use crate::domain::base::limits::CHAT_TEXT_MAX_CHARS;
 use crate::domain::base::text::{cut, one_line};
+use crate::domain::base::{Digest, TimeMs};
 
 /// The app as Slack knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,17 @@ pub(super) struct Own {
     pub user: String,
     /// The name of that user.
     pub name: String,
+    /// The app itself, where its token names it.
+    pub app: Option<String>,
+}
+
+/// The app that a token of an app names: `xapp-1-A0123456789-…`.
+pub(super) fn app_of(token: &str) -> Option<String> {
+    let mut parts = token.split('-').skip(2);
+    let app = parts
+        .next()
+        .filter(|app| app.starts_with('A') && is_id(app))?;
+    parts.next().map(|_| app.to_owned())
 }
 
 /// What came over a connection.
@@ -110,7 +121,7 @@ pub(super) fn result(
 }
 
 /// The app, of an answer to `auth.test`.
-pub(super) fn own(told: &Value) -> Result<Own, Fault> {
+pub(super) fn own(told: &Value, app: Option<String>) -> Result<Own, Fault> {
     let odd = || Fault::Lost("Slack does not say which app this is".to_owned());
     if id(told, "bot_id").is_none() {
         return Err(Fault::Token(format!(
@@ -121,6 +132,7 @@ pub(super) fn own(told: &Value) -> Result<Own, Fault> {
         team: id(told, "team_id").ok_or_else(odd)?.to_owned(),
         user: id(told, "user_id").ok_or_else(odd)?.to_owned(),
         name: one_line(text(told, "user").unwrap_or("app"), 64),
+        app,
     })
 }
 
@@ -176,6 +188,11 @@ pub(super) fn envelope(said: &str, own: &Own) -> Read {
     };
     let heard = said
         .get("payload")
+        .filter(|payload| match (text(payload, "api_app_id"), &own.app) {
+            (Some(said), Some(own)) => said == own,
+            // What names no app came over this app's own connection.
+            _ => true,
+        })
         .and_then(|payload| match text(&said, "type")? {
             "events_api" => message(payload, own),
             "interactive" => pressed(payload, own),
@@ -213,11 +230,12 @@ fn number(parts: &[&str]) -> i64 {
     (i64::from_be_bytes([a, b, c, d, e, f, g, h]) & (i64::MAX >> 1)).max(1)
 }
 
-fn heard(own: &Own, (user, room): (&str, &str), id: i64, what: What) -> Heard {
+fn heard(own: &Own, (user, room): (&str, &str), (id, at): (i64, &str), what: What) -> Heard {
     let account = account(own, user);
     Heard {
         update: Update {
             id,
+            sent_at: seconds(at),
             place: Some(Place {
                 chat: account.clone(),
                 account,
@@ -266,7 +284,7 @@ fn message(payload: &Value, own: &Own) -> Option<Heard> {
         forwarded: attached.into_iter().flatten().any(shared),
     };
     let id = number(&["message", &own.team, room, at]);
-    Some(heard(own, (user, room), id, what))
+    Some(heard(own, (user, room), (id, at), what))
 }
 
 /// A button that was pressed under a message of the app in a direct message.
@@ -294,7 +312,7 @@ fn pressed(payload: &Value, own: &Own) -> Option<Heard> {
         message: moment(under)?,
         data,
     };
-    Some(heard(own, (user, room), id, what))
+    Some(heard(own, (user, room), (id, &at), what))
 }
 
 /// A message's time, which is its name in its channel, as a number: `1712345678.000100`.
@@ -311,6 +329,12 @@ pub(super) fn moment(at: &str) -> Option<i64> {
     let seconds: i64 = seconds.parse().ok()?;
     let micros: i64 = micros.parse().ok()?;
     seconds.checked_mul(1_000_000)?.checked_add(micros)
+}
+
+/// The moment that a time names.
+fn seconds(at: &str) -> Option<TimeMs> {
+    let micros = u64::try_from(moment(at)?).ok()?;
+    Some(TimeMs(micros / 1_000))
 }
 
 /// See [`moment`].

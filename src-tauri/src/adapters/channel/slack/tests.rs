@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::api::Patience;
-use super::reading::{Own, Read, envelope, escaped, moment, moment_text, result, socket_of};
+use super::reading::{
+    Own, Read, app_of, envelope, escaped, moment, moment_text, result, socket_of,
+};
 use super::{APP, BOT, Slack, filled};
 use crate::adapters::channel::{Fault, Message, What};
 use crate::adapters::http_client::Address;
+use crate::domain::base::TimeMs;
 
 const APP_TOKEN: &str = "xapp-1-A0123-456-abcdefabcdefabcdef";
 const BOT_TOKEN: &str = "xoxb-123-456-ABCDEFabcdefABCDEF";
@@ -20,6 +23,7 @@ fn own() -> Own {
         team: "T01".into(),
         user: "U00".into(),
         name: "clawmesh".into(),
+        app: Some("A0123".into()),
     }
 }
 
@@ -66,6 +70,19 @@ fn a_direct_message_is_its_persons_of_the_apps_own_workspace() {
     let place = all.update.place.clone().unwrap();
     assert_eq!((place.account.as_str(), place.private), ("T01:U07", true));
     assert_eq!((all.user.as_str(), all.room.as_str()), ("U07", "D01"));
+    assert_eq!(all.update.sent_at, Some(TimeMs(1_712_345_678_000)));
+    let named = heard(&message(|m| m["payload"]["api_app_id"] = json!("A0123")));
+    assert_eq!(named.update.id, all.update.id);
+    assert_eq!(app_of(APP_TOKEN).as_deref(), Some("A0123"));
+    for odd in [
+        "xapp-1",
+        "xapp-1-A0123",
+        "xapp-1-B0123-4-ab",
+        "xapp-1--4-ab",
+        "",
+    ] {
+        assert_eq!(app_of(odd), None, "{odd}");
+    }
     // The same one in another envelope has the same number, another one another.
     let again = heard(&message(|m| m["envelope_id"] = json!("e-9")));
     assert_eq!(all.update.id, again.update.id);
@@ -91,6 +108,8 @@ fn a_direct_message_is_its_persons_of_the_apps_own_workspace() {
         event("ts", json!("now")),
         event("text", json!(null)),
         message(|m| m["payload"]["team_id"] = json!("T02")),
+        message(|m| m["payload"]["api_app_id"] = json!("A9999")),
+        press(|p| p["payload"]["api_app_id"] = json!("A9999")),
         message(|m| m["payload"] = json!([])),
         message(|m| m["type"] = json!("slash_commands")),
         message(|m| m["type"] = json!("something_new")),

@@ -175,3 +175,35 @@ fn a_cut_certificate_is_no_panic() {
     }
     assert!(validity(&whole).is_some());
 }
+
+/// A certificate that says it is signed by another algorithm, given as the content of an OID.
+fn signed_with(der: &[u8], oid: &[u8]) -> Vec<u8> {
+    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82, length[0], length[1]], content].concat()
+    }
+    let algorithm = wrap(0x30, &wrap(0x06, oid));
+    let (certificate, _) = member(der, 0x30).unwrap();
+    let (signed, rest) = member(certificate, 0x30).unwrap();
+    let (_, signature) = member(rest, 0x30).unwrap();
+    let (_, after_version) = member(signed, 0xa0).unwrap();
+    let (_, after_serial) = member(after_version, 0x02).unwrap();
+    let (_, after_algorithm) = member(after_serial, 0x30).unwrap();
+    let begin = &signed[..signed.len() - after_serial.len()];
+    let signed = wrap(0x30, &[begin, &algorithm, after_algorithm].concat());
+    wrap(0x30, &[&signed, algorithm.as_slice(), signature].concat())
+}
+
+#[test]
+fn one_that_is_signed_with_sha_1_is_refused_as_browsers_do() {
+    let made = Made::new();
+    let der = made.load().unwrap().certified.cert[0].to_vec();
+    for oid in [
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01][..],
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05],
+    ] {
+        made.pem("cert.pem", "CERTIFICATE", &signed_with(&der, oid));
+        let said = made.load().unwrap_err();
+        assert!(said.contains("SHA-1") && said.contains("SHA-256"), "{said}");
+    }
+}

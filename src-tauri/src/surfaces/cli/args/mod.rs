@@ -488,6 +488,9 @@ pub(super) struct ConsoleArgs {
     /// Of console.hosts the one in the link; the first if left out
     #[arg(long, value_name = "NAME", requires = "phone")]
     pub host: Option<String>,
+    /// Whose browser it is, as the sessions and [[notify]] of push name it; your user's name if left out
+    #[arg(long, value_name = "PERSON")]
+    pub name: Option<String>,
     /// Print the link and nothing else
     #[arg(long)]
     pub print: bool,
