@@ -73,6 +73,8 @@ const WORDS = {
     info: "{node}: note",
     alerts: "{node}: {n} alerts",
     over: "{node}: over",
+    ends: "{node}: notifications end soon",
+    endsText: "Open the console on this phone within a day to go on being told.",
     test: "{node}: test",
     testText: "Notifications arrive on this phone.",
     unread: "Open the console to see what it is.",
@@ -84,6 +86,8 @@ const WORDS = {
     info: "{node}: Hinweis",
     alerts: "{node}: {n} Meldungen",
     over: "{node}: vorbei",
+    ends: "{node}: Benachrichtigungen enden bald",
+    endsText: "Öffnen Sie innerhalb eines Tages die Konsole auf diesem Telefon, um weiter benachrichtigt zu werden.",
     test: "{node}: Probe",
     testText: "Benachrichtigungen kommen auf diesem Telefon an.",
     unread: "Öffnen Sie die Konsole, um zu sehen, was es ist.",
@@ -112,7 +116,7 @@ function told(data) {
   const known = Object.hasOwn(words, kind ?? "");
   const node = line(said.node, 60) || "ClawMesh";
   const title = (known ? words[kind] : "{node}").replace("{node}", () => node).replace("{n}", String(said.n ?? ""));
-  const text = kind === "test" ? words.testText : line(said.text, 400);
+  const text = words[`${kind}Text`] ?? line(said.text, 400);
   const over = said.kind === "over";
   return {
     title,

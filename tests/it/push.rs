@@ -118,7 +118,7 @@ fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
             .contains("open on actuator:mock:valve-1"),
         "{said}"
     );
-    place.run(&["reject", &id, "--yes", "--reason", "wet"]);
+    place.json(&["reject", &id, "--note", "wet"]);
     let over = eventually("it hears that it waits no more", || {
         let got = service.got();
         got.into_iter()
@@ -172,11 +172,9 @@ fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
     let id = sessions[0]["id"].as_str().unwrap();
     place.json(&["console", "end", id]);
     let before = service.asked();
-    let tried = place.json(&["notify", "test"]);
-    assert!(
-        tried.to_string().contains("no phone has push turned on"),
-        "{tried}"
-    );
+    let tried = place.run(&["notify", "test"]);
+    let said = format!("{}{}", tried.out, tried.err);
+    assert!(said.contains("no phone has push turned on"), "{tried:?}");
     assert_eq!(service.asked(), before);
     let file = std::fs::read_to_string(place.state().join("away-sessions.json")).unwrap();
     assert!(!file.contains("secret-1"), "{file}");
@@ -204,7 +202,7 @@ fn a_push_service_that_fails_or_sends_on_costs_no_other_phone_and_gone_ends_the_
     for (answer, code, word) in [
         (
             "307 Temporary Redirect\r\nlocation: https://127.0.0.1/",
-            502,
+            422,
             "not followed",
         ),
         (
@@ -236,7 +234,7 @@ fn a_push_service_that_fails_or_sends_on_costs_no_other_phone_and_gone_ends_the_
 
     service.answers("410 Gone");
     let (status, _) = test(&other);
-    assert_eq!(status, 502);
+    assert_eq!(status, 422);
     eventually("the subscription has ended", || {
         let on = other.asks("GET", "/push", &Value::Null).1["on"] == false;
         (on && events(&place, "push.ended") == 1).then_some(())

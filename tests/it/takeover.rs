@@ -75,6 +75,22 @@ impl Pair {
         });
     }
 
+    /// The status of a node says that it answers, and its events that the bot has changed hands.
+    fn took_over(&self, n: usize) {
+        let said = self.places[n].run(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&said.out).unwrap();
+        let bot = &status["bots"][0];
+        assert!(
+            bot["answeredBy"] == "field-1" && bot["heardAt"].is_u64(),
+            "{bot}"
+        );
+        let shown = self.places[n].run(&["status"]);
+        assert!(shown.out.contains("field-1 answers"), "{shown:?}");
+        let hands = self.places[n].json(&["events", "--kind", "channel.hands"]);
+        let last = hands.as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["data"]["answers"], true, "{hands}");
+    }
+
     /// The second, linked with the first.
     fn second(&self, first: &Running) -> Running {
         let peer = format!("{}=ws://{}||local", self.ids[0], first.address);
@@ -101,6 +117,7 @@ async fn dies_at(point: &'static str, wrote: &'static str, answer: &'static str,
         first.was_killed(point);
         pair.answers(1);
         pair.asks("/alerts on", "New proposals are told here.");
+        pair.took_over(1);
         eventually(point, || (pair.count(answer) == times).then_some(()));
         // Back again, it has nothing to add.
         let first = pair.places[0].field(&[]);

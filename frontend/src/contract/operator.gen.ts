@@ -5695,6 +5695,20 @@ export interface components {
         };
         /** @description The bot of this node. */
         BotView: {
+            /** @description The node that answers now, by its name; absent where none is known to. */
+            answeredBy?: string | null;
+            /**
+             * Format: int64
+             * @description When something went wrong last.
+             */
+            failedAt?: number | null;
+            /** @description What that was. */
+            failedWhy?: string | null;
+            /**
+             * Format: int64
+             * @description When its server answered this node last, in milliseconds since 1970; absent where it has not since the start.
+             */
+            heardAt?: number | null;
             /** @description What channel it is. */
             kind: components["schemas"]["ChannelKind"];
             /** @description Its name, once its server told it. */
@@ -8132,6 +8146,8 @@ export interface components {
         StatusView: {
             /** @description Conditions that stand until they are mended, the worst first. */
             alarms?: components["schemas"]["AlarmView"][];
+            /** @description The bots of this node: which node answers each, and how its server was reached last. */
+            bots?: components["schemas"]["BotView"][];
             /** @description What it offers. */
             capabilities: string[];
             /** @description Whether its clock may be believed. */
@@ -8168,6 +8184,8 @@ export interface components {
             meshName?: string | null;
             /** @description Peers with a link. */
             peers: components["schemas"]["PeerView"][];
+            /** @description The places where people are told of alerts. */
+            places?: components["schemas"]["NotifyView"][];
             /** @description The planner of this node. */
             planner: components["schemas"]["PlannerView"];
             /** @description The policy in force here. */

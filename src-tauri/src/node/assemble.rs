@@ -44,7 +44,6 @@ use super::policy_book::PolicyBook;
 use super::proposals::Executor;
 use super::protocol::Protocol;
 use super::pulse::Pulse;
-use super::push::Phones;
 use super::refused;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
@@ -403,7 +402,6 @@ async fn assemble(
         lost: LostReadings::beginning(!continuity.ended_well(), steady.at(steady_ms)),
         steady,
     });
-    let phones = Phones::open(context.clone()).await?;
     let log = Frames::new(frame_log::Parts {
         context,
         key: frame_log::Signer::new(key.clone()),
@@ -453,16 +451,10 @@ async fn assemble(
     let pairing = Pairing::new(authority.clone(), key.clone(), tls.clone(), dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
     let sensing = Sensors::default();
-    let alerts = Alerts::new(
-        executor.clone(),
-        peers.clone(),
-        tools.keeper.clone(),
-        phones.clone(),
-    );
+    let alerts = Alerts::begin(executor.clone(), peers.clone(), tools.keeper.clone()).await?;
     let wiring = Wiring::new(executor.clone(), fitter, sensing.clone(), tools, devices);
     let handles = Handles::new(Inner {
         alerts,
-        phones,
         authority,
         channels,
         sessions,

@@ -20,7 +20,6 @@ use super::planner::Planner;
 use super::planning::Drafts;
 use super::proposals::Executor;
 use super::pulse::Pulse;
-use super::push::Phones;
 use super::sensing::Sensors;
 use super::sessions::Sessions;
 use super::sites::SiteBook;
@@ -54,8 +53,6 @@ pub struct Inner {
     pub wiring: Wiring,
     /// What people should know of.
     pub alerts: Alerts,
-    /// The phones that hear by push.
-    pub phones: Phones,
     /// The language models it may ask.
     pub inference: Inference,
     /// The keys of their providers.

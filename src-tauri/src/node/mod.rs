@@ -111,7 +111,7 @@ impl Node {
         if let Some(console) = handles.config.console.clone() {
             let away = console::run(handles.context.clone(), console, app.clone());
             handles.tasks.passing("console", away);
-            let phones = push::run(handles.phones.clone());
+            let phones = push::run(handles.alerts.phones().clone());
             handles.tasks.passing("push", phones);
         }
         let served = listener.serve(

@@ -11,10 +11,10 @@ use crate::domain::gate::approval::Verdict;
 use crate::domain::gate::{ChannelKind, Decision, SignedChannel, SignedChannelEnd};
 use crate::domain::identity::PublicKey;
 use crate::domain::policy::Level;
-use crate::domain::router::answering::Other;
+use crate::domain::router::answering::{Other, Stand};
 use crate::node::answering;
 use crate::node::channels::memory::Memory;
-use crate::node::channels::{Bot, Known, Member};
+use crate::node::channels::{Bot, Contact, Known, Member};
 use crate::node::proposals::Standing;
 
 /// Where a channel stands.
@@ -84,6 +84,18 @@ pub struct BotView {
     /// Why this node does not answer, where another does or it looks whether one does.
     #[serde(default)]
     pub stands_by: Option<String>,
+    /// The node that answers now, by its name; absent where none is known to.
+    #[serde(default)]
+    pub answered_by: Option<String>,
+    /// When its server answered this node last, in milliseconds since 1970; absent where it has not since the start.
+    #[serde(default)]
+    pub heard_at: Option<u64>,
+    /// When something went wrong last.
+    #[serde(default)]
+    pub failed_at: Option<u64>,
+    /// What that was.
+    #[serde(default)]
+    pub failed_why: Option<String>,
     /// The other nodes that run this bot.
     #[serde(default)]
     pub others: Vec<BotNode>,
@@ -196,7 +208,13 @@ fn digest(text: &str) -> Answer<Digest> {
 }
 
 impl Door {
-    fn bot_view(&self, kind: ChannelKind, bot: Bot) -> BotView {
+    fn bot_view(&self, kind: ChannelKind, bot: Bot, contact: Contact) -> BotView {
+        let answered_by = match self.answering(kind).stand() {
+            Stand::Holds => Some(self.handles.config.name.clone()),
+            Stand::By(device) => Some(self.answering(kind).name(&device)),
+            _ => None,
+        };
+        let (failed_at, failed_why) = contact.failed.map(|(at, why)| (at.0, why)).unzip();
         let others = self.answering(kind).others().into_iter();
         let node = |(other, name): (Other, String)| BotNode {
             device_id: other.device.as_str().to_owned(),
@@ -209,6 +227,10 @@ impl Door {
             name: bot.name,
             problem: bot.problem,
             stands_by: bot.stands_by,
+            answered_by,
+            heard_at: contact.heard_at.map(|at| at.0),
+            failed_at,
+            failed_why,
             others: others.map(node).collect(),
         }
     }
@@ -224,12 +246,11 @@ impl Door {
     /// Whatever the store says.
     pub async fn channels(&self) -> Answer<ChannelsView> {
         let list = self.handles.channels.list().await?;
-        let bots = self.handles.channels.bots().into_iter();
         Ok(ChannelsView {
             mesh_id: self.handles.mesh.as_str().to_owned(),
             own: self.handles.own_id().as_str().to_owned(),
             list: list.into_iter().map(view).collect(),
-            bots: bots.map(|(kind, bot)| self.bot_view(kind, bot)).collect(),
+            bots: self.bots(),
         })
     }
 
@@ -258,12 +279,11 @@ impl Door {
         let (known, code) = self.handles.channels.give(asked.given, key).await?;
         // The code is entered with this node, so this one answers meanwhile.
         self.answering(kind).wanted_for(CHANNEL_CODE_TTL_MS);
-        let bot = self.handles.channels.bot(kind);
         Ok(ChannelCode {
             channel: view(known),
             code,
             valid_ms: CHANNEL_CODE_TTL_MS,
-            bot: bot.map(|bot| self.bot_view(kind, bot)),
+            bot: self.bots().into_iter().find(|bot| bot.kind == kind),
         })
     }
 
@@ -304,6 +324,28 @@ impl Door {
         kind: ChannelKind,
     ) -> Result<std::sync::Arc<dyn crate::adapters::channel::Chats>, String> {
         self.handles.channels.chats(kind).await
+    }
+
+    /// The bots of this node, read from memory alone.
+    pub fn bots(&self) -> Vec<BotView> {
+        let bots = self.handles.channels.bots().into_iter();
+        bots.map(|(kind, bot, contact)| self.bot_view(kind, bot, contact))
+            .collect()
+    }
+
+    /// Notes that the server of a bot has answered.
+    pub fn channel_bot_heard(&self, kind: ChannelKind) {
+        self.handles.channels.bot_heard(kind);
+    }
+
+    /// Notes whether this node answers a bot, or who does.
+    pub async fn channel_bot_hands(&self, kind: ChannelKind, answers: bool) {
+        let who = match self.answering(kind).stand() {
+            Stand::By(device) | Stand::Waits(device) => Some(self.answering(kind).name(&device)),
+            _ => None,
+        };
+        let channels = &self.handles.channels;
+        channels.bot_changes_hands(kind, answers, who).await;
     }
 
     /// Notes how the bot of a kind of this node is, for who lists channels.

@@ -167,6 +167,8 @@ impl Door {
             policy,
             clock_trusted: trusted_clock,
             demo: s.config.demo,
+            bots: self.bots(),
+            places: self.notify_places(),
             problems,
             alarms,
         })

@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { language, refusal, t } from "@/lib/i18n";
 import { post, Refused } from "@/node/client";
-import { usePush, useSubscribed } from "@/node/reads";
+import { usePush, useSession, useSubscribed } from "@/node/reads";
 import { PushFailed, subscribe, trouble, unsubscribe } from "@/platform/push";
 import { Age, Button, Loaded, Panel, Txt } from "@/ui/kit";
 
@@ -12,6 +12,7 @@ const saying = (e: unknown): string =>
 
 export function Push() {
   const push = usePush();
+  const session = useSession().data;
   const here = useSubscribed();
   const client = useQueryClient();
   const [busy, setBusy] = useState(false);
@@ -42,7 +43,11 @@ export function Push() {
           const why = trouble();
           const is = p.on && here.data !== false;
           if (!p.key)
-            return <p className="text-t2">◇ {p.why ? refusal("NOT_AUTHORIZED", p.why) : t("pushHere")}</p>;
+            return (
+              <p className="text-t2">
+                ◇ {session?.away && p.why ? refusal("INTERNAL_ERROR", p.why) : t("pushHere")}
+              </p>
+            );
           return (
             <div className="flex flex-col gap-2">
               <p className="text-t2">{t("pushText")}</p>

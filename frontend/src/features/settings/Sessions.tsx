@@ -11,7 +11,10 @@ const scopeWord = (scope: OpenSession["scope"]) =>
   t(scope === "admin" ? "sc_admin" : scope === "operate" ? "sc_operate" : "sc_read");
 
 export function Sessions() {
-  const mine = useSession().data?.scope;
+  const me = useSession().data;
+  const mine = me?.scope;
+  // A phone with less than admin ends its own session alone.
+  const ends = (one: OpenSession) => one.own || !me?.away || mine === "admin";
   const sessions = useSessions(mine === "operate" || mine === "admin");
   const [ending, setEnding] = useState<OpenSession>();
   if (!sessions.isEnabled) return null;
@@ -47,7 +50,7 @@ export function Sessions() {
                       {dateTime(one.expiresAt)}
                     </span>
                   </span>
-                  <Button onClick={() => setEnding(one)}>{t("sessionEnd")}</Button>
+                  {ends(one) ? <Button onClick={() => setEnding(one)}>{t("sessionEnd")}</Button> : null}
                 </li>
               ))}
             </ul>

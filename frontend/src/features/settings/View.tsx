@@ -2,6 +2,7 @@ import { t } from "@/lib/i18n";
 import { ThisDesktop } from "@/platform/Around";
 import { usePlace } from "@/ui/place";
 import { Tabs } from "@/ui/tabs";
+import { Channels } from "./Channels";
 import { Devices } from "./Devices";
 import { Discovery } from "./Discovery";
 import { OwnKey } from "./OwnKey";
@@ -43,7 +44,10 @@ export function View() {
         <Policy />
       ) : (
         <div className="grid items-start gap-3 lg:grid-cols-2">
-          <Identity />
+          <div className="flex flex-col gap-3">
+            <Identity />
+            <Channels />
+          </div>
           <div className="flex flex-col gap-3">
             <Session />
             <Push />

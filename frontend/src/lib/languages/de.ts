@@ -907,6 +907,12 @@ export const de = table({
     "Benachrichtigungen dieser Seite sind blockiert. Erlauben Sie sie in den Einstellungen des Browsers für diese Seite und kommen Sie zurück.",
   pushFailed:
     "Der Browser bekam von seinem Push-Dienst kein Abonnement. Prüfen Sie, ob er Netz hat, und versuchen Sie es noch einmal.",
+  channels: "Wege zu Menschen",
+  botAnswers: "{node} antwortet",
+  botNobody: "Niemand antwortet.",
+  botHeard: "Sein Server antwortete diesem Knoten",
+  botNotHeard: "Sein Server hat diesem Knoten seit dem Start nicht geantwortet.",
+  botFailed: "Letzte Störung",
   ownKey: "Ihr eigener Schlüssel in diesem Browser",
   ownKeyText:
     "Mit einem eigenen Schlüssel entscheiden Sie von diesem Browser aus, auch wo der Knoten keinen von Ihnen hat. Er liegt hier unter einer Passphrase, die Sie für jede Entscheidung eintippen; der Knoten bekommt nur die öffentliche Hälfte.",

@@ -860,6 +860,12 @@ export const en = {
     "Notifications of this page are blocked. Allow them in the browser's settings for this site, then come back.",
   pushFailed:
     "The browser got no subscription from its push service. Look whether it has a network, and try again.",
+  channels: "Ways to people",
+  botAnswers: "{node} answers",
+  botNobody: "Nobody answers.",
+  botHeard: "Its server answered this node",
+  botNotHeard: "Its server has not answered this node since the start.",
+  botFailed: "Last trouble",
   ownKey: "Your own key in this browser",
   ownKeyText:
     "With a key of your own you decide from this browser, also where the node has no key of yours. It is kept here under a passphrase that you type for each decision; the node gets only its public half.",

@@ -719,6 +719,10 @@ pub const PUSH_RETRY_MAX_MS: u64 = 1_800_000;
 pub const PUSH_ALERT_TTL_MS: u64 = 86_400_000;
 /// The same of a message about a proposal or a test.
 pub const PUSH_SHORT_TTL_MS: u64 = 3_600_000;
+/// How long before its session ends a phone that hears by push is told that it does, in milliseconds.
+pub const PUSH_ENDS_SOON_MS: u64 = 86_400_000;
+/// How often it is looked which sessions end soon, in milliseconds.
+pub const PUSH_ENDS_LOOK_MS: u64 = 600_000;
 /// Most messages that wait for one phone; the oldest gives way.
 pub const PUSH_WAITING_MAX: usize = 16;
 /// Messages on their way to the task that sends them.

@@ -100,13 +100,16 @@ fn standing_in(conn: &Connection, id: u64) -> Result<AlertRow, StoreError> {
 
 impl Alerts {
     /// None yet, beside those of the store.
-    pub fn new(
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn begin(
         executor: Executor,
         peers: Arc<Peers>,
         keeper: Arc<dyn Keeper>,
-        phones: Phones,
-    ) -> Self {
-        Self(Arc::new(Parts {
+    ) -> Result<Self, StoreError> {
+        let phones = Phones::open(executor.context.clone()).await?;
+        Ok(Self(Arc::new(Parts {
             executor,
             peers,
             keeper,
@@ -115,7 +118,12 @@ impl Alerts {
             changed: Notify::new(),
             unstored: Mutex::default(),
             tests: Mutex::default(),
-        }))
+        })))
+    }
+
+    /// The phones that hear by push.
+    pub fn phones(&self) -> &Phones {
+        &self.0.phones
     }
 
     /// The words of an alert that stands, as they are now.

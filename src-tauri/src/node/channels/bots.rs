@@ -3,10 +3,14 @@
 
 use std::sync::PoisonError;
 
+use serde_json::json;
+
 use super::Channels;
 #[cfg(feature = "chat")]
 use crate::adapters::channel::{Chats, Patience};
+use crate::domain::base::{Severity, TimeMs};
 use crate::domain::gate::ChannelKind;
+use crate::node::context::Event;
 
 /// A bot of this node, as it was last heard of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,25 +23,73 @@ pub struct Bot {
     pub stands_by: Option<String>,
 }
 
+/// How it went with the server of a bot since this node began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contact {
+    /// When the server answered last.
+    pub heard_at: Option<TimeMs>,
+    /// What went wrong last, and when.
+    pub failed: Option<(TimeMs, String)>,
+    /// Whether this node answered when that was told of last.
+    answered: bool,
+}
+
 impl Channels {
     /// The bots that run here, and how each is.
-    pub fn bots(&self) -> Vec<(ChannelKind, Bot)> {
+    pub fn bots(&self) -> Vec<(ChannelKind, Bot, Contact)> {
         let bots = self.0.bots.lock().unwrap_or_else(PoisonError::into_inner);
         bots.iter()
-            .map(|(kind, bot)| (*kind, bot.clone()))
+            .map(|(kind, (bot, contact))| (*kind, bot.clone(), contact.clone()))
             .collect()
+    }
+
+    /// Notes that the server of a bot has answered.
+    pub fn bot_heard(&self, kind: ChannelKind) {
+        let now = self.now();
+        let mut bots = self.0.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        bots.entry(kind).or_default().1.heard_at = Some(now);
+    }
+
+    /// Notes whether this node answers a bot; that it changes hands is an event.
+    pub async fn bot_changes_hands(&self, kind: ChannelKind, answers: bool, who: Option<String>) {
+        let name = {
+            let mut bots = self.0.bots.lock().unwrap_or_else(PoisonError::into_inner);
+            let (bot, contact) = bots.entry(kind).or_default();
+            if std::mem::replace(&mut contact.answered, answers) == answers {
+                return;
+            }
+            bot.name.clone().unwrap_or_default()
+        };
+        let title = kind.title();
+        let message = match (answers, &who) {
+            (true, _) => format!("This node answers the {title} bot {name} from now on"),
+            (false, Some(who)) => {
+                format!("This node does not answer the {title} bot {name} any more; {who} does")
+            }
+            (false, None) => format!("This node does not answer the {title} bot {name} any more"),
+        };
+        let data =
+            json!({"channel": kind.to_string(), "bot": name, "answers": answers, "who": who});
+        self.journal
+            .record(Event::ChannelHands, Severity::Info, &message, data)
+            .await;
     }
 
     /// How the bot of a kind is; `None` where none runs here.
     pub fn bot(&self, kind: ChannelKind) -> Option<Bot> {
         let bots = self.0.bots.lock().unwrap_or_else(PoisonError::into_inner);
-        bots.get(&kind).cloned()
+        bots.get(&kind).map(|(bot, _)| bot.clone())
     }
 
     /// Notes how the bot of a kind is.
     pub fn bot_is(&self, kind: ChannelKind, bot: Bot) {
+        let now = self.now();
         let mut bots = self.0.bots.lock().unwrap_or_else(PoisonError::into_inner);
-        bots.insert(kind, bot);
+        let (known, contact) = bots.entry(kind).or_default();
+        if let Some(why) = &bot.problem {
+            contact.failed = Some((now, why.clone()));
+        }
+        *known = bot;
     }
 
     /// The way to the server of the configured bot of a kind, with its tokens, which are read now.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 use serde_json::json;
 
-pub use self::bots::Bot;
+pub use self::bots::{Bot, Contact};
 use self::codes::Codes;
 use super::authority::Authority;
 use super::context::{DURABLE, Event, Severity, store_refusal};
@@ -37,7 +37,7 @@ pub struct Parts {
     #[cfg_attr(not(feature = "chat"), allow(dead_code))]
     credentials: Credentials,
     codes: Codes,
-    bots: Mutex<BTreeMap<ChannelKind, Bot>>,
+    bots: Mutex<BTreeMap<ChannelKind, (Bot, Contact)>>,
 }
 
 impl std::ops::Deref for Channels {

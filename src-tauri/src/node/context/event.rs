@@ -63,6 +63,7 @@ events! {
     ChannelGiven = "channel.given", "A person gave this node a channel key: they can decide through a chat, up to a ceiling.";
     ChannelEntered = "channel.entered", "The code of an enrolment was entered: a chat is a person's now.";
     ChannelEnded = "channel.ended", "A channel key was revoked.";
+    ChannelHands = "channel.hands", "A bot changes hands: this node answers it from now on, or does not answer it any more.";
     ChannelRefused = "channel.refused", "Something in a chat was refused.";
 
     StandingGiven = "standing.given", "A person gave this executor a standing approval.";

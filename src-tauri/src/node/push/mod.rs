@@ -49,6 +49,8 @@ pub struct Phone {
     pub language: Language,
     /// Where it hears.
     pub subscription: Subscription,
+    /// When its session ends if it is not used before.
+    pub ends_at: TimeMs,
 }
 
 /// Who knows which sessions live and which of them have subscribed.

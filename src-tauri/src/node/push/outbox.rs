@@ -13,7 +13,11 @@ use tokio::time::Instant;
 
 use super::{Phone, Phones, Post, words};
 use crate::adapters::notify::{Letter, Undelivered, send};
-use crate::domain::base::limits::{PUSH_RETRY_MAX_MS, PUSH_RETRY_MIN_MS, PUSH_WAITING_MAX};
+use crate::domain::base::TimeMs;
+use crate::domain::base::limits::{
+    PUSH_ALERT_TTL_MS, PUSH_ENDS_LOOK_MS, PUSH_ENDS_SOON_MS, PUSH_RETRY_MAX_MS, PUSH_RETRY_MIN_MS,
+    PUSH_WAITING_MAX,
+};
 use crate::node::context::{Event, Severity};
 
 /// A message that waits.
@@ -161,6 +165,7 @@ pub async fn run(phones: Phones) {
     let Some(mut posted) = posted else { return };
     let stop = phones.0.context.tasks.stop().clone();
     let (mut outbox, mut flying) = (Outbox::default(), FuturesUnordered::new());
+    let (mut soon, mut tick) = (EndsSoon::default(), interval(PUSH_ENDS_LOOK_MS));
     loop {
         outbox.keep(&phones.of(None));
         for (phone, sent) in outbox.due(Instant::now()) {
@@ -178,8 +183,53 @@ pub async fn run(phones: Phones) {
             () = stop.cancelled() => return,
             Some(tried) = flying.next() => outbox.tried(tried, Instant::now()),
             Some(post) = posted.recv() => take(&phones, &mut outbox, post),
+            _ = tick.tick() => {
+                let now = phones.0.context.now();
+                for phone in soon.look(&phones.of(None), now) {
+                    outbox.put(phone.clone(), farewell(&phones, &phone), Instant::now());
+                }
+            }
             () = rest => {}
         }
+    }
+}
+
+fn interval(ms: u64) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(Duration::from_millis(ms));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
+/// Which phones were told that their session ends soon, and which end that was.
+#[derive(Default)]
+struct EndsSoon(BTreeMap<String, TimeMs>);
+
+impl EndsSoon {
+    /// Those that are to be told now.
+    fn look(&mut self, phones: &[Phone], now: TimeMs) -> Vec<Phone> {
+        let ends = |phone: &&Phone| phone.ends_at.since(now) < PUSH_ENDS_SOON_MS;
+        let soon: Vec<&Phone> = phones.iter().filter(ends).collect();
+        let before = std::mem::take(&mut self.0);
+        self.0 = soon
+            .iter()
+            .map(|phone| (phone.session.clone(), phone.ends_at))
+            .collect();
+        let new = |phone: &&&Phone| before.get(&phone.session) != Some(&phone.ends_at);
+        soon.iter()
+            .filter(new)
+            .map(|phone| (*phone).clone())
+            .collect()
+    }
+}
+
+/// What a phone is sent whose session ends soon.
+fn farewell(phones: &Phones, phone: &Phone) -> Waiting {
+    let context = &phones.0.context;
+    Waiting {
+        tag: words::SESSION.to_owned(),
+        letter: words::ending(&context.config.name, phone, context.now()),
+        until: Instant::now() + Duration::from_millis(PUSH_ALERT_TTL_MS),
+        heard: None,
     }
 }
 
@@ -259,6 +309,7 @@ mod tests {
                 endpoint: Endpoint::parse("https://push.example/x").unwrap(),
                 keys: BrowserKeys::of(point, "BTBZMqHH6r4Tts7J_aSIgg").unwrap(),
             },
+            ends_at: TimeMs(10 * PUSH_ENDS_SOON_MS),
         }
     }
 
@@ -286,6 +337,21 @@ mod tests {
             sent,
             done,
         }
+    }
+
+    #[test]
+    fn a_phone_is_told_once_that_its_session_ends_soon_and_again_if_it_ends_later() {
+        let (mut soon, end) = (EndsSoon::default(), 10 * PUSH_ENDS_SOON_MS);
+        let mut all = [phone("a"), phone("b")];
+        all[1].ends_at = TimeMs(2 * end);
+        assert!(soon.look(&all, TimeMs(end - PUSH_ENDS_SOON_MS)).is_empty());
+        let now = TimeMs(end - 1_000);
+        assert_eq!(soon.look(&all, now), [all[0].clone()]);
+        assert!(soon.look(&all, now).is_empty());
+        // It was used, and is left alone again.
+        all[0].ends_at = TimeMs(2 * end);
+        assert!(soon.look(&all, now).is_empty());
+        assert_eq!(soon.look(&all, TimeMs(2 * end - 1)).len(), 2);
     }
 
     #[test]

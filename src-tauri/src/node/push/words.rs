@@ -27,6 +27,32 @@ pub(super) fn worth_ms(notice: &Notice) -> u64 {
     }
 }
 
+/// By what a later word about the end of a session takes the place of an earlier one.
+pub(super) const SESSION: &str = "session";
+
+/// The message to a phone whose session ends soon: it would hear nothing more, and nobody would know.
+pub(super) fn ending(node: &str, phone: &Phone, now: TimeMs) -> Letter {
+    let text = json!({
+        "v": 1,
+        "kind": "ends",
+        "node": one_line(node, 60),
+        "lang": phone.language,
+        "tag": SESSION,
+        "at": now.0,
+    });
+    Letter {
+        text: text.to_string().into_bytes(),
+        ttl_s: PUSH_ALERT_TTL_MS / 1_000,
+        urgency: Urgency::Normal,
+        topic: topic(phone, SESSION),
+    }
+}
+
+fn topic(phone: &Phone, tag: &str) -> String {
+    let digest = Digest::of(&[b"push topic", phone.session.as_bytes(), tag.as_bytes()]);
+    digest.to_hex().chars().take(32).collect()
+}
+
 /// The message to a phone.
 pub(super) fn letter(node: &str, phone: &Phone, notice: &Notice, now: TimeMs) -> Letter {
     let tag = tag(notice);
@@ -50,7 +76,6 @@ pub(super) fn letter(node: &str, phone: &Phone, notice: &Notice, now: TimeMs) ->
         "at": now.0,
     });
     let urgent = notice.severity == Severity::Critical || notice.proposal.is_some();
-    let topic = Digest::of(&[b"push topic", phone.session.as_bytes(), tag.as_bytes()]);
     Letter {
         text: text.to_string().into_bytes(),
         ttl_s: worth_ms(notice) / 1_000,
@@ -58,7 +83,7 @@ pub(super) fn letter(node: &str, phone: &Phone, notice: &Notice, now: TimeMs) ->
             true => Urgency::High,
             false => Urgency::Normal,
         },
-        topic: topic.to_hex().chars().take(32).collect(),
+        topic: topic(phone, &tag),
     }
 }
 
@@ -80,6 +105,7 @@ mod tests {
                 endpoint: Endpoint::parse("https://push.example/x").unwrap(),
                 keys: BrowserKeys::of(point, "BTBZMqHH6r4Tts7J_aSIgg").unwrap(),
             },
+            ends_at: TimeMs(9),
         };
         let notice = |alerts: &[u64], proposal: Option<&str>| Notice {
             title: String::new(),

@@ -219,7 +219,7 @@ impl Door {
     /// `INTERNAL_ERROR` where the disk does not take them: what has ended would come back with the next start.
     pub async fn keep_sessions(&self, browsers: &Arc<Browsers>) -> Answer<()> {
         keep(
-            &self.handles.phones,
+            self.handles.alerts.phones(),
             &self.handles.config.state_dir,
             browsers,
         )
@@ -228,7 +228,7 @@ impl Door {
 
     /// The number of the newest list of sessions that was written before this start.
     pub fn sessions_epoch(&self) -> u64 {
-        self.handles.phones.epoch()
+        self.handles.alerts.phones().epoch()
     }
 }
 

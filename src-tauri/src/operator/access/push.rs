@@ -138,6 +138,7 @@ impl Sitters for Seated {
                 person: seat.session.name.clone(),
                 language,
                 subscription,
+                ends_at: seat.ends_at(),
             })
         });
         phones.collect()
@@ -156,7 +157,7 @@ impl Sitters for Seated {
 impl Door {
     /// Has those who send by push know these sessions.
     pub fn tells_phones_of(&self, browsers: &Arc<Browsers>) {
-        self.handles.phones.are_known_by(Arc::new(Seated {
+        self.handles.alerts.phones().are_known_by(Arc::new(Seated {
             browsers: browsers.clone(),
             context: self.context().clone(),
         }));
@@ -177,12 +178,12 @@ impl Door {
                     .to_owned(),
             );
         };
-        let key = match self.handles.phones.public_key().await {
+        let key = match self.handles.alerts.phones().public_key().await {
             Ok(key) => key,
             Err(why) => return none(format!("the key for push cannot be had: {why}")),
         };
         let on = browsers.push_of(session).is_some();
-        let fared = self.handles.phones.fared(&session.id.shown());
+        let fared = self.handles.alerts.phones().fared(&session.id.shown());
         PushView {
             key: Some(key),
             why: None,
@@ -210,14 +211,14 @@ impl Door {
         };
         let bad = |why: String| Refusal::new(Code::InvalidParams, why);
         let push = asked.read().map_err(bad)?;
-        let own = self.handles.phones.own_services();
+        let own = self.handles.alerts.phones().own_services();
         own.admit(&push.endpoint).map_err(bad)?;
         let service = push.endpoint.authority();
         let again = browsers.push_of(session).as_ref() == Some(&push);
         browsers.subscribe(session, push, asked.language, self.handles.now())?;
         self.keep_sessions(browsers).await?;
         if !again {
-            self.handles.phones.is_new(&session.id.shown());
+            self.handles.alerts.phones().is_new(&session.id.shown());
             let message = format!(
                 "A phone of {} is told by push, through {service}",
                 session.name
@@ -305,7 +306,7 @@ impl Door {
     /// Says of each session whether its browser hears by push, and how that goes.
     pub fn with_push(&self, mut sessions: Vec<OpenSession>) -> Vec<OpenSession> {
         for one in sessions.iter_mut().filter(|one| one.push) {
-            one.push_problem = self.handles.phones.fared(&one.id).problem;
+            one.push_problem = self.handles.alerts.phones().fared(&one.id).problem;
         }
         sessions
     }

@@ -172,6 +172,15 @@ impl Seat {
         !self.is_ahead(now) && now.since(began) < ttl && now.since(seen) < idle
     }
 
+    /// When it ends if it is not used before.
+    pub(super) fn ends_at(&self) -> TimeMs {
+        let (ttl, idle) = match self.session.away {
+            true => (AWAY_SESSION_TTL_MS, AWAY_SESSION_IDLE_MS),
+            false => (BROWSER_SESSION_TTL_MS, BROWSER_SESSION_IDLE_MS),
+        };
+        self.started_at.plus(ttl).min(self.seen_at.plus(idle))
+    }
+
     /// Whether it was used at a time that the clock has not reached.
     fn is_ahead(&self, now: TimeMs) -> bool {
         now.plus(CLOCK_BEHIND_MAX_MS) < self.seen_at

@@ -69,6 +69,12 @@ pub struct StatusView {
     pub clock_trusted: bool,
     /// Whether everything shown is a demonstration.
     pub demo: bool,
+    /// The bots of this node: which node answers each, and how its server was reached last.
+    #[serde(default)]
+    pub bots: Vec<crate::operator::channels::BotView>,
+    /// The places where people are told of alerts.
+    #[serde(default)]
+    pub places: Vec<crate::operator::alerts::NotifyView>,
     /// What is wrong, in sentences, standing alarms included; empty when all is well.
     pub problems: Vec<String>,
     /// Conditions that stand until they are mended, the worst first.

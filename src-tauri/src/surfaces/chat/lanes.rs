@@ -198,6 +198,7 @@ fn ask(
 
 /// Notes for people that the server answers, and what it says of others that take the updates of the same bot.
 fn is_heard(talk: &Talk) {
+    talk.door.channel_bot_heard(talk.kind);
     let others = talk.chats.others().unwrap_or_default();
     let beside = (others > 0).then(|| {
         format!(

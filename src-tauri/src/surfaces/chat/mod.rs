@@ -98,12 +98,14 @@ pub async fn talk(door: &Door, kind: ChannelKind, chats: Arc<dyn Chats>) {
         asking: Default::default(),
     };
     while turn::begins(&talk).await {
+        talk.door.channel_bot_hands(kind, true).await;
         let ended = tokio::select! {
             ended = lanes::poll(&talk) => ended,
             () = told::watch(&talk) => Ended::Lost,
             () = alerts::watch(&talk) => Ended::Lost,
         };
         talk.chats.leave();
+        talk.door.channel_bot_hands(kind, false).await;
         if matches!(ended, Ended::Token) {
             answering.lets_go();
             return;

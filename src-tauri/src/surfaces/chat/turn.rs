@@ -208,6 +208,7 @@ async fn look(talk: &Talk, why: &Why) -> Seen {
         {
             Ok(updates) => {
                 answering.is_well(true);
+                talk.door.channel_bot_heard(talk.kind);
                 let now: BTreeSet<i64> = updates.iter().map(|update| update.id).collect();
                 if !waiting.is_subset(&now) {
                     return Seen::Taken;

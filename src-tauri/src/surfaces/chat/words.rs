@@ -167,7 +167,8 @@ pub(super) const HIDDEN: &str = "(about private readings, not shown here; see th
 
 /// A free text of the node, unless it names the metric of a private reading: its value may be in it.
 pub(super) fn guarded(text: &str, facts: &[FactView]) -> String {
-    let said = text.to_lowercase();
+    // As it is read: letters that do not show hide no name.
+    let said = seen(text, usize::MAX).to_lowercase();
     let names = |f: &FactView| f.private && said.contains(&f.metric.to_lowercase());
     match facts.iter().any(names) {
         true => HIDDEN.to_owned(),
@@ -370,7 +371,9 @@ mod tests {
 
     #[test]
     fn texts_of_others_stay_in_their_line() {
-        assert_eq!(plain("a\nb\u{202e}c\u{7}"), "abc");
+        assert_eq!(plain("a\nb\u{202e}c\u{7}"), "a bc");
+        assert_eq!(plain("do\u{200b}se      it"), "dose it");
+        assert_eq!(lines_of("a\n\n\n\n \u{2800}\nb"), "a\n\nb");
         assert_eq!(lines_of("a\u{7}\nb"), "a\nb");
     }
 
@@ -386,7 +389,12 @@ mod tests {
         };
         let facts = [fact("tank.level", true), fact("moisture", false)];
         assert_eq!(guarded("interlock: Tank.Level is 4.2", &facts), HIDDEN);
-        assert_eq!(guarded("moisture is\n12", &facts), "moisture is12");
+        assert_eq!(guarded("moisture is\n12", &facts), "moisture is 12");
+        assert_eq!(
+            guarded("Tank.\u{200b}Level is 4.2", &facts),
+            HIDDEN,
+            "hidden letters"
+        );
         let all = world(&facts, "");
         assert!(
             all.contains("moisture in bed") && !all.contains("tank"),

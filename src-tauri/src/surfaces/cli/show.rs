@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::args::{EventsArgs, FramesArgs, WorldArgs};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::{format, out};
+use super::{clean, format, out};
 use crate::domain::base::TierName;
 use crate::node::context::Severity;
 use crate::node::context::alarms::AlarmKind;
 use crate::node::peers::PeerState;
+use crate::operator::alerts::NotifyView;
+use crate::operator::channels::BotView;
 use crate::operator::dto::PlannerState;
 use crate::operator::dto::{EventView, FactView, FrameView, PeerView, SensorView, StatusView};
 
@@ -153,6 +155,8 @@ fn print_status(s: &StatusView, now: u64) {
         ("planner", planner(s)),
         ("policy", policy),
         ("models", super::planner::brief(&s.planner)),
+        ("bots", bots(&s.bots, now)),
+        ("tells", places(&s.places)),
         ("offers", s.capabilities.join(" ")),
         ("sensors", sensors(&s.sensors, now)),
         (
@@ -178,6 +182,54 @@ fn print_status(s: &StatusView, now: u64) {
     for problem in &s.problems {
         out::line(&format!("problem: {problem}"));
     }
+}
+
+/// The bots of a node: who answers each, and how its server was reached last.
+pub(super) fn bots(all: &[BotView], now: u64) -> String {
+    let one = |bot: &BotView| {
+        let name = bot.name.as_deref().map_or("not reached yet", |name| name);
+        let who = match (&bot.answered_by, &bot.stands_by) {
+            (Some(who), _) => format!("{} answers", format::name(who)),
+            (None, Some(why)) => clean::line(why),
+            (None, None) => "nobody answers".to_owned(),
+        };
+        let heard = bot.heard_at.map_or_else(
+            || "its server has not answered since the start".to_owned(),
+            |at| format!("its server answered {}", format::age(now, at)),
+        );
+        let failed = match (bot.failed_at, &bot.failed_why) {
+            (Some(at), Some(why)) => {
+                format!(
+                    ", last trouble {}: {}",
+                    format::age(now, at),
+                    clean::line(why)
+                )
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{} {}: {who}, {heard}{failed}",
+            bot.kind,
+            format::name(name)
+        )
+    };
+    all.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// The places where people are told of alerts.
+pub(super) fn places(all: &[NotifyView]) -> String {
+    let one = |place: &NotifyView| {
+        let how = match &place.problem {
+            Some(why) => format!(", FAILS: {}", clean::line(why)),
+            None => String::new(),
+        };
+        format!(
+            "{} ({}){how}",
+            format::name(&place.name),
+            clean::line(&place.way)
+        )
+    };
+    all.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// `peers`.

@@ -139,6 +139,19 @@ impl Caller {
         }
     }
 
+    /// The person's browser, where it is one.
+    pub(super) fn session(&self) -> Option<&Session> {
+        match self {
+            Caller::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Who asks as the node knows the session of a browser, whatever its page says.
+    pub(super) fn who(&self) -> Option<String> {
+        self.session().map(Session::who)
+    }
+
     /// A text that tells it from every other caller; no secret, and shown to nobody.
     pub(super) fn seat(&self) -> String {
         match self {

@@ -177,6 +177,12 @@ async fn a_phone_that_came_by_its_link_reads_stops_and_sees_its_session() {
     assert_eq!(status, StatusCode::OK);
     let (status, _, said) = phone.ask("POST", "/estop", &[]).await;
     assert_eq!(status, StatusCode::OK, "{said}");
+    let (_, _, stopped) = phone.ask("GET", "/estop", &[]).await;
+    let by = stopped["latch"]["by"].as_str().unwrap();
+    assert!(
+        by.starts_with("ada (phone "),
+        "who stopped it is named by session: {by}"
+    );
     let (_, _, all) = phone.ask("GET", "/sessions", &[]).await;
     assert_eq!(all[0]["away"], true);
     assert_eq!(all[0]["own"], true);
@@ -363,6 +369,48 @@ async fn a_session_that_is_ended_asks_no_more_and_its_file_has_it_no_more() {
     assert!(!std::fs::read_to_string(&file).unwrap().contains("ada"));
     let (status, _, _) = send(&app_of(&phone.house), away("GET", &path, &own, FROM)).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_phone_ends_no_session_but_its_own_and_hears_by_push_at_public_services_alone() {
+    let phone = phone().await;
+    let path = code_of(&phone.house, &phone.app, "read").await;
+    let (status, _, _) = send(&phone.app, away("GET", &path, &[], FROM)).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let (_, _, all) = phone.ask("GET", "/sessions", &[]).await;
+    let other = all.as_array().unwrap().iter().find(|s| s["own"] == false);
+    let other = other.unwrap()["id"].as_str().unwrap();
+    let (status, _, said) = phone
+        .ask("POST", &format!("/sessions/{other}/end"), &[])
+        .await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{said}");
+    assert!(said.to_string().contains("its own session alone"), "{said}");
+    let (_, _, left) = phone.ask("GET", "/sessions", &[]).await;
+    assert_eq!(left.as_array().unwrap().len(), 2);
+
+    let (status, _, push) = phone.ask("GET", "/push", &[]).await;
+    assert_eq!(
+        (status, &push["on"]),
+        (StatusCode::OK, &json!(false)),
+        "{push}"
+    );
+    assert_eq!(push["key"].as_str().unwrap().len(), 87);
+    let key = phone
+        .house
+        .opened
+        .handles
+        .config
+        .state_dir
+        .join("push-key.json");
+    assert!(key.exists());
+    let (status, _, _) = phone.ask("POST", "/push/test", &[]).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    // A session of this machine hears by none.
+    let token = format!("Bearer {}", phone.house.tokens.of(Scope::Admin));
+    let path = format!("{API_ROOT}/push");
+    let asked = near("GET", &path, &[("authorization", &token)], &json!({}));
+    let (_, _, here) = send(&phone.app, asked).await;
+    assert!(here["key"].is_null() && here["why"].is_string(), "{here}");
 }
 
 #[tokio::test]

@@ -412,11 +412,13 @@ impl Browser {
     /// A waiting proposal: its id and digest.
     pub(super) async fn proposed(&self) -> (String, String) {
         let wish = json!({"target": "actuator:mock:valve-1", "operation": "open",
-            "params": {"durationSec": 5}, "reason": "dry", "name": "ada"});
+            "params": {"durationSec": 5}, "reason": "dry", "name": "mallory"});
         let (status, draft) = self.change("/drafts", &wish.to_string()).await;
         assert_eq!(status, StatusCode::OK, "{draft}");
         let id = draft["proposalId"].as_str().unwrap().to_owned();
         let (_, view) = self.ask("GET", &format!("/proposals/{id}"), &[], "").await;
+        // Who asks is what the node knows of the session.
+        assert_eq!(view["requestedBy"]["name"], "ada");
         (id, view["digest"].as_str().unwrap().to_owned())
     }
 

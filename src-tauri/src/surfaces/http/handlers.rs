@@ -269,11 +269,9 @@ pub(super) async fn stop(
     Extension(caller): Extension<Caller>,
     Id(id): Id,
 ) -> Answered {
-    let by = match &caller {
-        Caller::Session(session) => session.who(),
-        _ => "an operator of this node".to_owned(),
-    };
-    Ok(ok(&api.door.stop(&id, &by).await?))
+    let by = caller.who();
+    let by = by.as_deref().unwrap_or("an operator of this node");
+    Ok(ok(&api.door.stop(&id, by).await?))
 }
 
 pub(super) async fn hold(
@@ -283,10 +281,7 @@ pub(super) async fn hold(
     sent: Sent,
 ) -> Answered {
     let mut asked: HoldRequest = body(sent)?;
-    if let Caller::Session(session) = &caller {
-        // Who holds it is what the node knows of the session, whatever the page says.
-        asked.by = session.who();
-    }
+    asked.by = caller.who().unwrap_or(asked.by);
     Ok(ok(&api.door.hold(&caller.seat(), &id, asked).await?))
 }
 
@@ -300,10 +295,7 @@ pub(super) async fn propose(
     sent: Sent,
 ) -> Answered {
     let mut asked: DraftRequest = body(sent)?;
-    if let Caller::Session(session) = &caller {
-        // As of who holds.
-        asked.name = session.who();
-    }
+    asked.name = caller.who().unwrap_or(asked.name);
     Ok(ok(&api.door.propose(asked).await?))
 }
 

@@ -8,42 +8,34 @@ use axum::extract::State;
 use super::Api;
 use super::answer::{Answered, body, ok};
 use super::auth::Caller;
-use crate::operator::access::sessions::Session;
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;
 type Who = Extension<Caller>;
 
-fn session(caller: &Caller) -> Option<&Session> {
-    match caller {
-        Caller::Session(session) => Some(session),
-        _ => None,
-    }
-}
-
 pub(super) async fn state(State(api): Door, Extension(caller): Who) -> Answered {
     Ok(ok(&api
         .door
-        .push_state(&api.browsers, session(&caller))
+        .push_state(&api.browsers, caller.session())
         .await))
 }
 
 pub(super) async fn on(State(api): Door, Extension(caller): Who, sent: Sent) -> Answered {
     let asked = body(sent)?;
-    let (browsers, session) = (&api.browsers, session(&caller));
+    let (browsers, session) = (&api.browsers, caller.session());
     Ok(ok(&api.door.push_on(browsers, session, &asked).await?))
 }
 
 pub(super) async fn off(State(api): Door, Extension(caller): Who) -> Answered {
     Ok(ok(&api
         .door
-        .push_off(&api.browsers, session(&caller))
+        .push_off(&api.browsers, caller.session())
         .await?))
 }
 
 pub(super) async fn test(State(api): Door, Extension(caller): Who) -> Answered {
     Ok(ok(&api
         .door
-        .push_test(&api.browsers, session(&caller))
+        .push_test(&api.browsers, caller.session())
         .await?))
 }

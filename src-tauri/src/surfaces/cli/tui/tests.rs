@@ -34,6 +34,8 @@ fn status(alarm: Option<&str>) -> StatusView {
         "planner": {"kind": "rules", "state": "idle", "why": "no rule has reason to act", "rules": 1, "pause": null,
                     "lastRule": null, "lastFiredAt": null},
         "policy": policy, "clockTrusted": true, "demo": false, "problems": [],
+        "bots": [{"kind": "telegram", "name": "farm_bot", "answeredBy": FOREIGN, "heardAt": 1, "others": []}],
+        "places": [{"name": "phones", "way": "push", "afterMs": 0, "severity": "warning", "problem": "no phone"}],
         "alarms": alarms.into_iter().collect::<Vec<_>>(),
     });
     serde_json::from_value(value).unwrap()

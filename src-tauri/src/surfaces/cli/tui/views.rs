@@ -92,7 +92,15 @@ pub(super) fn rows(shown: &Shown, status: &StatusView, now: u64, since: u64) -> 
     match shown {
         Shown::Proposals(all) => all.iter().map(|p| proposal(p, now)).collect(),
         Shown::World(all) => all.iter().map(|f| fact(f, since)).collect(),
-        Shown::Nodes(all, peers) => all.iter().map(|n| node(n, peers, now)).collect(),
+        Shown::Nodes(all, peers) => {
+            let each = all.iter().map(|n| {
+                let mut row = node(n, peers, now);
+                row.more
+                    .extend(ways(status, now).into_iter().filter(|_| n.own));
+                row
+            });
+            each.collect()
+        }
         Shown::Events(all) => all.iter().map(|e| event(e, now)).collect(),
         Shown::Planner => planner(&status.planner, now),
     }
@@ -159,6 +167,16 @@ fn fact(f: &FactView, since: u64) -> Row {
         format!("frame:     {}", f.frame_id),
     ];
     row
+}
+
+/// The ways to people that this node has: its bots, and the places that are told of alerts.
+fn ways(status: &StatusView, now: u64) -> Vec<String> {
+    let bots = show::bots(&status.bots, now);
+    let places = show::places(&status.places);
+    let said = [("bots:     ", bots), ("tells:    ", places)].into_iter();
+    said.filter(|(_, text)| !text.is_empty())
+        .map(|(word, text)| format!("{word}{text}"))
+        .collect()
 }
 
 fn node(n: &NodeView, peers: &[PeerView], now: u64) -> Row {
