@@ -387,6 +387,7 @@ async fn approvals(beside: Beside) {
             decided_at: shared.now(),
             note: None,
             channel: None,
+            at_node: None,
         };
         proposals::decide(shared, decision.sign(&operator))
             .await

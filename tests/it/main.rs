@@ -12,6 +12,7 @@
 mod alerts;
 mod answering;
 mod astray;
+mod at_node;
 mod attached;
 mod audit_export;
 mod bad_frames;

@@ -79,6 +79,7 @@ pub fn decision(
         decided_at: shared.now(),
         note: None,
         channel: None,
+        at_node: None,
     }
     .sign(key)
 }

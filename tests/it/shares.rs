@@ -155,6 +155,7 @@ async fn what_an_executor_says_of_its_proposal_is_shown_within_limits() {
             decided_at: node.shared().now(),
             note: Some(note.to_owned()),
             channel: None,
+            at_node: None,
         }
         .sign(by)
     };

@@ -93,6 +93,7 @@ async fn at_node(world: &World, at: usize, shared: &Handles) -> Result<(), Strin
             decided_at: shared.now(),
             note: None,
             channel: None,
+            at_node: None,
         }
         .sign(key);
         world.truth.lock().unwrap().signed(&signed);

@@ -258,6 +258,7 @@ fn sign(world: &World, signed: &SignedProposal, key: &OperatorKey, at: TimeMs) -
         decided_at: at,
         note: None,
         channel: None,
+        at_node: None,
     }
     .sign(key)
 }

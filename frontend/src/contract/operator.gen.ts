@@ -5864,6 +5864,8 @@ export interface components {
         };
         /** @description What a person decides from a browser. Never shown: it holds a passphrase. */
         DecideRequest: {
+            /** @description The code that the executor shows at its own console, where the person gives one. */
+            atNode?: string | null;
             /** @description What to do. */
             decision: components["schemas"]["Wish"];
             /** @description The digest of the record that the person was shown, from `ProposalView`. */
@@ -7260,6 +7262,8 @@ export interface components {
         };
         /** @description A rule of the policy in force. */
         PolicyRuleView: {
+            /** @description Whether one of two is enough who gives the code that the executor shows at its own console. */
+            atNode?: boolean;
             /** @description The capabilities it covers, a pattern. */
             capability: string;
             /** @description What the executor itself must see. */
@@ -7343,6 +7347,8 @@ export interface components {
         };
         /** @description A proposal with its state. `id` to `evidence` are a contract with other programs. */
         ProposalView: {
+            /** @description Whether one of two is enough who gives the code that the executor shows at its own console. */
+            atNode?: boolean;
             /**
              * Format: int64
              * @description When it was minted.
@@ -7768,6 +7774,7 @@ export interface components {
         };
         SignedDecision: {
             decision: {
+                atNode?: string;
                 channel?: components["schemas"]["SignedChannel"];
                 /** Format: int64 */
                 decidedAt: number;

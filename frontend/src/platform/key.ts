@@ -115,6 +115,7 @@ async function isShown(record: string, p: Proposal): Promise<Record<string, unkn
     said.expiresAt === p.expiresAt &&
     said.runMs === p.runMs &&
     said.safeState === p.safeState &&
+    (said.atNode ?? false) === (p.atNode ?? false) &&
     canonical(said.params) === canonical(p.params) &&
     canonical(said.kind ?? null) === canonical(p.kind ?? null) &&
     canonical(said.gen1 ?? null) === canonical(p.gen1 ?? null);
@@ -126,9 +127,16 @@ async function isShown(record: string, p: Proposal): Promise<Record<string, unkn
 export async function decide(
   card: Card,
   passphrase: string,
-  asked: { p: Proposal; record: string; verdict: "approve" | "reject"; at: number; note?: string },
+  asked: {
+    p: Proposal;
+    record: string;
+    verdict: "approve" | "reject";
+    at: number;
+    note?: string | undefined;
+    atNode?: string | undefined;
+  },
 ): Promise<SignedDecision> {
-  const { p, record, verdict, at, note } = asked;
+  const { p, record, verdict, at, note, atNode } = asked;
   const said = await isShown(record, p);
   const decision: SignedDecision["decision"] = {
     verdict,
@@ -139,6 +147,7 @@ export async function decide(
     operatorId: card.operatorId,
     decidedAt: Math.round(at),
     ...(note ? { note } : {}),
+    ...(atNode ? { atNode } : {}),
   };
   return { decision, signature: await signed(card, passphrase, DECISION, decision) };
 }

@@ -37,7 +37,7 @@ pub use here::process::{
 /// Serial ports: what names one, and what keeps others off it.
 pub use here::serial::{claim_port, is_port};
 /// The terminal.
-pub use here::terminal::{Quiet, columns, drop_typed, has_terminal, would_stop_us};
+pub use here::terminal::{Quiet, columns, drop_typed, has_terminal, show_at, would_stop_us};
 
 /// Tells a file from every other one, also from a copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

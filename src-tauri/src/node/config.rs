@@ -123,6 +123,8 @@ pub struct RawConfig {
     pub mock_pace: Option<f64>,
     /// Marks everything this node shows as a demonstration.
     pub demo: Option<bool>,
+    /// The terminal that shows the codes at the node.
+    pub code_display: Option<PathBuf>,
     /// Store limits.
     pub store: RawStore,
     /// `[[device]]`; [`RawConfig::parse`] reads them into `devices`.
@@ -271,6 +273,7 @@ impl RawConfig {
             devices,
             redundant: redundant::resolve(self.redundant)?,
             demo: self.demo.unwrap_or(false),
+            code_display: self.code_display,
             store_max_bytes: self.store.max_bytes,
             keep: retention::resolve(&self.store)?,
             rules,
@@ -343,6 +346,8 @@ pub struct Config {
     pub slack: Option<bot::BotConfig>,
     /// The console for browsers of other machines, if there is one.
     pub console: Option<console::ConsoleConfig>,
+    /// The terminal that shows the codes at the node, if one does.
+    pub code_display: Option<PathBuf>,
     /// Where newer releases are looked for, if anywhere.
     pub updates: Option<Releases>,
     /// What becomes an alert.
@@ -488,13 +493,7 @@ mod tests {
             role: Some("planner".into()),
             ..Default::default()
         };
-        assert_eq!(raw.resolve(PathBuf::new()).unwrap().rules.len(), 1);
-        assert!(
-            RawConfig::default()
-                .resolve(PathBuf::new())
-                .unwrap()
-                .rules
-                .is_empty()
-        );
+        let rules = |raw: RawConfig| raw.resolve(PathBuf::new()).unwrap().rules.len();
+        assert_eq!((rules(raw), rules(RawConfig::default())), (1, 0));
     }
 }

@@ -203,6 +203,8 @@ impl Node {
         handles.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(handles.executor.clone());
         handles.tasks.essential("expiry", expiry);
+        let codes = proposals::show_codes(handles.executor.clone());
+        handles.tasks.essential("codes at the node", codes);
         let standing = proposals::standing_approvals::tidy(handles.executor.clone());
         handles.tasks.essential("standing approvals", standing);
         let latching = (handles.peers.watch_unreached(), handles.running.latching());

@@ -491,6 +491,7 @@ impl Door {
             decided_at: self.handles.now(),
             note,
             channel: None,
+            at_node: None,
         };
         let channels = &self.handles.channels;
         let signed = channels.sign(kind, account, decision).await?;

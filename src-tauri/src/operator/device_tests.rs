@@ -125,6 +125,7 @@ async fn a_pretend_kind_measures_and_moves_by_its_configuration_alone() {
         decided_at: node.context().now(),
         note: None,
         channel: None,
+        at_node: None,
     };
     door.decide(&id, approval.sign(&key)).await.unwrap();
     until("it is back in its safe state", || async {

@@ -172,6 +172,7 @@ impl Liar {
                 decided_at: self.by.now(),
                 note: Some(format!("{n} {}", rng.next())),
                 channel: None,
+                at_node: None,
             }
             .sign(key);
             let params = json!({"decision": signed});

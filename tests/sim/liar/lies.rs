@@ -424,6 +424,7 @@ impl Liar {
             decided_at: self.by.now(),
             note: None,
             channel: None,
+            at_node: None,
         }
         .sign(key);
         if rng.chance(25) {

@@ -32,6 +32,7 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
   const [passphrase, setPassphrase] = useState("");
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
+  const [code, setCode] = useState("");
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState<{ good: boolean; text: string; code?: string }>();
   const [stopping, setStopping] = useState(false);
@@ -50,15 +51,18 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
     setBusy(true);
     try {
       const note = reason.trim() || undefined;
+      // As the executor compares it: eight digits.
+      const atNode = (p.atNode && decision === "approve" && code.replace(/[ -]/g, "")) || undefined;
       const standing =
         own && decision !== "withdraw"
-          ? await signedHere(own, passphrase, p, decision, note)
+          ? await signedHere(own, passphrase, p, { verdict: decision, note, atNode })
           : await post("/console/decide", {
               proposalId: p.id,
               digest: p.digest,
               decision,
               ...(note ? { reason: note } : {}),
               ...(p.level === "L3" && decision === "approve" ? { target: typed.trim() } : {}),
+              ...(atNode ? { atNode } : {}),
               ...(decision === "withdraw" || press ? {} : { passphrase }),
             });
       onTaken?.();
@@ -161,6 +165,17 @@ export function Decide({ p, onTaken }: { p: Proposal; onTaken?: () => void }) {
             onChange={(e) => setTyped(e.target.value)}
           />
         ) : null}
+        {p.atNode ? (
+          <Field
+            label={t("codeAtNode")}
+            className="min-w-40 flex-1"
+            autoComplete="off"
+            inputMode="numeric"
+            maxLength={12}
+            value={code}
+            onChange={(e) => setCode(e.target.value)}
+          />
+        ) : null}
         <Button data-go="reject" onClick={() => send("reject")} disabled={busy || lost}>
           {t("reject")}
         </Button>
@@ -189,10 +204,9 @@ async function signedHere(
   card: Card,
   passphrase: string,
   p: Proposal,
-  verdict: "approve" | "reject",
-  note: string | undefined,
+  word: { verdict: "approve" | "reject"; note?: string | undefined; atNode?: string | undefined },
 ): Promise<Standing> {
   const { record } = await get("/proposals/{id}/record", { id: p.id });
-  const signed = await decide(card, passphrase, { p, record, verdict, at: nodeNow(), note });
+  const signed = await decide(card, passphrase, { p, record, at: nodeNow(), ...word });
   return post("/proposals/{id}/decision", signed, { id: p.id });
 }

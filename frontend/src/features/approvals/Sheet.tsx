@@ -206,6 +206,7 @@ export function Sheet({ p, others }: { p: Proposal; others: Proposal[] }) {
           ) : null}
           <Part name={t("whoAgrees")}>
             {p.quorum > 1 ? t("agreeN", { n: p.quorum, level: p.level }) : t("agree1", { level: p.level })}
+            {p.atNode ? ` ${t("orAtNode")}` : null}
             {p.quorum > 1 ? <WhoAgreed p={p} /> : null}
             {p.detail ? (
               <span className="text-t2">

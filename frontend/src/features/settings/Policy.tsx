@@ -62,6 +62,7 @@ export function Policy() {
                     {r.quorum > 1 ? (
                       <span className="font-normal text-t2">{t("quorumOf", { n: r.quorum })}</span>
                     ) : null}
+                    {r.atNode ? <span className="font-normal text-t2"> {t("orAtNode")}</span> : null}
                   </h3>
                   <Pairs
                     rows={[

@@ -310,6 +310,8 @@ export const de = table({
   reject: "Ablehnen",
   holdApprove: "Zum Freigeben halten",
   holding: "Weiter halten …",
+  orAtNode: "oder einer mit dem Code, den der ausführende Knoten anzeigt",
+  codeAtNode: "Code am ausführenden Knoten, wenn jemand dort ist",
   typeTarget: "Zum Freigeben {target} eintippen",
   reasonOptional: "Grund (wird festgehalten)",
   passphrase: "Passphrase des Schlüssels von {name} an diesem Knoten",
@@ -584,6 +586,9 @@ export const de = table({
     "Nach dem Gerät und seinem Netz sehen; wurde es außer Betrieb genommen, das Vertrauen in es beenden.",
   "al_proposal.waits": "Ein Vorschlag wartet lange auf einen Menschen",
   "ad_proposal.waits": "Über ihn entscheiden: genehmigen oder ablehnen.",
+  "al_at_node.display": "Der Code am Knoten kann nicht angezeigt werden",
+  "ad_at_node.display":
+    "code_display auf den eigenen Bildschirm oder die serielle Konsole des Knotens setzen, auf die er schreiben darf (docs/code-at-node.md); bis dahin entscheiden zwei Personen.",
   "al_update.offered": "Eine neuere Version wird angeboten",
   "ad_update.offered": "Lesen, was neu ist, eine Sicherung machen und sie installieren (docs/install.md).",
   "al_notify.failing": "Menschen können nicht benachrichtigt werden",

@@ -291,6 +291,8 @@ export const en = {
   reject: "Reject",
   holdApprove: "Hold to approve",
   holding: "Keep holding…",
+  orAtNode: "or one with the code that the executor shows",
+  codeAtNode: "Code shown at the executor, if you are there",
   typeTarget: "Type {target} to approve",
   reasonOptional: "Reason (goes on record)",
   passphrase: "Passphrase of {name}'s key at this node",
@@ -552,6 +554,9 @@ export const en = {
   "ad_peer.lost": "Look at the device and its network; if it was taken out of service, end the trust in it.",
   "al_proposal.waits": "A proposal has waited for a person for long",
   "ad_proposal.waits": "Decide about it: approve or reject it.",
+  "al_at_node.display": "The code at the node cannot be shown",
+  "ad_at_node.display":
+    "Set code_display to the node's own screen or serial console, which the node may write to (docs/code-at-node.md); until then two persons decide.",
   "al_update.offered": "A newer release is offered",
   "ad_update.offered": "Read what is new, make a backup, and install it (docs/install.md).",
   "al_notify.failing": "People cannot be told of alerts",

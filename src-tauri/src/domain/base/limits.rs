@@ -94,6 +94,12 @@ pub const CLOCK_SETTLE_MS: u64 = 600_000;
 pub const BACKUP_FILE_MAX_BYTES: u64 = 4_194_304;
 /// Largest file that says how far a store has come, in bytes.
 pub const MARK_FILE_MAX_BYTES: u64 = 4_096;
+/// How long a code that is shown at the executor is good, in milliseconds.
+pub const AT_NODE_VALID_MS: u64 = 300_000;
+/// Wrong codes after which none is taken for a proposal.
+pub const AT_NODE_TRIES: u32 = 5;
+/// Proposals that have a code at once; the oldest have it.
+pub const AT_NODE_CODES_MAX: usize = 8;
 /// How long an action waits for the mark outside the state directory before it is not begun, in
 /// milliseconds.
 pub const MARK_WAIT_MS: u64 = 2_000;

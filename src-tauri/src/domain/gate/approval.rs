@@ -10,6 +10,7 @@ use crate::domain::base::{
 use crate::domain::identity::{OperatorKey, PublicKey, Signature};
 use crate::domain::policy::Level;
 
+use super::at_node::{AtNode, NodeCode};
 use super::channel::{self, SignedChannel, Through};
 use super::operators::SignedOperator;
 use super::standing_approval::{self, StandingUse};
@@ -51,6 +52,9 @@ pub struct Decision {
     /// The channel through which they decided and whose key signed it; absent, their own key did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Box<SignedChannel>>,
+    /// The code that the executor shows at its own console for this proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_node: Option<NodeCode>,
 }
 
 /// A decision with the person's signature.
@@ -173,9 +177,22 @@ pub struct VerifiedApproval {
     max_level: Level,
     standing: Option<StandingUse>,
     channel: Option<String>,
+    at_node: bool,
 }
 
 impl VerifiedApproval {
+    /// As somebody decided who was at the node, where the proof is about the same content.
+    #[must_use]
+    pub fn at_the_node(mut self, proof: &AtNode) -> Self {
+        self.at_node = *proof.digest() == self.digest;
+        self
+    }
+
+    /// Whether it came with the code that the executor shows.
+    pub fn is_at_node(&self) -> bool {
+        self.at_node
+    }
+
     /// The vote that a standing approval is, which `standing_approval::vote` has checked.
     pub(super) fn standing(known: &Known<'_>, digest: &Digest, used: StandingUse) -> Self {
         let record = &known.operator.record;
@@ -189,6 +206,7 @@ impl VerifiedApproval {
             max_level: Level::L2,
             standing: Some(used),
             channel: None,
+            at_node: false,
         }
     }
 
@@ -240,6 +258,10 @@ impl VerifiedApproval {
             return format!("{} through {channel}", self.name);
         }
         match &self.standing {
+            None if self.at_node => {
+                let key = self.operator_id.short();
+                format!("{} (key {key}, with the code shown at the node)", self.name)
+            }
             None => format!("{} (key {})", self.name, self.operator_id.short()),
             Some(StandingUse { id, number, of }) => {
                 let id = standing_approval::short(id);
@@ -412,5 +434,6 @@ pub fn verify_through(
         }),
         standing: None,
         channel: given.map(channel::Channel::shown),
+        at_node: false,
     })
 }

@@ -139,6 +139,8 @@ pub struct Terms {
     pub level: Level,
     /// How many distinct operators.
     pub quorum: u32,
+    /// Whether the code shown at the executor stands for one of two.
+    pub at_node: bool,
     /// How long it lasts and what ends it.
     pub kind: Kind,
     /// The longest it may run, in milliseconds.
@@ -324,6 +326,7 @@ impl Policy {
                 false => rule.level.max(Level::L2),
             },
             quorum: rule.quorum,
+            at_node: rule.at_node,
             kind,
             deadline_ms: rule.deadline_ms,
             run_ms,

@@ -58,6 +58,8 @@ struct RawRule {
     #[serde(default)]
     quorum: Option<u32>,
     #[serde(default)]
+    at_node: bool,
+    #[serde(default)]
     kind: Option<String>,
     #[serde(default)]
     pulse_ms: Option<u64>,
@@ -236,6 +238,9 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
     if quorum == 0 || quorum > 16 || (level == Level::L3 && quorum < 2) {
         return Err(at.bad("quorum must be from 1 to 16, and at least 2 at L3"));
     }
+    if raw.at_node && (level != Level::L3 || quorum != 2) {
+        return Err(at.bad("at_node goes with L3 and a quorum of 2, where the code that is shown at the node stands for one of two persons"));
+    }
     let (kind, deadline_ms) = kind_of(&at, &raw)?;
     let safe_state = safe_state(&at, &raw, &kind)?;
     if raw.operations.is_empty() || raw.operations.len() > 32 {
@@ -273,6 +278,7 @@ fn rule(raw: RawRule, text: &str) -> Result<Rule, PolicyError> {
             .collect::<Result<_, _>>()?,
         level,
         quorum,
+        at_node: raw.at_node,
         kind,
         deadline_ms,
         safe_state,

@@ -32,6 +32,8 @@ pub struct Rule {
     pub level: Level,
     /// How many distinct operators.
     pub quorum: u32,
+    /// Whether the code shown at the executor stands for one of two persons.
+    pub at_node: bool,
     /// How long its actions last and what ends them.
     pub kind: Kind,
     /// The longest an action may run, in milliseconds.

@@ -641,3 +641,28 @@ fn a_safe_state_that_the_device_does_not_bring_about_is_a_fault() {
         "{faults:?}"
     );
 }
+
+#[test]
+fn the_code_at_the_node_goes_with_two_persons_at_l3_alone() {
+    let file = |level: &str, more: &str| {
+        format!(
+            "version = 1\n[[rule]]\nname = \"pump\"\ncapability = \"actuator:pump:*\"\noperations = [\"start\"]\n\
+             level = \"{level}\"\nsafe_state = \"stop\"\ndeadline_sec = 5\n{more}\n"
+        )
+    };
+    let at_node = |level: &str, more: &str| {
+        let policy: Result<Policy, _> = Policy::parse(&file(level, more));
+        policy.map(|policy| policy.rules()[0].at_node)
+    };
+    assert!(!at_node("L3", "").unwrap());
+    assert!(at_node("L3", "at_node = true").unwrap());
+    assert!(at_node("L3", "at_node = true\nquorum = 2").unwrap());
+    for (level, more) in [
+        ("L2", "at_node = true"),
+        ("L2", "at_node = true\nquorum = 2"),
+        ("L3", "at_node = true\nquorum = 3"),
+    ] {
+        let why = at_node(level, more).unwrap_err().to_string();
+        assert!(why.contains("at_node goes with L3"), "{why}");
+    }
+}

@@ -148,6 +148,7 @@ pub fn rule(
         action: &action,
         level: record.level,
         quorum: record.quorum,
+        at_node: record.at_node,
         run_ms: record.run_ms,
         taint: &record.taint,
         sources: &record.sources(),

@@ -40,6 +40,7 @@ fn paper(record: ProposalRecord) -> Paper {
         decided_at: at(0),
         note: None,
         channel: None,
+        at_node: None,
     };
     let subject = Subject {
         mesh_id: &record.mesh_id,

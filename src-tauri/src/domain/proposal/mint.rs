@@ -126,6 +126,7 @@ impl ProposalRecord {
             reason: draft.reason.clone(),
             level: terms.level,
             quorum: terms.quorum,
+            at_node: terms.at_node,
             rule: terms.rule.clone(),
             taint,
             policy_digest: with.policy_digest,

@@ -67,6 +67,7 @@ fn paper(n: usize) -> Paper {
     };
     let record = ProposalRecord {
         quorum,
+        at_node: false,
         ..record(&format!("n{n}"), level, None)
     };
     let signed = SignedProposal::mint(record, &KEY).unwrap();
@@ -96,6 +97,7 @@ fn vote(
         decided_at: at(tick),
         note: None,
         channel: None,
+        at_node: None,
     };
     let decision = decision.sign(&person);
     let subject = Subject {

@@ -121,6 +121,9 @@ pub struct ProposalRecord {
     pub level: Level,
     /// How many distinct operators.
     pub quorum: u32,
+    /// Whether the code that the executor shows at its own console stands for one of two operators.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub at_node: bool,
     /// The policy rule that says so.
     pub rule: String,
     /// Marks that stay.
@@ -484,6 +487,7 @@ mod tests {
                 reason: "cold".into(),
                 level: Level::L2,
                 quorum: 1,
+                at_node: false,
                 rule: "heat".into(),
                 taint: Default::default(),
                 policy_digest: Digest([0; 32]),

@@ -238,6 +238,7 @@ mod tests {
             .map(|one| one.key)
             .collect();
         let none = [
+            "code_display",
             "console.cert",
             "console.key",
             "mesh_name",

@@ -177,12 +177,19 @@ fn decide_in(
     let (id, now) = (&signed.decision.proposal_id, executor.now());
     let (case, row) = cases::load(conn, id)?;
     let proposal = open(executor, &row)?;
-    let given = Given {
+    let mut given = Given {
         vote: votes::check(executor, conn, &proposal, signed, now)?,
         used: used(executor, conn, signed)?,
         signed,
     };
     let verdict = signed.decision.verdict;
+    let acts = verdict == Verdict::Approve && case.status == Status::AwaitingApproval;
+    let code = signed.decision.at_node.as_ref();
+    if let Some(code) = code.filter(|_| acts && given.used == Used::Never) {
+        let digest = proposal.digest();
+        let proof = executor.at_node.take(proposal.record(), digest, code, now);
+        given.vote = given.vote.at_the_node(&proof.map_err(StoreError::Refused)?);
+    }
     let actuators = proposal.record().actuators();
     let seen = executor.guards.orders(&actuators);
     let found = find(executor, conn, case, proposal, verdict, now)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::at_node::Shown;
 use super::hold::Renewals;
 use super::{Running, Unrecorded};
 use crate::domain::base::limits::MIRRORS_OWED_MAX;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub running: Running,
     /// How many renewals of held actions each device has sent lately.
     pub(super) renewals: Renewals,
+    /// The codes that are shown at this node.
+    pub(super) at_node: Shown,
     /// Decisions refused while nothing could be written.
     pub(super) unrecorded: Arc<Unrecorded>,
     /// Places for updates of others' proposals that the disk refused and that are tried again.
@@ -70,6 +73,7 @@ impl Executor {
             policy,
             running: Running::default(),
             renewals: Renewals::default(),
+            at_node: Shown::default(),
             unrecorded: Arc::default(),
             mirrors_owed: Arc::new(Semaphore::new(MIRRORS_OWED_MAX)),
         }))

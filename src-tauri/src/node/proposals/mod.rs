@@ -4,6 +4,7 @@
 //! the pure rule (`domain/proposal`), and writes the step that the rule gives: the next state, the audit entry and the run
 //! ahead of the act. So two decisions, a retry or a crash meet a compare-and-set, not a race (invariants I5, I6, I8).
 
+mod at_node;
 pub mod checks;
 mod decide;
 mod entitled;
@@ -28,6 +29,7 @@ mod unrecorded;
 mod votes;
 mod withdrawn;
 
+pub use at_node::run as show_codes;
 pub use decide::{decide, decide_of, withdraw};
 pub use execute::{Stopped, stop, stop_of};
 pub use executor::Executor;

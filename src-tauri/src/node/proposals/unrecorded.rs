@@ -74,6 +74,7 @@ mod tests {
             decided_at: TimeMs(5),
             note: None,
             channel: None,
+            at_node: None,
         };
         let genuine = decision.clone().sign(&person);
         let junk = SignedDecision {

@@ -14,6 +14,7 @@ use crate::adapters::keystore::{self, KeyError, NamedOperatorKey, Passphrase};
 use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{PASSPHRASE_PAUSE_MS, PASSPHRASE_TRIES_MAX, TEXT_MAX_CHARS};
 use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
+use crate::domain::gate::NodeCode;
 use crate::domain::gate::approval::{Decision, Verdict};
 use crate::domain::identity::{PublicKey, Signature};
 use crate::domain::policy::Level;
@@ -131,6 +132,10 @@ pub struct DecideRequest {
     /// What will move, as the person typed it: its name in full or its last part. An L3 approval needs it.
     #[serde(default)]
     pub target: Option<String>,
+    /// The code that the executor shows at its own console, where the person gives one.
+    #[serde(default)]
+    #[cfg_attr(test, schema(value_type = Option<String>))]
+    pub at_node: Option<NodeCode>,
     /// The passphrase of the person's key at this node; to withdraw, none.
     #[serde(default)]
     #[cfg_attr(test, schema(value_type = Option<String>))]
@@ -332,6 +337,7 @@ impl Door {
                 decided_at: self.handles.now(),
                 note: reason,
                 channel: None,
+                at_node: asked.at_node.filter(|_| verdict == Verdict::Approve),
             }
             .sign(&key.key)
         };

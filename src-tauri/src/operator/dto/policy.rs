@@ -33,6 +33,9 @@ pub struct PolicyRuleView {
     pub level: Level,
     /// How many distinct operators must agree.
     pub quorum: u32,
+    /// Whether one of two is enough who gives the code that the executor shows at its own console.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_node: bool,
     /// How its actions last and what ends them; absent where they are timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<crate::domain::policy::Kind>,

@@ -49,6 +49,9 @@ pub struct ProposalView {
     pub rule: String,
     /// How many distinct operators must agree.
     pub quorum: u32,
+    /// Whether one of two is enough who gives the code that the executor shows at its own console.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_node: bool,
     /// Whether a model had a part in it.
     pub tainted: bool,
     /// How long the action lasts, in milliseconds.

@@ -219,6 +219,9 @@ pub(super) fn proposal(p: &ProposalView, open: &[bool], reason: &str, now: u64) 
     }
     if p.quorum > 1 {
         said.push_str(&format!("\n{} persons must agree.", p.quorum));
+        if p.at_node {
+            said.push_str(" One is enough who gives the code shown at the executor.");
+        }
     }
     said
 }

@@ -1,13 +1,14 @@
 //! The person's word for a decision or a far-reaching change: given after the record was printed, at a terminal, or with a flag by
 //! whoever has looked before.
 
-use std::io::{BufRead, IsTerminal as _, Write};
+use std::io::{BufRead, IsTerminal as _, Read as _, Write};
 
 use super::args::DecideArgs;
 use super::fail::{Done, Failure};
 use super::out;
 use super::record::Checked;
 use crate::adapters::system;
+use crate::domain::gate::NodeCode;
 use crate::domain::gate::approval::Verdict;
 use crate::domain::policy::Level;
 
@@ -72,6 +73,28 @@ pub(super) fn take(args: &DecideArgs, verdict: Verdict, checked: &Checked) -> Do
         &mut std::io::stdin().lock(),
         &mut std::io::stderr(),
     )
+}
+
+/// The code that the executor shows at its own console, from the person or the next line of stdin.
+///
+/// # Errors
+/// If there is none: then nothing is signed.
+pub(super) fn code() -> Result<NodeCode, Failure> {
+    if can_ask() {
+        let asked = std::io::stderr().write_all(b"The code that the executor shows: ");
+        asked.map_err(|e| {
+            Failure::failed(format!("nobody can be asked ({e}); nothing was signed"))
+        })?;
+    }
+    let mut line = String::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(ANSWER_MAX_BYTES)
+        .read_line(&mut line);
+    read.map_err(|e| Failure::failed(format!("stdin: {e}; nothing was signed")))?;
+    line.trim()
+        .parse()
+        .map_err(|e| Failure::usage(format!("{e}; nothing was signed")))
 }
 
 /// Takes the person's word for what was just printed.

@@ -12,6 +12,7 @@ use super::fail::{Done, Exit, Failure};
 use super::record::{self, Checked};
 use super::{consent, format, out};
 use crate::domain::capability::params_of;
+use crate::domain::gate::NodeCode;
 use crate::domain::gate::approval::{Decision, SignedDecision, Verdict};
 use crate::domain::identity::OperatorKey;
 use crate::domain::proposal::Status;
@@ -37,9 +38,15 @@ pub(super) async fn decide(ctx: &Context, args: &DecideArgs, verdict: Verdict) -
     } else if consent::can_ask() {
         out::aside(&shown(out::width_aside()));
     }
+    if args.at_node && (verdict == Verdict::Reject || !checked.record().at_node) {
+        return Err(Failure::usage(
+            "no code is asked for about this: only a yes to a proposal whose rule says at_node takes one; nothing was signed",
+        ));
+    }
     consent::take(args, verdict, &checked)?;
     let key = ctx.operator_key(args.passphrase_stdin)?;
-    let signed = sign(&checked, verdict, args.note.clone(), &key, ctx);
+    let code = args.at_node.then(consent::code).transpose()?;
+    let signed = sign(&checked, verdict, (args.note.clone(), code), &key, ctx);
     let id = checked.record().proposal_id.as_str();
     let remote = ctx.remote().await?;
     let standing = remote.decide(id, &signed).await?;
@@ -121,7 +128,7 @@ async fn wait(remote: &Remote, id: &str) -> Result<ProposalView, Failure> {
 pub(super) fn sign(
     checked: &Checked,
     verdict: Verdict,
-    note: Option<String>,
+    (note, at_node): (Option<String>, Option<NodeCode>),
     key: &OperatorKey,
     ctx: &Context,
 ) -> SignedDecision {
@@ -136,6 +143,7 @@ pub(super) fn sign(
         decided_at: ctx.time(),
         note,
         channel: None,
+        at_node,
     }
     .sign(key)
 }

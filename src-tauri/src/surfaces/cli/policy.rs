@@ -105,7 +105,12 @@ fn show(ctx: &Context) -> Done {
 
 fn rule_row(rule: &Rule) -> Vec<String> {
     let level = if rule.quorum > 1 {
-        format!("{} of {} people", rule.level, rule.quorum)
+        let at_node = if rule.at_node {
+            ", or 1 at the node"
+        } else {
+            ""
+        };
+        format!("{} of {} people{at_node}", rule.level, rule.quorum)
     } else {
         rule.level.to_string()
     };
@@ -178,6 +183,7 @@ fn rule_json(rule: &Rule) -> Value {
         "operations": rule.operations,
         "level": rule.level,
         "quorum": rule.quorum,
+        "atNode": rule.at_node,
         "kind": rule.kind,
         "deadlineMs": rule.deadline_ms,
         "safeState": rule.safe_state,
@@ -328,7 +334,7 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
     if ctx.json {
         let mut body = match ruling {
             Ruling::Allow(t) => json!({"ruling": "allow", "rule": t.rule, "level": t.level,
-                "quorum": t.quorum, "kind": t.kind, "runMs": t.run_ms, "deadlineMs": t.deadline_ms, "safeState": t.safe_state}),
+                "quorum": t.quorum, "atNode": t.at_node, "kind": t.kind, "runMs": t.run_ms, "deadlineMs": t.deadline_ms, "safeState": t.safe_state}),
             Ruling::Deny(d) => {
                 json!({"ruling": "deny", "rule": d.rule, "code": d.code, "message": d.message})
             }
@@ -341,13 +347,18 @@ fn answer(ctx: &Context, action: &Action, rule: Option<&Rule>, ruling: &Ruling) 
     }
     let said = match ruling {
         Ruling::Allow(t) => format!(
-            "{} by rule \"{}\": {} operator(s) must approve; it runs {} and ends with {}",
+            "{} by rule \"{}\": {} operator(s) must approve{}; it runs {} and ends with {}",
             t.level,
             t.rule,
             if t.level < policy::Level::L2 {
                 0
             } else {
                 t.quorum
+            },
+            if t.at_node {
+                ", or one with the code shown at the executor"
+            } else {
+                ""
             },
             t.kind.lasts(t.run_ms),
             t.safe_state

@@ -37,6 +37,9 @@ pub(super) enum Executor {
     Unknown(String),
 }
 
+/// What may take the place of the second operator.
+const OR_AT_NODE: &str = ", or one with the code shown at the executor (--at-node)";
+
 /// A record whose signature was checked here, beside what the node says of it.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -211,6 +214,7 @@ impl Checked {
             led_by_name: told.led_by_name.clone(),
             rule: record.rule,
             quorum: record.quorum,
+            at_node: record.at_node,
             tainted: !record.taint.is_empty(),
             run_ms: record.run_ms,
             safe_state: record.safe_state,
@@ -342,9 +346,10 @@ impl Checked {
             (
                 "needs",
                 format!(
-                    "{}: {} operator(s); rule \"{}\" of the executor's policy",
+                    "{}: {} operator(s){}; rule \"{}\" of the executor's policy",
                     r.level,
                     r.quorum,
+                    if r.at_node { OR_AT_NODE } else { "" },
                     clean::visible(&r.rule, NAME_SHOWN_CHARS)
                 ),
             ),

@@ -14,6 +14,7 @@ use super::system;
 use crate::domain::base::limits::{WINDOW_HOLD_MS, WINDOW_SIGN_MS};
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, Refusal};
+use crate::domain::gate::NodeCode;
 use crate::node::proposals::Standing;
 use crate::operator::access::deciding::{DecideRequest, Wish};
 use crate::operator::{Answer, Door};
@@ -31,6 +32,9 @@ pub(super) struct Decided {
     /// The actuator, as the person typed it.
     #[serde(default)]
     target: Option<String>,
+    /// The code that the executor shows at its own console.
+    #[serde(default)]
+    at_node: Option<NodeCode>,
 }
 
 /// Longest part of a record that is shown in a dialog, in characters.
@@ -106,6 +110,7 @@ pub(super) async fn by_press(host: &Host, gestures: &Gestures, asked: Decided) -
         decision: asked.decision,
         reason: asked.reason,
         target: asked.target,
+        at_node: asked.at_node,
         passphrase: None,
     };
     door.decide_with(request, host.operator_key()).await
@@ -122,6 +127,7 @@ pub(super) async fn reject(host: &Host, id: String, digest: String) -> Answer<St
         decision: Wish::Reject,
         reason: None,
         target: None,
+        at_node: None,
         passphrase: None,
     };
     let door = host.now()?.door;

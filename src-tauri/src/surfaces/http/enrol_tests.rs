@@ -46,6 +46,7 @@ async fn a_key_made_in_a_browser_waits_is_enrolled_and_votes() {
             decided_at: TimeMs(view["createdAt"].as_u64().unwrap() + 1),
             note: None,
             channel: None,
+            at_node: None,
         }
         .sign(&key());
         serde_json::to_string(&signed).unwrap()

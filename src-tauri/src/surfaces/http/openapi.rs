@@ -237,7 +237,7 @@ fn signed_decision() -> Value {
                     "verdict": {"type": "string", "enum": ["approve", "reject"]},
                     "meshId": text, "executor": text, "proposalId": text, "digest": text, "operatorId": text,
                     "decidedAt": {"type": "integer", "format": "int64"},
-                    "note": text, "channel": shape("SignedChannel"),
+                    "note": text, "channel": shape("SignedChannel"), "atNode": text,
                 },
             },
         },

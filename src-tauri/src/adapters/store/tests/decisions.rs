@@ -326,6 +326,7 @@ fn decision(key: &OperatorKey, verdict: Verdict) -> SignedDecision {
         decided_at: TimeMs(5),
         note: None,
         channel: None,
+        at_node: None,
     };
     decision.sign(key)
 }

@@ -1,9 +1,11 @@
 //! The terminal: echo, what was typed ahead, its width, and background processes.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp,
@@ -38,6 +40,21 @@ impl Drop for Quiet {
 pub fn drop_typed() -> bool {
     let _ = tcflush(io::stdin(), QueueSelector::IFlush);
     true
+}
+
+/// Shows a text at a terminal, which is named by its path and need not be this process's own. One that takes no text now is
+/// not waited for.
+///
+/// # Errors
+/// If it is no terminal, may not be written to, or takes no text.
+pub fn show_at(path: &Path, text: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty())?;
+    let mut terminal = File::from(opened);
+    if !terminal.is_terminal() {
+        return Err(io::Error::other("this is not a terminal"));
+    }
+    terminal.write_all(text.as_bytes())
 }
 
 /// How many columns a terminal has.

@@ -3,12 +3,21 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::windows::io::AsHandle;
+use std::path::Path;
 
 use winapi_util::HandleRef;
 use winapi_util::console::{mode, screen_buffer_info, set_mode};
 
 /// What is typed is shown (`ENABLE_ECHO_INPUT`).
 const ECHO: u32 = 0x4;
+
+/// Shows a text at a terminal that is named by its path, which Windows does not have.
+///
+/// # Errors
+/// Always.
+pub fn show_at(_: &Path, _: &str) -> io::Result<()> {
+    Err(io::Error::other("Windows has no terminal with a path"))
+}
 
 /// The terminal without echo, until dropped.
 #[derive(Debug)]

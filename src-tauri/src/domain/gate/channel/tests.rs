@@ -94,6 +94,7 @@ impl Case {
             decided_at: NOW,
             note: None,
             channel: Some(Box::new(self.given.clone())),
+            at_node: None,
         }
         .sign(&self.signer)
     }

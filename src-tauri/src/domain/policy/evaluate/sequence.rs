@@ -186,6 +186,7 @@ fn strictest(mut so_far: Terms, step: Terms, name: &str) -> Terms {
     so_far.class = so_far.class.min(step.class);
     so_far.level = so_far.level.max(step.level);
     so_far.quorum = so_far.quorum.max(step.quorum);
+    so_far.at_node = false;
     so_far.fresh_for_ms = so_far
         .fresh_for_ms
         .into_iter()

@@ -419,6 +419,10 @@ pub(super) struct DecideArgs {
     /// Read the passphrase of your key from the first line of stdin
     #[arg(long)]
     pub passphrase_stdin: bool,
+    /// Give the code that the executor shows at its own console, which stands for the second person of L3 where its policy
+    /// says so; it is asked for, or read from the next line of stdin
+    #[arg(long)]
+    pub at_node: bool,
 }
 
 /// `estop`, `estop status`, `estop release`

@@ -115,7 +115,7 @@ async fn sign(ctx: &Context, signing: &Signing, key: OperatorKey) -> Result<Done
         note,
     } = signing;
     checked.fit_to_sign()?;
-    let signed = decide::sign(checked, *verdict, note.clone(), &key, ctx);
+    let signed = decide::sign(checked, *verdict, (note.clone(), None), &key, ctx);
     let id = checked.record().proposal_id.as_str();
     let standing = ctx.remote().await?.decide(id, &signed).await?;
     let word = match verdict {
