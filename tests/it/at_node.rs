@@ -162,6 +162,8 @@ async fn one_person_with_the_code_that_the_node_shows_is_enough_at_l3() {
     })
     .await;
 
+    let shown = screen.text().matches("Code at the node").count();
+    assert_eq!(shown, 1, "what was approved has no further code");
     // It is in no answer, record, event or metric before it is used, and good for no other proposal.
     let next = mint(&node, 1).await;
     let fresh = screen.code(1).await;

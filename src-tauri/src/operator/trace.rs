@@ -189,6 +189,10 @@ fn audited(row: &AuditRow, names: &Names) -> Option<TraceStep> {
             .to_owned()
     };
     let (stage, actor, message) = match kind {
+        "decision.approve" if detail.get("atNode") == Some(&Value::Bool(true)) => {
+            let how = "approved with the code shown at the node";
+            ("decision", by(&text), how.to_owned())
+        }
         "decision.approve" => ("decision", by(&text), "approved".to_owned()),
         "decision.reject" => ("decision", by(&text), "rejected".to_owned()),
         "decision.refused" => (

@@ -107,7 +107,7 @@ pub fn decide(found: &Found, given: &Given<'_>, now: TimeMs) -> Result<Decided, 
     fresh(given, now)?;
     let detail = json!({
         "operator": vote.name(), "operatorId": vote.operator_id(), "person": vote.person(), "digest": vote.digest(),
-        "signature": given.signed.signature, "note": given.signed.decision.note, "through": vote.through(), "channel": given.signed.decision.channel.as_ref().map(|given| given.channel.id()),
+        "signature": given.signed.signature, "note": given.signed.decision.note, "through": vote.through(), "channel": given.signed.decision.channel.as_ref().map(|given| given.channel.id()), "atNode": vote.is_at_node(),
     });
     let kind = match vote.verdict() {
         Verdict::Approve => AuditKind::DecisionApproved,

@@ -48,9 +48,12 @@ impl Shown {
         code: &NodeCode,
         now: TimeMs,
     ) -> Result<AtNode, Refusal> {
-        let taken = self.lock().take(&record.proposal_id, digest, code, now);
+        self.lock().take(&record.proposal_id, digest, code, now)
+    }
+
+    /// A decision that had a code was refused: another may be due.
+    pub(super) fn refused(&self) {
         self.used.notify_one();
-        taken
     }
 }
 

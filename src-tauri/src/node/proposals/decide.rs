@@ -84,6 +84,9 @@ pub async fn decide_of(
             Ok(standing)
         }
         Taken::Refused(refusal) => {
+            if signed.decision.at_node.is_some() {
+                executor.at_node.refused();
+            }
             executor
                 .journal
                 .refused_of(cause, Event::DecisionRefused, id.as_str(), &refusal)

@@ -192,7 +192,7 @@ fn what_nobody_gave_counts_for_nothing() {
 #[test]
 fn its_ceiling_rate_end_time_and_node_are_the_executors_to_judge() {
     type Change = fn(&mut Case);
-    let cases: [(Change, Code); 9] = [
+    let cases: [(Change, Code); 10] = [
         (|c| c.level = Level::L3, Code::OperatorLevelTooLow),
         (|c| c.through.as_mut().unwrap().used = 3, Code::RateExceeded),
         (
@@ -204,6 +204,14 @@ fn its_ceiling_rate_end_time_and_node_are_the_executors_to_judge() {
             Code::NotAuthorized,
         ),
         (|c| c.revoked = true, Code::OperatorRevoked),
+        (
+            |c| {
+                let mut other = channel();
+                other.given_at = NOW.plus(SIGNER_AHEAD_MAX_MS + 1);
+                c.given = other.sign(&hand(50));
+            },
+            Code::ApprovalInvalid,
+        ),
         (|c| c.operator_level = Level::L1, Code::OperatorLevelTooLow),
         (
             |c| {
