@@ -20,6 +20,7 @@ mod bad_peers;
 mod behind;
 mod bot_api;
 mod budgets;
+mod camera;
 mod channels;
 mod chat_services;
 mod chats;

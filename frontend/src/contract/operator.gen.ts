@@ -3242,6 +3242,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/pictures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The pictures of this node's cameras that it keeps, newest first; of one camera or of all, 100 where nothing is said.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    camera?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["PictureView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/pictures/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A picture as it was taken, by its SHA-256 or the first 8 characters of it or more.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "image/jpeg": string;
+                        "image/png": string;
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/planner": {
         parameters: {
             query?: never;
@@ -7214,6 +7316,25 @@ export interface components {
             state: components["schemas"]["PeerState"];
             /** @description The transport label. */
             transportLabel?: string | null;
+        };
+        /** @description A picture that is kept. */
+        PictureView: {
+            /**
+             * Format: int64
+             * @description How large it is.
+             */
+            bytes: number;
+            /** @description The camera. */
+            camera: string;
+            /** @description What it is called: the SHA-256 of its bytes. */
+            id: string;
+            /** @description Its media type: `image/jpeg` or `image/png`. */
+            mediaType: string;
+            /**
+             * Format: int64
+             * @description When it was taken, in milliseconds since 1970.
+             */
+            takenAt: number;
         };
         /**
          * @description What plans on a node.

@@ -18,6 +18,7 @@ pub mod log;
 pub mod marks;
 pub mod notify;
 pub mod paths;
+pub mod pictures;
 pub mod random;
 pub mod releases;
 pub mod service_manager;

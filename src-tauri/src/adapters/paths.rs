@@ -263,6 +263,11 @@ impl StateDir {
         log || self.mark_file().exists() || self.tokens_file().exists()
     }
 
+    /// The pictures of cameras.
+    pub fn pictures_dir(&self) -> PathBuf {
+        self.root.join("pictures")
+    }
+
     /// The simulated kit.
     pub fn sim_dir(&self) -> PathBuf {
         self.root.join("sim")

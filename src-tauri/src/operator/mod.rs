@@ -29,6 +29,7 @@ pub mod names;
 pub mod pairing;
 mod peers;
 pub mod people;
+pub mod pictures;
 pub mod planner;
 mod proposals;
 pub mod queries;

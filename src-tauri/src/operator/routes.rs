@@ -29,6 +29,7 @@ use super::models::{
 };
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
+use super::pictures::PictureView;
 use super::series::SeriesView;
 use super::standing_approvals::{ApprovalsView, StandingEndRequest, StandingRequest};
 use super::stopping::StopView;
@@ -94,6 +95,9 @@ pub struct Lines;
 /// An answer that is an SVG image.
 #[derive(Debug)]
 pub struct Drawing;
+/// An answer that is a picture of a camera.
+#[derive(Debug)]
+pub struct Photo;
 /// The answer that describes all others.
 #[derive(Debug)]
 pub struct Description;
@@ -182,6 +186,10 @@ routes! {
     DEVICE_LOOK: Post "/devices/look", Read, DeviceLook => DeviceSensorView;
     /// Read the configuration file again and change the devices of the running node to those in it, all or none.
     DEVICES_RELOAD: Post "/devices/reload", Admin, () => Reloaded;
+    /// The pictures of this node's cameras that it keeps, newest first; of one camera or of all, 100 where nothing is said.
+    PICTURES: Get "/pictures" ? [camera: string, limit: integer], Read, () => Vec<PictureView>;
+    /// A picture as it was taken, by its SHA-256 or the first 8 characters of it or more.
+    PICTURE: Get "/pictures/{id}", Read, () => Photo;
     /// Sites with their zones and assets, as site.toml places them, or what is wrong with it.
     TWIN: Get "/twin", Read, () => TwinView;
     /// The plan of a site, an SVG image; `v` is its version and changes nothing.

@@ -23,6 +23,7 @@ import {
 } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 import { factOf, healthOf, matches, type Position, positionOf, sorted } from "./devices";
+import { Picture } from "./Picture";
 import { Rereading } from "./Rereading";
 
 type Sensor = Device["sensors"][number];
@@ -103,7 +104,7 @@ function Card({ d, own, facts }: { d: Device; own: string; facts: readonly Fact[
           <h3 className="mb-0.5 font-semibold text-[12px] text-t2">{t("sensors")}</h3>
           <ul className="flex flex-col gap-2">
             {d.sensors.map((s) => (
-              <OneSensor key={s.name} s={s} own={own} facts={facts} />
+              <OneSensor key={s.name} s={s} own={own} facts={facts} pictured={d.kind === "camera"} />
             ))}
           </ul>
         </section>
@@ -123,7 +124,9 @@ function Card({ d, own, facts }: { d: Device; own: string; facts: readonly Fact[
   );
 }
 
-function OneSensor({ s, own, facts }: { s: Sensor; own: string; facts: readonly Fact[] }) {
+type Sensed = { s: Sensor; own: string; facts: readonly Fact[]; pictured: boolean };
+
+function OneSensor({ s, own, facts, pictured }: Sensed) {
   const client = useQueryClient();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
@@ -198,6 +201,7 @@ function OneSensor({ s, own, facts }: { s: Sensor; own: string; facts: readonly 
                   <span className="text-[11px] text-t2">{t("unpublished")}</span>
                 )}
               </div>
+              {pictured && f ? <Picture frameId={f.frameId} name={s.name} /> : null}
               {v.doubt ? (
                 <p className="text-warn">
                   ◐ {t("doubtedBecause")} <Txt max={200}>{v.doubt}</Txt>.{" "}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Device, Fact, Reloaded } from "@/node/client";
-import { factOf, healthOf, linesOf, matches, positionOf, sorted } from "./devices";
+import { factOf, healthOf, linesOf, matches, pictureOf, positionOf, sorted } from "./devices";
 
 const sensor = (over: object = {}) => ({
   name: "bench temperature",
@@ -17,6 +17,30 @@ const moved = (over: object = {}) => ({
 });
 const device = (sensors: object[], actuators: object[], name = "bench") =>
   ({ kind: "twin", name, sensors, actuators }) as unknown as Device;
+
+describe("a picture", () => {
+  const picture = {
+    sha256: "a".repeat(64),
+    bytes: 5,
+    width: 640,
+    height: 480,
+    type: "image/jpeg",
+    thumbnail: "data:image/jpeg;base64,/9j/4AAQ==",
+  };
+  const seen = (over: object = {}) => pictureOf({ data: { picture: { ...picture, ...over } } });
+  it("is shown where its frame tells of one as a camera does", () => {
+    expect(seen()?.width).toBe(640);
+    expect(pictureOf(undefined)).toBeNull();
+    expect(pictureOf({ data: {} })).toBeNull();
+  });
+  it("is not shown where anything of it could be something else", () => {
+    for (const thumbnail of ["https://x/y.jpg", "data:text/html;base64,AAAA", "data:image/svg+xml,<svg/>", 7])
+      expect(seen({ thumbnail })).toBeNull();
+    expect(seen({ thumbnail: `data:image/jpeg;base64,${"A".repeat(5_000)}` })).toBeNull();
+    expect(seen({ sha256: "../status" })).toBeNull();
+    expect(seen({ width: "640" })).toBeNull();
+  });
+});
 
 describe("a device", () => {
   it("needs somebody where something is not safe, whatever its sensors say", () => {

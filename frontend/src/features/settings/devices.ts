@@ -21,6 +21,24 @@ export function healthOf(d: Device): Health {
   return said ? "healthy" : "unknown";
 }
 
+/** A picture of a camera, as its frame tells of it. */
+export type Pictured = { sha256: string; width: number; height: number; thumbnail: string };
+
+/** The picture that a frame tells of; null where it tells of none, or not in the form that a camera of ours gives it. */
+export function pictureOf(frame: unknown): Pictured | null {
+  const data = (frame as { data?: { picture?: Partial<Pictured> } } | null | undefined)?.data;
+  const { sha256, width, height, thumbnail } = data?.picture ?? {};
+  const good =
+    typeof sha256 === "string" &&
+    /^[0-9a-f]{64}$/.test(sha256) &&
+    Number.isInteger(width) &&
+    Number.isInteger(height) &&
+    typeof thumbnail === "string" &&
+    thumbnail.length <= 4_096 &&
+    /^data:image\/jpeg;base64,[A-Za-z0-9+/]+=*$/.test(thumbnail);
+  return good ? ({ sha256, width, height, thumbnail } as Pictured) : null;
+}
+
 const RANK: Health[] = ["needs", "offline", "degraded", "unknown", "healthy"];
 /** What needs somebody first, then by name. */
 export const sorted = (list: Device[]): Device[] =>

@@ -1317,6 +1317,8 @@ export const de = table({
   sensorFails: "liefert keine Messwerte",
   sensorWorks: "liefert Messwerte",
   lookNow: "Jetzt ansehen",
+  pictureOf: "Vorschau des letzten Bildes: {name}",
+  pictureWhole: "Ganzes Bild",
   looking: "Wird angesehen …",
   rawSaid: "Das Gerät sagte {raw}",
   nothingYet: "noch nichts",

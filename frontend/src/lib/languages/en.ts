@@ -1264,6 +1264,8 @@ export const en = {
   sensorFails: "gives no readings",
   sensorWorks: "gives readings",
   lookNow: "Look now",
+  pictureOf: "Thumbnail of the last picture: {name}",
+  pictureWhole: "Whole picture",
   looking: "Looking…",
   rawSaid: "The device said {raw}",
   nothingYet: "nothing yet",

@@ -3,6 +3,7 @@
 //! `registry.rs` lists them.
 
 mod actuator;
+mod camera;
 mod config;
 mod exec;
 mod file;

@@ -14,8 +14,8 @@ use super::config::Configured;
 use super::orders::{Order, Orders};
 use super::rescue::Ground;
 use super::{
-    Carrier, Hooks, Keeper, Sensor, SharedActuator, exec, file, gen1, gpio, host, http, modbus,
-    mqtt, serial, sim, twin, webhook,
+    Carrier, Hooks, Keeper, Sensor, SharedActuator, camera, exec, file, gen1, gpio, host, http,
+    modbus, mqtt, serial, sim, twin, webhook,
 };
 use crate::adapters::clock::SharedClock;
 use crate::adapters::paths::StateDir;
@@ -25,6 +25,7 @@ use crate::domain::policy::Offered;
 /// Every kind. A new one is a file or folder beside this one, a line here and its keys in
 /// `config.example.toml`.
 const KINDS: &[&Kind] = &[
+    &camera::KIND,
     &exec::KIND,
     &file::KIND,
     &gen1::KIND,

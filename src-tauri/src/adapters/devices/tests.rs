@@ -190,7 +190,7 @@ fn a_bad_gen1_actuator_is_refused_with_what_is_wrong() {
         (
             "\"gen1\"\n",
             "\"gen2\"\n",
-            "the kinds are exec, file, gen1, gpio, host, http, modbus, mqtt, serial, sim",
+            "the kinds are camera, exec, file, gen1, gpio, host, http, modbus, mqtt, serial, sim",
         ),
         ("kind = \"gen1\"\n", "", "unknown field `device`"),
         (

@@ -1,5 +1,6 @@
 //! Every limit in one place, units last. A limit that is reached is reported, never silent.
 
+mod camera;
 mod chats;
 mod gen1;
 mod gpio;
@@ -9,6 +10,7 @@ mod planner;
 mod private;
 mod serial;
 
+pub use self::camera::*;
 pub use self::chats::*;
 pub use self::gen1::*;
 pub use self::gpio::*;

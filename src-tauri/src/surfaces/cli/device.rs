@@ -41,6 +41,8 @@ pub(super) async fn run(ctx: &Context, command: &DeviceCommand) -> Done {
         DeviceCommand::Read { name } => read(ctx, name).await,
         DeviceCommand::Watch { name } => watch(ctx, name).await,
         DeviceCommand::Reload => reload(ctx).await,
+        DeviceCommand::Pictures { camera } => super::pictures::list(ctx, camera.as_deref()).await,
+        DeviceCommand::Picture { id, out } => super::pictures::write(ctx, id, out).await,
         DeviceCommand::Discover(args) => super::discover::run(ctx, args).await,
     }
 }

@@ -38,6 +38,7 @@ mod operators;
 mod out;
 mod pair;
 mod passphrase;
+mod pictures;
 mod planner;
 mod policy;
 mod proposals;

@@ -17,6 +17,7 @@ mod hooks;
 mod models;
 #[cfg(test)]
 mod models_tests;
+mod pictures;
 mod places;
 mod push;
 mod standing;
@@ -117,6 +118,8 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::ACTUATORS, h::actuators)
         .on(routes::DEVICES, h::devices)
         .on(routes::DEVICE_LOOK, h::device_look)
+        .on(routes::PICTURES, pictures::list)
+        .on(routes::PICTURE, pictures::one)
         .on(routes::DEVICES_RELOAD, models::devices_reload)
         .on(routes::TWIN, h::twin)
         .on(routes::TWIN_PLAN, h::twin_plan)

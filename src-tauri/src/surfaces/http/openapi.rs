@@ -18,7 +18,7 @@ use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
     access, actuators, alerts, channels, devices, dto, enrolling, estop, meshes, models, names,
-    series, standing_approvals, stopping, topology, twin,
+    pictures, series, standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -88,6 +88,7 @@ use crate::operator::{
     actuators::ActuatorView,
     devices::DeviceView,
     devices::DeviceLook,
+    pictures::PictureView,
     crate::node::wiring::Reloaded,
     twin::TwinView,
     crate::node::naming::Names,
@@ -145,6 +146,10 @@ fn operation(route: &Described) -> Value {
     let good = match route.answer {
         "Stream" => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         "Lines" => json!({"application/x-ndjson": {"schema": {"type": "string"}}}),
+        "Photo" => json!({
+            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+        }),
         "Drawing" => json!({"image/svg+xml": {"schema": {"type": "string"}}}),
         answer => json!({"application/json": {"schema": shape(answer)}}),
     };

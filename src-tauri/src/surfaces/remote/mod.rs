@@ -12,6 +12,7 @@ mod approvals;
 mod calls;
 mod channels;
 mod console;
+mod pictures;
 #[cfg(test)]
 mod tests;
 

@@ -29,7 +29,6 @@ pub(crate) use self::settings::KIND;
 pub(crate) use self::settings::certain;
 #[cfg(test)]
 pub(crate) use self::unix::tests;
-use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 use crate::domain::capability::Capability;
 
 /// How long the last words of a command that has ended are waited for, in milliseconds. They are in
@@ -64,15 +63,22 @@ pub(crate) struct ExecConfig {
     pub operations: Vec<ExecOperation>,
 }
 
-/// Keeps the first [`EXEC_OUTPUT_MAX_BYTES`] and reads on, so that a talkative command does not die of a
-/// closed pipe.
-async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
+/// What a command prints, at most so many bytes of it.
+///
+/// # Errors
+/// Why it cannot be run, did not end in time, or said no.
+pub(super) async fn printed_by(argv: &[String], most: usize) -> Result<Vec<u8>, String> {
+    here::printed::run(argv, most).await
+}
+
+/// Keeps the first bytes, at most so many, and reads on, so that a talkative command does not die of a closed pipe.
+async fn listen(words: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>, most: usize) {
     let Some(mut words) = words else {
         return;
     };
-    let mut buffer = [0; 1_024];
+    let mut buffer = [0; 4_096];
     while let Ok(read @ 1..) = words.read(&mut buffer).await {
-        let room = EXEC_OUTPUT_MAX_BYTES.saturating_sub(said.len());
+        let room = most.saturating_sub(said.len());
         said.extend(buffer.iter().take(read.min(room)));
     }
 }

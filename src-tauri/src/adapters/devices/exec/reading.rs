@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use super::here::printed;
+use super::printed_by;
 use crate::adapters::clock::SharedClock;
 use crate::adapters::devices::point::{Meter, Point};
 use crate::adapters::devices::value::{check_pointer, number};
@@ -88,7 +88,8 @@ impl Sensor for ExecSensor {
         let what = self.printed.argv.first().cloned().unwrap_or_default();
         let failed = |why: String| SensorError(format!("{what}: {why}"));
         // On a thread that may block.
-        let said = Handle::current().block_on(printed::run(&self.printed.argv));
+        let said =
+            Handle::current().block_on(printed_by(&self.printed.argv, EXEC_OUTPUT_MAX_BYTES));
         let said = said.map_err(failed)?;
         let raw = number(
             &said,

@@ -97,6 +97,19 @@ pub(crate) enum DeviceCommand {
     /// Have the running node take the devices of its configuration file as they stand there now, all of them or none;
     /// it does so by itself a few seconds after the file has changed. Nothing that moves is touched
     Reload,
+    /// List the pictures that this node keeps of its cameras, newest first
+    Pictures {
+        /// Only those of this camera
+        camera: Option<String>,
+    },
+    /// Write a picture that this node keeps into a file, as the camera gave it
+    Picture {
+        /// What it is called: its SHA-256, or the first 8 characters or more, as `pictures` and the frames show it
+        id: String,
+        /// The file, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Hear what devices at an MQTT broker offer (the messages that they keep there for Home Assistant) and print it as tables of
     /// a configuration: readings ready to use, what can be moved in comments for you to decide
     Discover(DiscoverArgs),

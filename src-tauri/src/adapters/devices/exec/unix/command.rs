@@ -30,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::adapters::devices::exec::{LAST_WORDS_MS, listen};
+use crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES;
 
 /// How often a group that was killed is looked at until it is gone, in milliseconds.
 pub(super) const GONE_LOOK_MS: u64 = 5;
@@ -258,8 +259,8 @@ impl Group {
         let ended = {
             let listening = async {
                 match words {
-                    Some(words) => listen(Some(words), &mut said).await,
-                    None => listen(stderr, &mut said).await,
+                    Some(words) => listen(Some(words), &mut said, EXEC_OUTPUT_MAX_BYTES).await,
+                    None => listen(stderr, &mut said, EXEC_OUTPUT_MAX_BYTES).await,
                 }
             };
             let mut listening = pin!(listening.fuse());

@@ -24,8 +24,11 @@ unset PWD OLDPWD SHLVL
 exec "$@"
 "#;
 
-/// The output of a command, at most [`EXEC_OUTPUT_MAX_BYTES`] of it. Nothing that it began goes on after it.
-pub(in crate::adapters::devices::exec) async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
+/// The output of a command, at most so many bytes of it. Nothing that it began goes on after it.
+pub(in crate::adapters::devices::exec) async fn run(
+    argv: &[String],
+    most: usize,
+) -> Result<Vec<u8>, String> {
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", WATCHED, "reading"])
@@ -46,7 +49,7 @@ pub(in crate::adapters::devices::exec) async fn run(argv: &[String]) -> Result<V
     let (output, mut said) = (child.stdout.take(), Vec::new());
     let mut group = Group::of(child).map_err(|e| e.to_string())?;
     let ended = {
-        let mut listening = pin!(listen(output, &mut said).fuse());
+        let mut listening = pin!(listen(output, &mut said, most).fuse());
         let ended = {
             let mut watching = pin!(group.watch(Duration::from_millis(EXEC_READING_MS)));
             tokio::select! {

@@ -9,11 +9,14 @@ use tokio::time::timeout;
 
 use crate::adapters::devices::exec::{LAST_WORDS_MS, SAID_MAX_CHARS, listen};
 use crate::adapters::system;
-use crate::domain::base::limits::EXEC_READING_MS;
+use crate::domain::base::limits::{EXEC_OUTPUT_MAX_BYTES, EXEC_READING_MS};
 use crate::domain::base::text::one_line;
 
-/// The output of a command, at most [`EXEC_OUTPUT_MAX_BYTES`](crate::domain::base::limits::EXEC_OUTPUT_MAX_BYTES) of it.
-pub(in crate::adapters::devices::exec) async fn run(argv: &[String]) -> Result<Vec<u8>, String> {
+/// The output of a command, at most so many bytes of it.
+pub(in crate::adapters::devices::exec) async fn run(
+    argv: &[String],
+    most: usize,
+) -> Result<Vec<u8>, String> {
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let mut command = Command::new(program);
     system::in_own_group(system::bare(&mut command))
@@ -28,8 +31,10 @@ pub(in crate::adapters::devices::exec) async fn run(argv: &[String]) -> Result<V
     let (ended, gone) = (tokio::sync::oneshot::channel::<()>(), child.id());
     let (tell, told) = ended;
     let last_words = async {
-        let listening =
-            futures_util::future::join(listen(output, &mut said), listen(errors, &mut complained));
+        let listening = futures_util::future::join(
+            listen(output, &mut said, most),
+            listen(errors, &mut complained, EXEC_OUTPUT_MAX_BYTES),
+        );
         tokio::pin!(listening);
         tokio::select! {
             _ = &mut listening => {}
