@@ -154,3 +154,60 @@ fn lines_for_the_journal_carry_their_level() {
     let plain = levels(&|file| format!("{}:{}", file.dev(), file.ino() + 1));
     assert!(plain.iter().all(|line| !line.starts_with('<')), "{plain:?}");
 }
+
+#[test]
+fn windows_gives_the_service_an_account_of_its_own_and_the_directory_to_that_alone() {
+    let place = Place::new();
+    let install = [
+        "service",
+        "install",
+        "--dry-run",
+        "--json",
+        "--manager=windows",
+    ];
+    let said = place.run(&install).json();
+    let steps = said.as_array().unwrap().clone();
+    let run = |step: &serde_json::Value| -> Option<String> {
+        let words = step["run"].as_array()?.iter();
+        Some(
+            words
+                .map(|word| word.as_str().unwrap())
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
+    let runs: Vec<String> = steps.iter().filter_map(run).collect();
+    let at = |words: &str| {
+        let found = runs.iter().position(|run| run.contains(words));
+        found.unwrap_or_else(|| panic!("{words} in {runs:?}"))
+    };
+    assert!(at("/inheritance:r") < at("sc.exe create"), "{runs:?}");
+    assert!(at("sc.exe create") < at("net.exe start"), "{runs:?}");
+    let state = place.state().display().to_string();
+    let create = &runs[at("sc.exe create")];
+    for words in [
+        "start= auto",
+        r"obj= NT SERVICE\clawmesh-node",
+        "start --as-service --state-dir",
+        &state,
+    ] {
+        assert!(create.contains(words), "{words}: {create}");
+    }
+    // No group of people is granted anything.
+    let granted = runs[at("/inheritance:r")]
+        .split(' ')
+        .filter(|word| word.starts_with('*'));
+    let granted: Vec<&str> = granted
+        .map(|word| word.split(':').next().unwrap())
+        .collect();
+    let account = "*S-1-5-80-326923544-3975239612-1228487156-1269689144-1426928730";
+    assert_eq!(granted, ["*S-1-5-18", "*S-1-5-32-544", account]);
+
+    let refused = |more: &str| place.run(&[&install[..], &[more]].concat()).code;
+    assert_eq!((refused("--user"), refused("--run-as=ada")), (2, 2));
+    // Started by a person, a service of Windows says so and does nothing.
+    place
+        .run(&["start", "--as-service"])
+        .fails(2, &["service manager of Windows"]);
+    assert!(!place.state().exists(), "nothing was made");
+}

@@ -6,12 +6,13 @@ use super::scan::{Path, Token};
 use super::the_rules_bite::{accepted, refused};
 
 /// Where systems may differ: each has one interface and a file for every system. Nothing else asks which system it is.
-const SYSTEM_ROOMS: [&str; 12] = [
+const SYSTEM_ROOMS: [&str; 13] = [
     "adapters/devices/exec/",
     "adapters/devices/gpio/",
     "adapters/service_manager/elsewhere.rs",
     "adapters/service_manager/linux.rs",
     "adapters/service_manager/mod.rs",
+    "adapters/service_manager/windows.rs",
     "adapters/signals",
     "adapters/system",
     "adapters/transport/local.rs",
@@ -22,7 +23,7 @@ const SYSTEM_ROOMS: [&str; 12] = [
 ];
 
 /// What exists on one system only.
-const OF_ONE_SYSTEM: [&[&str]; 16] = [
+const OF_ONE_SYSTEM: [&[&str]; 17] = [
     &["fs4"],
     &["gtk"],
     &["nix"],
@@ -38,6 +39,7 @@ const OF_ONE_SYSTEM: [&[&str]; 16] = [
     &["winapi"],
     &["winapi_util"],
     &["windows"],
+    &["windows_service"],
     &["windows_sys"],
 ];
 

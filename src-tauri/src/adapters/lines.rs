@@ -3,11 +3,12 @@
 //! The queue is bounded in bytes. Lines that do not fit, or that the other end does not take (a
 //! closed pipe, a full disk), are dropped and counted. A terminal that stands still, by Ctrl-S or
 //! because the process is in the background, stops this thread alone. It keeps no order with other
-//! outputs.
+//! outputs. A file of its own is begun anew when it is full; what was in it stays beside it until the next time.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,7 +56,23 @@ impl Lines {
         name: &str,
         again: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let file = system::copy_of(&target)?;
+        Self::over(Output::of(system::copy_of(&target)?), name, again)
+    }
+
+    /// Lines at the end of a file of at most so many bytes, as [`Lines::to`].
+    ///
+    /// # Errors
+    /// If the file cannot be made or written, or the system has no thread left.
+    pub fn to_file(
+        path: &Path,
+        max_bytes: u64,
+        name: &str,
+        again: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::over(Output::to(path, max_bytes)?, name, again)
+    }
+
+    fn over(output: Output, name: &str, again: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let lines = Self(Arc::new(Inner {
             queue: Mutex::default(),
             more: Condvar::new(),
@@ -66,7 +83,7 @@ impl Lines {
         let inner = lines.0.clone();
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || inner.write_all(file, again))?;
+            .spawn(move || inner.write_all(output, again))?;
         Ok(lines)
     }
 
@@ -108,7 +125,7 @@ impl Inner {
     }
 
     /// Serves the queue for as long as the process lives.
-    fn write_all(&self, mut file: File, again: impl Fn(u64)) {
+    fn write_all(&self, mut output: Output, again: impl Fn(u64)) {
         let mut torn = false;
         loop {
             let mut queue = self.lock();
@@ -124,8 +141,8 @@ impl Inner {
             queue.writing = true;
             drop(queue);
             let written = match torn {
-                true => write(&mut file, b"\n").and_then(|()| write(&mut file, &line)),
-                false => write(&mut file, &line),
+                true => output.write(b"\n").and_then(|()| output.write(&line)),
+                false => output.write(&line),
             };
             torn = written.is_err();
             let mut queue = self.lock();
@@ -144,6 +161,61 @@ impl Inner {
             }
         }
     }
+}
+
+/// Where lines go.
+struct Output {
+    file: File,
+    full: Option<Full>,
+}
+
+/// A file that is begun anew when it is full.
+struct Full {
+    path: PathBuf,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+impl Output {
+    fn of(file: File) -> Self {
+        Self { file, full: None }
+    }
+
+    fn to(path: &Path, max_bytes: u64) -> io::Result<Self> {
+        let file = appended(path)?;
+        let full = Full {
+            path: path.to_owned(),
+            bytes: file.metadata()?.len(),
+            max_bytes,
+        };
+        Ok(Self {
+            file,
+            full: Some(full),
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some(full) = &mut self.full {
+            let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+            if full.bytes > 0 && full.bytes.saturating_add(length) > full.max_bytes {
+                // Where it cannot be put aside it is emptied: it never grows beyond its limit.
+                match std::fs::rename(&full.path, full.path.with_extension("1.log")) {
+                    Ok(()) => self.file = appended(&full.path)?,
+                    Err(_) => self.file.set_len(0)?,
+                }
+                full.bytes = 0;
+            }
+            full.bytes = full.bytes.saturating_add(length);
+        }
+        write(&mut self.file, line)
+    }
+}
+
+/// A file of its owner alone, to be written at its end.
+fn appended(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    system::for_owner(&mut options).open(path)
 }
 
 /// Writes a whole line; waits for an output that is slow, gives up on one that is broken.
@@ -197,6 +269,40 @@ mod tests {
         reader.read_exact(&mut some).unwrap();
         assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), lost);
         assert!(!lines.is_losing());
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_begun_anew_and_the_last_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.log");
+        let written = |lines: &Lines, line: &str| {
+            lines.push(line.as_bytes().to_vec());
+            assert!(lines.flush(PATIENCE));
+        };
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        let lines = Lines::to_file(&path, 12, "test", |_| {}).unwrap();
+        written(&lines, "one\n");
+        drop(lines);
+        // A later process goes on where the file ends, and counts what is in it.
+        let lines = Lines::to_file(&path, 12, "test", |_| {}).unwrap();
+        written(&lines, "two\n");
+        assert_eq!(
+            (text("node.log").as_str(), text("node.1.log").as_str()),
+            ("one\ntwo\n", "")
+        );
+        written(&lines, "three\n");
+        assert_eq!(
+            (text("node.log").as_str(), text("node.1.log").as_str()),
+            ("three\n", "one\ntwo\n")
+        );
+        // One line that is longer than the file may be is written all the same.
+        written(&lines, "something long\n");
+        written(&lines, "four\n");
+        assert_eq!(
+            (text("node.log").as_str(), text("node.1.log").as_str()),
+            ("four\n", "something long\n")
+        );
+        assert_eq!(lines.lost(), 0);
     }
 
     #[test]

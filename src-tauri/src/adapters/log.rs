@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ use tracing_subscriber::fmt::{
 use tracing_subscriber::registry::LookupSpan;
 
 use super::lines::Lines;
-use crate::domain::base::limits::{LOG_FLUSH_MS, LOG_TEXT_MAX_CHARS};
+use crate::domain::base::limits::{LOG_FILE_MAX_BYTES, LOG_FLUSH_MS, LOG_TEXT_MAX_CHARS};
 use crate::domain::base::text::is_direction_mark;
 
-/// Stderr of this process, once logging has begun.
+/// Stderr of this process, or the file in its place, once logging has begun.
 static STDERR: OnceLock<Lines> = OnceLock::new();
 
 /// How lines look.
@@ -84,6 +85,20 @@ pub fn begin(filter: &str, form: Form) -> Result<(), String> {
     Ok(())
 }
 
+/// Has the log go into a file of at most [`LOG_FILE_MAX_BYTES`] from now on, where there is no stderr: before [`begin`].
+///
+/// # Errors
+/// If the file cannot be made or written, or the system has no thread left.
+pub fn into_file(path: &Path) -> io::Result<()> {
+    let lines = Lines::to_file(path, LOG_FILE_MAX_BYTES, "log", told)?;
+    STDERR.get_or_init(|| lines);
+    Ok(())
+}
+
+fn told(lost: u64) {
+    tracing::error!(lost, "{lost} log lines were lost before this one");
+}
+
 /// Stderr as an output that never blocks.
 ///
 /// # Errors
@@ -92,9 +107,7 @@ pub fn stderr() -> io::Result<Lines> {
     if let Some(lines) = STDERR.get() {
         return Ok(lines.clone());
     }
-    let lines = Lines::to(io::stderr(), "log", |lost| {
-        tracing::error!(lost, "{lost} log lines were lost before this one");
-    })?;
+    let lines = Lines::to(io::stderr(), "log", told)?;
     Ok(STDERR.get_or_init(|| lines).clone())
 }
 

@@ -130,21 +130,27 @@ impl StateDir {
         given: Option<&Path>,
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, PathError> {
+        let at = |dir: &Path| Self::at(&system::long_path(dir));
         if let Some(given) = given {
-            return Ok(Self::at(given));
+            return Ok(at(given));
         }
         let set = |name: &str| env(name).filter(|v| !v.is_empty());
         if let Some(dir) = set(STATE_DIR_ENV) {
-            return Ok(Self::at(Path::new(&dir)));
+            return Ok(at(Path::new(&dir)));
         }
         system::default_state_dir(set)
-            .map(|root| Self { root })
+            .map(|root| at(&root))
             .ok_or(PathError::NoHome)
     }
 
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The log of a service whose manager keeps none, as that of Windows.
+    pub fn log_file(&self) -> PathBuf {
+        self.root.join("node.log")
     }
 
     /// The device's key.

@@ -142,6 +142,11 @@ impl Signals {
     }
 }
 
+/// Asks this process to end in order, on behalf of a service manager that sends no signals: that of Windows.
+pub fn ask_to_end() {
+    here::ask_to_end();
+}
+
 /// Waits until something asks the process to end, on the caller's runtime: for a command that tidies
 /// up before it goes.
 ///

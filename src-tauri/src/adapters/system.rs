@@ -22,8 +22,8 @@ mod sddl;
 /// Files: who may use them, what tells one from another, and the ways to open them that wait for nothing.
 pub use here::files::{
     Stream, advice_to_own, copy_of, disk, entry_id, file_id, for_all, for_owner, foreign_owner,
-    lock_folder, make_private_dir, names_of, open_lock, open_or_make, open_plain, open_to_write,
-    others_may_read, others_may_write, restrict, rights, sync_name,
+    lock_folder, long_path, make_private_dir, names_of, open_lock, open_or_make, open_plain,
+    open_to_write, others_may_read, others_may_write, restrict, rights, sync_name,
 };
 /// The machine, the places that it has for state, and what hides the memory of a process.
 pub use here::machine::{
@@ -38,6 +38,11 @@ pub use here::process::{
 pub use here::serial::{claim_port, is_port};
 /// The terminal.
 pub use here::terminal::{Quiet, columns, drop_typed, has_terminal, show_at, would_stop_us};
+
+/// The account of the service `clawmesh-node` of Windows (`NT SERVICE\clawmesh-node`), as its tools take it. Its number follows
+/// from its name: the SHA-1 sum of the name in capitals as UTF-16. What runs under it is the node that the administrator has
+/// installed as that service.
+pub const SERVICE_ACCOUNT: &str = "*S-1-5-80-326923544-3975239612-1228487156-1269689144-1426928730";
 
 /// Tells a file from every other one, also from a copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Systems whose service managers are told nothing.
 
-use super::installed::Manager;
+use super::Work;
+use super::installed::{Manager, Registered};
 
 /// Who runs services. Where there is neither, it is said that this one does not run.
 #[cfg(target_os = "macos")]
@@ -16,3 +17,13 @@ pub(super) fn alive() {}
 
 /// See [`super::stopping`].
 pub(super) fn stopping(_status: &str) {}
+
+/// See [`super::serve`].
+pub(super) fn serve(_end: fn(), _work: Work) -> Result<(), String> {
+    Err("only the service manager of Windows starts a node this way".to_owned())
+}
+
+/// What the service manager of Windows says of the service: none elsewhere.
+pub(super) fn registered() -> Option<Registered> {
+    None
+}

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use super::units::LABEL;
+use super::units::{LABEL, WINDOWS_PLACE};
 use crate::adapters::{files, system};
 use crate::domain::base::limits::SMALL_FILE_MAX_BYTES;
 
@@ -22,6 +22,19 @@ pub enum Manager {
     Systemd,
     /// launchd.
     Launchd,
+    /// The service manager of Windows.
+    Windows,
+}
+
+/// What the service manager of Windows says of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether it runs.
+    pub active: bool,
+    /// Whether it starts with the machine, where that is known.
+    pub enabled: Option<bool>,
+    /// How it is.
+    pub words: String,
 }
 
 impl Manager {
@@ -34,7 +47,7 @@ impl Manager {
     pub fn runs(self) -> bool {
         match self {
             Self::Systemd => Path::new("/run/systemd/system").is_dir(),
-            Self::Launchd => Self::here() == Self::Launchd,
+            Self::Launchd | Self::Windows => Self::here() == self,
         }
     }
 }
@@ -81,6 +94,9 @@ impl Service {
             (Manager::Launchd, true) => {
                 Path::new("/Library/LaunchDaemons").join(format!("{LABEL}.plist"))
             }
+            // No file: the place in the registry.
+            (Manager::Windows, true) => PathBuf::from(WINDOWS_PLACE),
+            (Manager::Windows, false) => return None,
             (Manager::Launchd, false) => set("HOME")?
                 .join("Library/LaunchAgents")
                 .join(format!("{LABEL}.plist")),
@@ -106,6 +122,7 @@ impl Service {
             (Manager::Systemd, true) => &["systemctl"],
             (Manager::Systemd, false) => &["systemctl", "--user"],
             (Manager::Launchd, _) => &["launchctl"],
+            (Manager::Windows, _) => &["sc.exe"],
         };
         head.iter()
             .chain(words)
@@ -115,6 +132,14 @@ impl Service {
 
     /// What its manager says of it; none where it is not installed.
     pub fn state(&self) -> Option<ServiceState> {
+        if self.manager == Manager::Windows {
+            return super::here::registered().map(|said| ServiceState {
+                file: self.file.clone(),
+                active: said.active,
+                enabled: said.enabled,
+                words: said.words,
+            });
+        }
         // A file that is there and does not read is installed all the same.
         let there = match files::read_text(&self.file, SMALL_FILE_MAX_BYTES) {
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
@@ -133,7 +158,7 @@ impl Service {
         let job = format!("{}/{LABEL}", self.domain());
         let asked = match self.manager {
             Manager::Systemd => self.asks(&["show", UNIT_NAME, &property]),
-            Manager::Launchd => self.asks(&["print", &job]),
+            Manager::Launchd | Manager::Windows => self.asks(&["print", &job]),
         };
         Some(match said(&asked) {
             Err(why) => state(false, None, why),
@@ -189,8 +214,11 @@ pub fn said(command: &[String]) -> Result<String, String> {
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            let why = why.lines().map(str::trim).find(|line| !line.is_empty());
+            // Programs of Windows complain on stdout.
+            let why = [output.stderr, output.stdout]
+                .map(|said| String::from_utf8_lossy(&said).into_owned());
+            let mut why = why.iter().flat_map(|said| said.lines().map(str::trim));
+            let why = why.find(|line| !line.is_empty());
             let status = output.status.to_string();
             Err(format!("{shown}: {}", why.unwrap_or(&status)))
         }

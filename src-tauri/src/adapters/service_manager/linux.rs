@@ -2,7 +2,8 @@
 
 use sd_notify::NotifyState;
 
-use super::installed::Manager;
+use super::Work;
+use super::installed::{Manager, Registered};
 
 /// Who runs services.
 pub(super) const MANAGER: Manager = Manager::Systemd;
@@ -22,6 +23,16 @@ pub(super) fn alive() {
 /// See [`super::stopping`].
 pub(super) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+/// See [`super::serve`].
+pub(super) fn serve(_end: fn(), _work: Work) -> Result<(), String> {
+    Err("only the service manager of Windows starts a node this way".to_owned())
+}
+
+/// What the service manager of Windows says of the service: none elsewhere.
+pub(super) fn registered() -> Option<Registered> {
+    None
 }
 
 fn tell(words: &[NotifyState<'_>]) {

@@ -12,6 +12,15 @@ pub const USER: &str = "clawmesh";
 /// The label of the job of launchd.
 pub const LABEL: &str = "io.clawmesh.node";
 
+/// The name of the service of Windows.
+pub const WINDOWS_NAME: &str = "clawmesh-node";
+/// Where Windows keeps what it knows of that service.
+pub const WINDOWS_PLACE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\clawmesh-node";
+/// The account that Windows makes for a service of this name, which has rights of its own and no password.
+pub const WINDOWS_ACCOUNT: &str = r"NT SERVICE\clawmesh-node";
+/// Where that service keeps its state, below `%ProgramData%`.
+pub const WINDOWS_STATE_DIR: &str = "ClawMesh-node";
+
 /// What only the system's manager can do: it takes rights that a user's own has not.
 const SYSTEM_ONLY: [&str; 26] = [
     "After=",
@@ -93,6 +102,16 @@ impl Run<'_> {
         Ok(text.replace("\n\n\n", "\n\n"))
     }
 
+    /// The command line by which Windows starts the service.
+    ///
+    /// # Errors
+    /// If a path cannot stand in it.
+    pub fn windows_command(&self) -> Result<String, String> {
+        let program = quoted(&self.program.display().to_string())?;
+        let dir = quoted(&self.state_dir().display().to_string())?;
+        Ok(format!("{program} start --as-service --state-dir {dir}"))
+    }
+
     /// The job for launchd.
     ///
     /// # Errors
@@ -161,6 +180,16 @@ fn word(text: &str) -> Result<String, String> {
         false => Err(format!(
             "{text:?} cannot stand in a unit: use letters, digits and /._-@+:,= alone, without spaces"
         )),
+    }
+}
+
+/// A path as one word of a command line of Windows.
+fn quoted(path: &str) -> Result<String, String> {
+    match path.chars().any(|c| c.is_control() || c == '"') || path.ends_with('\\') {
+        true => Err(format!(
+            "{path:?} cannot stand in the command line of a service: it has a quote in it, or ends with one \\"
+        )),
+        false => Ok(format!("\"{path}\"")),
     }
 }
 
@@ -262,6 +291,23 @@ mod tests {
         // Each line that is left out is one that is there.
         for only in SYSTEM_ONLY {
             assert!(UNIT.lines().any(|line| line.starts_with(only)), "{only}");
+        }
+    }
+
+    #[test]
+    fn windows_is_told_the_program_and_the_directory_as_one_word_each() {
+        let run = |program, dir| run(program, Some(dir), "").windows_command();
+        assert_eq!(
+            run(
+                r"C:\Program Files\ClawMesh\clawmesh-node.exe",
+                r"D:\Käte Müller"
+            )
+            .unwrap(),
+            r#""C:\Program Files\ClawMesh\clawmesh-node.exe" start --as-service --state-dir "D:\Käte Müller""#
+        );
+        for odd in [r#"C:\a" --state-dir "b"#, r"C:\a\", "C:\\a\nb"] {
+            assert!(run(odd, "x").is_err(), "{odd}");
+            assert!(run("x", odd).is_err(), "{odd}");
         }
     }
 

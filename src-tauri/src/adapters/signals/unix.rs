@@ -10,6 +10,12 @@ use super::{Asked, Heard};
 /// How a person ends a node.
 pub(super) const HOW_TO_END: &str = "end the node with Ctrl-C or SIGTERM";
 
+/// Asks this process to end, as its service manager does.
+pub(super) fn ask_to_end() {
+    // It cannot fail for a process that sends it to itself.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+}
+
 /// Which numbers ask for the end. Some differ between systems.
 #[cfg(target_os = "linux")]
 const ENDS: &[(i32, Asked)] = &[

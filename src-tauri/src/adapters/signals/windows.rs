@@ -9,8 +9,17 @@ use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close,
     ctrl_logoff, ctrl_shutdown,
 };
+use tokio::sync::Notify;
 
 use super::{Asked, Heard};
+
+/// The service manager asks for the end of the service; kept until it is heard.
+static MANAGER: Notify = Notify::const_new();
+
+/// Asks this process to end, as its service manager does.
+pub(super) fn ask_to_end() {
+    MANAGER.notify_one();
+}
 
 /// How a person ends a node.
 pub(super) const HOW_TO_END: &str = "end the node with Ctrl-C";
@@ -43,6 +52,13 @@ impl Ears {
 
     /// The next one.
     pub(super) async fn next(&mut self) -> Heard {
+        tokio::select! {
+            () = MANAGER.notified() => Heard::Asks(Asked::Terminate),
+            heard = self.of_the_console() => heard,
+        }
+    }
+
+    async fn of_the_console(&mut self) -> Heard {
         std::future::poll_fn(|cx| {
             let asked = if self.interrupt.poll_recv(cx).is_ready() {
                 Asked::Interrupt

@@ -1,13 +1,15 @@
 //! Access lists as Windows writes them down (SDDL), as far as it takes to tell who else may use a file. Names of users differ
 //! between languages; these texts do not.
 
+use super::SERVICE_ACCOUNT;
+
 /// The rights by which the content of a file can be read.
 pub(super) const READ: u32 = 0x8000_0000 | 0x1000_0000 | 0x1;
 /// The rights by which the content of a file, its name or its rights can be changed.
 pub(super) const WRITE: u32 =
     0x4000_0000 | 0x1000_0000 | 0x2 | 0x4 | 0x40 | 0x1_0000 | 0x4_0000 | 0x8_0000;
 
-/// The system, the administrators, and whoever owns or makes a file; as letters and as numbers.
+/// The system, the administrators, whoever owns or makes a file, and the service; as letters and as numbers.
 const KEEPERS: [&str; 8] = [
     "SY",
     "BA",
@@ -75,7 +77,9 @@ pub(super) fn others(text: &str, wanted: u32, own: Option<&str>) -> Vec<String> 
             let allows = matches!(kind, "A" | "XA" | "OA");
             // Inherited by what is in the folder only.
             let here = !flags.contains("IO");
-            let kept = KEEPERS.contains(&who) || own == Some(who);
+            let kept = KEEPERS.contains(&who)
+                || own == Some(who)
+                || SERVICE_ACCOUNT.strip_prefix('*') == Some(who);
             (allows && here && !kept && mask(rights) & wanted != 0).then(|| name(who))
         })
         .collect();

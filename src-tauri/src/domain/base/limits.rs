@@ -747,6 +747,8 @@ pub const NOTIFY_CHAT_QUEUE: usize = 16;
 pub const LOG_QUEUE_MAX_BYTES: usize = 1_048_576;
 /// Longest message or field of a log line, in characters.
 pub const LOG_TEXT_MAX_CHARS: usize = 1_000;
+/// Of a log file that this program writes itself; one more of it is kept.
+pub const LOG_FILE_MAX_BYTES: u64 = 10_000_000;
 /// How long the end of the process waits for log lines that are not written yet, in milliseconds.
 pub const LOG_FLUSH_MS: u64 = 1_000;
 /// Pause before a write to a terminal or pipe that takes nothing is tried again, in milliseconds.

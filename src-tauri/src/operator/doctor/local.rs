@@ -391,6 +391,16 @@ fn lan(config: &Config) -> Finding {
 
 fn service() -> Finding {
     let manager = Manager::here();
+    let (start_it, its_log) = match manager {
+        Manager::Windows => (
+            "run: sc.exe config clawmesh-node start= auto",
+            "its log says why: node.log in the state directory of the service",
+        ),
+        _ => (
+            "run: systemctl enable clawmesh-node",
+            "its log says why: journalctl -u clawmesh-node",
+        ),
+    };
     let places = [true, false];
     let found = places
         .into_iter()
@@ -411,12 +421,12 @@ fn service() -> Finding {
                 state.file.display(),
                 state.words
             ),
-            "run: systemctl enable clawmesh-node",
+            start_it,
         ),
         Some(state) => warning(
             "service",
             format!("{}: {}", state.file.display(), state.words),
-            "its log says why: journalctl -u clawmesh-node",
+            its_log,
         ),
     }
 }

@@ -1,7 +1,6 @@
 //! How a command fails: one line that says what to do, and an exit code that programs rely on.
 
 use std::fmt;
-use std::process::ExitCode;
 
 use super::clean;
 use crate::adapters::keystore::KeyError;
@@ -101,11 +100,6 @@ impl Failure {
             exit_of(refusal.code.as_str()),
             format!("{}: {}", refusal.code, refusal.message),
         )
-    }
-
-    /// The process's exit code.
-    pub(super) fn code(&self) -> ExitCode {
-        ExitCode::from(self.exit as u8)
     }
 }
 

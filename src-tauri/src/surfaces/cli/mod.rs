@@ -47,6 +47,7 @@ mod recovery;
 mod registry;
 mod rehearse;
 mod rotate;
+mod sc;
 mod service;
 mod shell;
 mod show;
@@ -68,6 +69,8 @@ use self::fail::{Done, Exit, Failure};
 use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
 use crate::adapters::log::{self, Form};
+use crate::adapters::service_manager;
+use crate::adapters::signals;
 use crate::domain::gate::ChannelKind;
 use crate::domain::gate::approval::Verdict;
 use crate::operator::Door;
@@ -97,24 +100,37 @@ pub fn main(app: MakeApp) -> ExitCode {
             return end(Err(left.into_iter().fold(failure, Failure::and)));
         }
     };
+    if !as_service(&cli) {
+        return end(carried_out(cli, app));
+    }
+    let work = move || carried_out(cli, app).map_or_else(|failure| told(&failure), |()| 0);
+    end(service_manager::serve(signals::ask_to_end, Box::new(work)).map_err(Failure::usage))
+}
+
+/// Whether the process is a service of Windows, by what it was started with.
+fn as_service(cli: &Cli) -> bool {
+    matches!(&cli.command, Command::Start(args) if args.as_service)
+}
+
+fn carried_out(cli: Cli, app: MakeApp) -> Done {
     let done = listen(&cli).and_then(|()| dispatch(cli, app));
-    let code = end(done.and_then(|()| out::arrived()));
-    out::flush();
-    log::flush();
-    code
+    done.and_then(|()| out::arrived())
 }
 
 fn end(done: Done) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                out::error(&failure.message);
-            }
-            failure.more.iter().for_each(|line| out::error(line));
-            failure.code()
-        }
+    let code = done.map_or_else(|failure| told(&failure), |()| 0);
+    out::flush();
+    log::flush();
+    ExitCode::from(code)
+}
+
+/// Tells a failure, and its exit code.
+fn told(failure: &Failure) -> u8 {
+    if !failure.message.is_empty() {
+        out::error(&failure.message);
     }
+    failure.more.iter().for_each(|line| out::error(line));
+    failure.exit as u8
 }
 
 /// What is wrong with a command line. What stands behind `credential set NAME` may be a secret and is not repeated.
@@ -158,6 +174,13 @@ fn listen(cli: &Cli) -> Done {
         true => Form::Json,
         false => Form::Text,
     };
+    if as_service(cli) {
+        // There is no terminal, and no stderr that anybody reads.
+        let file = Context::new(&cli.global)?.dir.log_file();
+        log::into_file(&file).map_err(|e| Failure::state(format!("{}: {e}", file.display())))?;
+        log::begin(&filter, form).map_err(Failure::usage)?;
+        return out::into_log();
+    }
     log::begin(&filter, form).map_err(Failure::usage)?;
     match runs_on {
         true => out::never_wait(),

@@ -38,6 +38,17 @@ pub(super) fn never_wait() -> Done {
     Ok(())
 }
 
+/// From now on what is written here goes into the log: there is no terminal at all.
+///
+/// # Errors
+/// If there is no log.
+pub(super) fn into_log() -> Done {
+    let lines =
+        log::stderr().map_err(|e| Failure::failed(format!("the output cannot be set up: {e}")))?;
+    LINES.get_or_init(|| (lines.clone(), lines));
+    Ok(())
+}
+
 /// Waits a moment for what is queued; for the end of the process.
 pub(super) fn flush() {
     if let Some((stdout, _)) = LINES.get() {

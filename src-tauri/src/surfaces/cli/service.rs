@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{ServiceArgs, ServiceCommand, ServiceInstall};
 use super::context::Context;
 use super::fail::{Done, Exit, Failure};
-use super::out;
+use super::{out, sc};
 use crate::adapters::files;
 use crate::adapters::paths::{STATE_DIR_ENV, StateDir};
 use crate::adapters::service_manager::installed::{Manager, Service, UNIT_NAME, said};
@@ -36,16 +36,25 @@ pub(super) fn run(ctx: &Context, command: &ServiceCommand) -> Done {
 }
 
 /// A step of an installation.
-enum Step {
+pub(super) enum Step {
     Make(PathBuf),
     Write(PathBuf, String),
     Remove(PathBuf),
     Run(Vec<String>),
+    /// What the service does without: a failure is told.
+    Try(Vec<String>),
 }
 
 fn service(of: &ServiceArgs) -> Result<Service, Failure> {
-    let system = of.system || !of.user && system::is_administrator();
     let manager = of.manager.map_or_else(Manager::here, Manager::from);
+    if manager == Manager::Windows && of.user {
+        return Err(Failure::usage(
+            "services of Windows are those of the machine: leave --user away, or have the Task Scheduler start `clawmesh-node start` \
+             when you log on",
+        ));
+    }
+    let always = manager == Manager::Windows;
+    let system = always || of.system || !of.user && system::is_administrator();
     let found = Service::of(manager, system, |name| std::env::var_os(name));
     found.ok_or_else(|| Failure::usage("no home directory is known: set HOME, or give --system"))
 }
@@ -58,7 +67,10 @@ fn install(ctx: &Context, args: &ServiceInstall) -> Done {
             .map_err(|e| Failure::failed(format!("this program does not know where it is: {e}")))?,
     };
     let program = std::path::absolute(&program).unwrap_or(program);
-    let dir = state_dir(ctx, service.system)?;
+    let mut dir = state_dir(ctx, service.system)?;
+    if service.manager == Manager::Windows && dir.is_none() {
+        dir = Some(sc::usual_state_dir()?);
+    }
     let run = Run {
         program: &program,
         state_dir: dir.as_deref(),
@@ -68,8 +80,12 @@ fn install(ctx: &Context, args: &ServiceInstall) -> Done {
         (Manager::Systemd, true) => run.system_unit(),
         (Manager::Systemd, false) => run.user_unit(),
         (Manager::Launchd, system) => run.launchd_job(&launchd_log(ctx, system)),
+        (Manager::Windows, _) => run.windows_command(),
     };
     let text = text.map_err(Failure::usage)?;
+    if service.manager == Manager::Windows {
+        return sc::install(ctx, args, &service, &run, text);
+    }
     let mut steps = Vec::new();
     if service.manager == Manager::Systemd && service.system {
         steps.extend(user_of(
@@ -159,7 +175,7 @@ fn started(service: &Service, start: bool) -> Vec<Step> {
         ],
         (Manager::Systemd, false) => vec![run(&["daemon-reload"])],
         (Manager::Launchd, true) => vec![run(&["bootstrap", &service.domain(), &file])],
-        (Manager::Launchd, false) => Vec::new(),
+        (Manager::Launchd, false) | (Manager::Windows, _) => Vec::new(),
     }
 }
 
@@ -181,10 +197,11 @@ fn hidden(service: &Service, program: &Path) -> Done {
 }
 
 /// Refuses where the manager does not run, or needs rights that are not there.
-fn ready(service: &Service) -> Done {
+pub(super) fn ready(service: &Service) -> Done {
     let name = match service.manager {
         Manager::Systemd => "systemd",
         Manager::Launchd => "launchd",
+        Manager::Windows => "the service manager of Windows",
     };
     if !service.manager.runs() {
         return Err(Failure::failed(format!(
@@ -193,6 +210,9 @@ fn ready(service: &Service) -> Done {
         )));
     }
     match service.system && !system::is_administrator() {
+        true if service.manager == Manager::Windows => Err(Failure::failed(
+            "a service needs an administrator: open a terminal with \"Run as administrator\"; nothing was changed",
+        )),
         true => Err(Failure::failed(
             "a service of the system needs root: run it with sudo, or give --user for one of your own",
         )),
@@ -213,11 +233,14 @@ fn owned(file: &Path) -> Done {
 
 fn uninstall(ctx: &Context, of: &ServiceArgs, dry_run: bool) -> Done {
     let service = service(of)?;
+    if service.manager == Manager::Windows {
+        return sc::uninstall(ctx, &service, dry_run);
+    }
     let run = |words: &[&str]| Step::Run(service.asks(words));
     let job = format!("{}/{LABEL}", service.domain());
     let mut steps = vec![match service.manager {
         Manager::Systemd => run(&["disable", "--now", UNIT_NAME]),
-        Manager::Launchd => run(&["bootout", &job]),
+        Manager::Launchd | Manager::Windows => run(&["bootout", &job]),
     }];
     steps.push(Step::Remove(service.file.clone()));
     if service.manager == Manager::Systemd {
@@ -244,7 +267,7 @@ fn uninstall(ctx: &Context, of: &ServiceArgs, dry_run: bool) -> Done {
     }
 }
 
-fn not_there(service: &Service) -> Failure {
+pub(super) fn not_there(service: &Service) -> Failure {
     let file = service.file.display();
     let why = format!(
         "no service is installed ({file} is not there); `clawmesh-node service install` does it"
@@ -276,13 +299,13 @@ fn status(ctx: &Context, of: &ServiceArgs) -> Done {
 }
 
 /// Prints steps as a person would do them.
-fn shown(ctx: &Context, steps: &[Step]) -> Done {
+pub(super) fn shown(ctx: &Context, steps: &[Step]) -> Done {
     if ctx.json {
         let view = |step: &Step| match step {
             Step::Make(path) => json!({"makeDirectory": path}),
             Step::Write(path, text) => json!({"write": path, "text": text}),
             Step::Remove(path) => json!({"remove": path}),
-            Step::Run(words) => json!({"run": words}),
+            Step::Run(words) | Step::Try(words) => json!({"run": words}),
         };
         return out::json(&steps.iter().map(view).collect::<Vec<_>>());
     }
@@ -294,21 +317,32 @@ fn shown(ctx: &Context, steps: &[Step]) -> Done {
                 out::print(text);
             }
             Step::Remove(path) => out::whole(&format!("# rm {}", path.display())),
-            Step::Run(words) => out::whole(&format!("# {}", words.join(" "))),
+            Step::Run(words) | Step::Try(words) => {
+                out::whole(&format!("# {}", words.join(" ")));
+            }
         }
     }
     Ok(())
 }
 
-fn taken(step: &Step) -> Done {
+pub(super) fn taken(step: &Step) -> Done {
     let failed =
         |path: &Path, e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
     match step {
         Step::Make(path) => std::fs::create_dir_all(path).map_err(|e| failed(path, e)),
         Step::Write(path, text) => write(path, text).map_err(|e| failed(path, e)),
         Step::Remove(path) => std::fs::remove_file(path).map_err(|e| failed(path, e)),
+        Step::Try(words) => {
+            if let Err(why) = said(words) {
+                out::error(&format!("{why}; the service is installed without it"));
+            }
+            Ok(())
+        }
         Step::Run(words) => said(words).map(drop).map_err(|why| {
-            let log = "`journalctl -u clawmesh-node` (with --user for one of your own) has its log";
+            let log = match Manager::here() {
+                Manager::Windows => "node.log in the state directory of the service has its log",
+                _ => "`journalctl -u clawmesh-node` (with --user for one of your own) has its log",
+            };
             Failure::failed(why).and(log)
         }),
     }

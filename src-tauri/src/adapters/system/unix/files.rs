@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags, statvfs};
 
@@ -18,6 +18,11 @@ pub use std::os::fd::AsFd as Stream;
 /// What an error says to do where the system refused to let `path` be used.
 pub fn advice_to_own(path: &Path) -> String {
     format!("allow yourself to use {} (chmod u+rwx)", path.display())
+}
+
+/// A directory by a path that every function of the system takes: each does here.
+pub fn long_path(path: &Path) -> PathBuf {
+    path.to_owned()
 }
 
 /// A file of its own on the same output.

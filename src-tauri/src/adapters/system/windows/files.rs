@@ -1,10 +1,12 @@
 //! Files: numbers, access lists, and opening without following or waiting.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io;
+use std::os::windows::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::AsHandle;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf, Prefix};
 
 use winapi_util::Handle;
 use winapi_util::file::{information, typ};
@@ -22,12 +24,44 @@ const NO_FOLLOW: u32 = 0x0020_0000;
 const FOLDERS: u32 = 0x0200_0000;
 /// A pipe in the place of a file learns who this is and can act as nobody (`SECURITY_IDENTIFICATION`).
 const IDENTIFY: u32 = 0x0001_0000;
+/// A directory with a path of so many letters may have files with longer ones than old functions take.
+const LONG_CHARS: usize = 180;
 /// Others may read and write what is open, and neither rename nor delete it.
 const STAYS: u32 = 0x1 | 0x2;
 
 /// What an error says to do where the system refused to let `path` be used.
 pub fn advice_to_own(path: &Path) -> String {
     format!("allow yourself to use {}", path.display())
+}
+
+/// A directory by a path that every function of the system takes, for it and for what is in it. Those that SQLite uses end at 260
+/// letters, unless the path is whole and says so (`\\?\`).
+pub fn long_path(path: &Path) -> PathBuf {
+    let Ok(whole) = std::path::absolute(path) else {
+        return path.to_owned();
+    };
+    let text = whole.as_os_str();
+    if text.encode_wide().count() < LONG_CHARS {
+        return path.to_owned();
+    }
+    match whole.components().next() {
+        Some(Component::Prefix(prefix)) => match prefix.kind() {
+            Prefix::Disk(_) => [OsStr::new(r"\\?\"), text]
+                .into_iter()
+                .collect::<OsString>()
+                .into(),
+            Prefix::UNC(..) => {
+                let rest: Vec<u16> = text.encode_wide().skip(2).collect();
+                let rest = OsString::from_wide(&rest);
+                [OsStr::new(r"\\?\UNC\"), &rest]
+                    .into_iter()
+                    .collect::<OsString>()
+                    .into()
+            }
+            _ => whole,
+        },
+        _ => whole,
+    }
 }
 
 /// A file of its own on the same output.

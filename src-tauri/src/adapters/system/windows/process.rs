@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use tokio::process::{Child, Command};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 /// A process that no Ctrl-C of this console reaches (`CREATE_NEW_PROCESS_GROUP`).
 const OWN_GROUP: u32 = 0x200;
@@ -43,10 +44,9 @@ pub fn signal_of(_status: ExitStatus) -> Option<i32> {
     None
 }
 
-/// Whether this process may do what the administrator of the machine may. What asks installs services, of which there are
-/// none here.
+/// Whether this process may do what the administrator of the machine may: make services.
 pub fn is_administrator() -> bool {
-    false
+    ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CREATE_SERVICE).is_ok()
 }
 
 /// The number of the user, where users have one.

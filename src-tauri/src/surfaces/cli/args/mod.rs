@@ -306,6 +306,9 @@ pub(super) struct StartArgs {
     /// Stop gracefully when stdin closes
     #[arg(long, hide = true)]
     pub end_with_stdin: bool,
+    /// The service manager of Windows has started this process
+    #[arg(long, hide = true, conflicts_with = "end_with_stdin")]
+    pub as_service: bool,
 }
 
 impl StartArgs {

@@ -27,6 +27,8 @@ pub(crate) enum ManagerName {
     Systemd,
     /// launchd
     Launchd,
+    /// The service manager of Windows
+    Windows,
 }
 
 impl From<ManagerName> for Manager {
@@ -34,6 +36,7 @@ impl From<ManagerName> for Manager {
         match name {
             ManagerName::Systemd => Self::Systemd,
             ManagerName::Launchd => Self::Launchd,
+            ManagerName::Windows => Self::Windows,
         }
     }
 }
