@@ -5,6 +5,7 @@
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-model  ask a real small model on this machine (fetches 1.2 GB once)
 #   make test-long  the long simulations, property tests and fresh machines (root, network) as well
+#   make mutants    change the rules one at a time and see whether their tests notice (hours; docs/mutants.md)
 #   make check-foreign  check that the code compiles for Windows and macOS (part of make test)
 #   make desktop    build the desktop application: target/debug/clawmesh
 #   make console    build the browser console that the node carries
@@ -20,7 +21,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-model check-foreign sim console desktop package package-node release-check node bench fmt clean
+.PHONY: help setup run test test-long test-model check-foreign mutants sim console desktop package package-node release-check node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,9 @@ test-model:
 
 check-foreign:
 	@scripts/foreign
+
+mutants:
+	@scripts/mutants
 
 SEEDS ?= 100
 sim: export SEEDS := $(SEEDS)
