@@ -14,20 +14,17 @@
 
 #[path = "../tests/it/harness.rs"]
 mod harness;
+#[path = "mesh/stop.rs"]
+mod stop;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clawmesh::adapters::store::{Class, facts};
+use clawmesh::adapters::store::Class;
 use clawmesh::domain::base::{Digest, EvidenceSource, Tier, TimeMs};
-use clawmesh::domain::capability::{Action, Capability, Params};
-use clawmesh::domain::plan::Draft;
-use clawmesh::domain::policy::Requester;
 use clawmesh::domain::sync::{FrameKey, Initiator, KeySet, Keyed, answer};
 use clawmesh::domain::wire::{FrameKind, FrameSpec};
-use clawmesh::node::{frame_log, proposals};
-use clawmesh::operator::Door;
-use clawmesh::operator::estop::EstopRequest;
+use clawmesh::node::frame_log;
 use harness::*;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use serde_json::json;
@@ -112,135 +109,6 @@ async fn end(nodes: Vec<TestNode>) {
     for node in nodes {
         node.stop().await;
     }
-}
-
-/// A rule of the node itself opens its valve for a minute.
-const OPENS: &str = r#"
-version = 1
-[[rule]]
-name = "open"
-capability = "actuator:mock:valve-1"
-operations = ["open"]
-level = "L1"
-safe_state = "close"
-deadline_sec = 60
-duration_param = "durationSec"
-requesters = ["rules"]
-[rule.params.durationSec]
-type = "integer"
-min = 1
-max = 60
-[[rule.condition]]
-metric = "tank.level"
-origin = "self"
-op = ">"
-value = 0.0
-max_age_sec = 60
-"#;
-
-/// Opens a node's valve.
-async fn open(node: &TestNode) {
-    let shared = node.shared();
-    let valve: Capability = "actuator:mock:valve-1".parse().unwrap();
-    let cites = until("the level of the tank is known", || async {
-        let at = shared.moment();
-        let read = shared.store.read("bench", move |c| facts::numeric(c, at));
-        let tank = read
-            .await
-            .unwrap()
-            .into_iter()
-            .find(|f| f.metric == "tank.level" && f.origin == *shared.own_id());
-        tank.map(|fact| vec![fact.frame_id])
-    })
-    .await;
-    let now = shared.now();
-    let params = Params::from([("durationSec".to_owned(), 60.into())]);
-    let draft = Draft {
-        draft_id: uuid::Uuid::new_v4().into(),
-        action: Action::new(valve.clone(), "open", params).unwrap(),
-        reason: "bench".into(),
-        requester: Requester::Rules,
-        requester_name: "bench".into(),
-        taint: Default::default(),
-        cites,
-        origins: Default::default(),
-        slot: None,
-        led_by: None,
-        created_at: now,
-        expires_at: now.plus(60_000),
-    };
-    proposals::mint(shared, draft, shared.own_id())
-        .await
-        .unwrap();
-    until("the valve is open", || async {
-        let position = shared.guards.position(&valve).await?.ok()?;
-        (position == "open").then_some(())
-    })
-    .await;
-}
-
-/// From the press at one node to the answers of executors whose valves were open, that these are closed and the latch is on
-/// disk: at that node itself, and at as many others.
-async fn stops(others: u8) {
-    const ROUNDS: usize = 20;
-    let all = others + 1;
-    let executor = |me: u8| {
-        let mut setup = field();
-        setup.raw.name = Some(format!("node-{me}"));
-        (setup.kin, setup.policy) = (true, Some(OPENS.to_owned()));
-        for other in (1..=all).filter(|n| *n != me) {
-            setup = setup.trusting(key(other), "observe:T2,relay,read,plan,actuate,estop");
-        }
-        setup
-    };
-    let dir = || Arc::new(tempfile::tempdir().unwrap());
-    let first = executor(1).start_in(dir(), Some(1)).await;
-    let mut nodes = Vec::new();
-    for me in 2..=all {
-        let mut setup = executor(me);
-        let address = format!("{}=wss://{}||local", first.id(), first.address);
-        setup.raw.peers.push(address);
-        nodes.push(setup.start_in(dir(), Some(me)).await);
-    }
-    nodes.push(first);
-    linked(&nodes, usize::from(others)).await;
-    let pressed = nodes.last().unwrap().shared();
-    let mut times = Vec::new();
-    for _ in 0..ROUNDS {
-        for node in &nodes {
-            open(node).await;
-        }
-        let started = Instant::now();
-        let report = Door::new(pressed.clone())
-            .estop(&EstopRequest::default(), "bench")
-            .await;
-        times.push(ms(started));
-        let safe = report
-            .executors
-            .iter()
-            .filter(|e| e.latched && e.actuators.iter().all(|a| a.safe));
-        assert_eq!(safe.count(), usize::from(all), "{report:?}");
-        for node in &nodes {
-            proposals::estop::release(node.shared(), None, "bench", "next")
-                .await
-                .unwrap();
-        }
-    }
-    times.sort_by(f64::total_cmp);
-    let target = if others == 0 { "<= 50" } else { "<= 500" };
-    report(
-        &format!("emergency stop, {all} executors, p50"),
-        times[ROUNDS / 2],
-        "ms",
-        "",
-    );
-    report(
-        &format!("emergency stop, {all} executors, most"),
-        times[ROUNDS - 1],
-        "ms",
-        target,
-    );
-    end(nodes).await;
 }
 
 async fn one_hop() {
@@ -527,8 +395,8 @@ fn main() {
         runtime.block_on(one_hop());
     }
     if wanted("stop") {
-        runtime.block_on(stops(0));
-        runtime.block_on(stops(9));
+        runtime.block_on(stop::stops(0));
+        runtime.block_on(stop::stops(9));
     }
     if wanted("link") {
         runtime.block_on(sustained(true));

@@ -144,6 +144,20 @@ async fn one_person_with_the_code_that_the_node_shows_is_enough_at_l3() {
         status(node.shared(), &minted).await,
         Status::AwaitingApproval
     );
+    let kept = node
+        .shared()
+        .store
+        .read("t", |c| {
+            clawmesh::adapters::store::kv::get(c, "at_node.tries")
+        })
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        String::from_utf8(kept)
+            .unwrap()
+            .contains(record.proposal_id.as_str())
+    );
     // A stranger's key is refused before a code is looked at.
     let stranger = OperatorKey::from_seed(&[88; 32]);
     let asked = with(&node, &minted, &stranger, Some(code.clone()));
@@ -247,7 +261,7 @@ async fn where_no_code_can_be_shown_two_decide_and_an_alarm_says_why() {
             let alarms = node.shared().alarms.list();
             let found = alarms
                 .into_iter()
-                .find(|a| a.kind.as_str() == "at_node.display")?;
+                .find(|a| a.kind.as_str() == "at_node.codes")?;
             found.message.contains(why).then_some(())
         })
         .await;

@@ -586,9 +586,9 @@ export const de = table({
     "Nach dem Gerät und seinem Netz sehen; wurde es außer Betrieb genommen, das Vertrauen in es beenden.",
   "al_proposal.waits": "Ein Vorschlag wartet lange auf einen Menschen",
   "ad_proposal.waits": "Über ihn entscheiden: genehmigen oder ablehnen.",
-  "al_at_node.display": "Der Code am Knoten kann nicht angezeigt werden",
-  "ad_at_node.display":
-    "code_display auf den eigenen Bildschirm oder die serielle Konsole des Knotens setzen, auf die er schreiben darf (docs/code-at-node.md); bis dahin entscheiden zwei Personen.",
+  "al_at_node.codes": "Codes am Knoten werden nicht angezeigt oder nicht angenommen",
+  "ad_at_node.codes":
+    "Bis dahin entscheiden zwei Personen. code_display auf den eigenen Bildschirm oder die serielle Konsole des Knotens setzen, auf die er schreiben darf; wurde geraten, herausfinden, mit wessen Schlüssel (docs/code-at-node.md).",
   "al_update.offered": "Eine neuere Version wird angeboten",
   "ad_update.offered": "Lesen, was neu ist, eine Sicherung machen und sie installieren (docs/install.md).",
   "al_notify.failing": "Menschen können nicht benachrichtigt werden",

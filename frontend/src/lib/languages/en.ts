@@ -554,9 +554,9 @@ export const en = {
   "ad_peer.lost": "Look at the device and its network; if it was taken out of service, end the trust in it.",
   "al_proposal.waits": "A proposal has waited for a person for long",
   "ad_proposal.waits": "Decide about it: approve or reject it.",
-  "al_at_node.display": "The code at the node cannot be shown",
-  "ad_at_node.display":
-    "Set code_display to the node's own screen or serial console, which the node may write to (docs/code-at-node.md); until then two persons decide.",
+  "al_at_node.codes": "Codes at the node are not shown or not taken",
+  "ad_at_node.codes":
+    "Two persons decide meanwhile. Set code_display to the node's own screen or serial console, which the node may write to; where codes were guessed, find out whose key it was (docs/code-at-node.md).",
   "al_update.offered": "A newer release is offered",
   "ad_update.offered": "Read what is new, make a backup, and install it (docs/install.md).",
   "al_notify.failing": "People cannot be told of alerts",

@@ -100,7 +100,9 @@ pub const MARK_FILE_MAX_BYTES: u64 = 4_096;
 pub const AT_NODE_VALID_MS: u64 = 300_000;
 /// Wrong codes after which none is taken for a proposal.
 pub const AT_NODE_TRIES: u32 = 5;
-/// Proposals that have a code at once; the oldest have it.
+/// Wrong codes within an hour after which none is taken at this node.
+pub const AT_NODE_WRONG_PER_HOUR: usize = 20;
+/// Proposals that have a code at once: of each device that asked its oldest first.
 pub const AT_NODE_CODES_MAX: usize = 8;
 /// How long an action waits for the mark outside the state directory before it is not begun, in
 /// milliseconds.

@@ -2,16 +2,21 @@
 //! has been there, or has somebody there who read it to them; where the rule says so that stands for the second person of L3.
 //!
 //! A code is for one proposal and its content, is good for a few minutes, and is used up by the first decision that has it,
-//! whatever becomes of that decision. After a few wrong ones none is taken for that proposal any more.
+//! whatever becomes of that decision. After a few wrong ones none is taken for that proposal any more, and after some more
+//! within an hour for none at all. How many were wrong is for the caller to keep over a restart ([`Tries`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::base::limits::{AT_NODE_CODES_MAX, AT_NODE_TRIES, AT_NODE_VALID_MS};
+use crate::domain::base::limits::{
+    AT_NODE_CODES_MAX, AT_NODE_TRIES, AT_NODE_VALID_MS, AT_NODE_WRONG_PER_HOUR,
+};
 use crate::domain::base::{Code, Digest, ProposalId, Refusal, TimeMs};
 
+/// An hour, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
 /// Digits of a code.
 const DIGITS: usize = 8;
 
@@ -83,46 +88,97 @@ impl AtNode {
 #[derive(Debug)]
 struct Shown {
     digest: Digest,
-    /// None once it was used, or before it is shown.
-    code: Option<NodeCode>,
+    code: NodeCode,
     until: TimeMs,
-    wrong: u32,
+}
+
+/// The wrong codes that were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tries {
+    /// How many for each proposal that waits.
+    wrong: BTreeMap<ProposalId, u32>,
+    /// When the last ones were given, for whatever proposal.
+    lately: VecDeque<TimeMs>,
+}
+
+impl Tries {
+    fn used_up(&self, id: &ProposalId) -> bool {
+        self.wrong.get(id).is_some_and(|n| *n >= AT_NODE_TRIES)
+    }
+
+    /// Whether so many were wrong within the last hour that none is taken now. A time ahead of now counts: the clock was set back.
+    pub fn too_many(&self, now: TimeMs) -> bool {
+        let lately = |at: &&TimeMs| now.since(**at) < HOUR_MS;
+        self.lately.iter().filter(lately).count() >= AT_NODE_WRONG_PER_HOUR
+    }
+
+    fn note(&mut self, id: &ProposalId, now: TimeMs) -> u32 {
+        self.lately.push_back(now);
+        let surplus = self.lately.len().saturating_sub(AT_NODE_WRONG_PER_HOUR);
+        self.lately.drain(..surplus);
+        let wrong = self.wrong.entry(id.clone()).or_default();
+        *wrong += 1;
+        *wrong
+    }
 }
 
 /// The codes that are shown now.
 #[derive(Debug, Default)]
-pub struct Codes(BTreeMap<ProposalId, Shown>);
+pub struct Codes {
+    shown: BTreeMap<ProposalId, Shown>,
+    tries: Tries,
+}
 
 impl Codes {
-    /// Forgets every proposal that is not among these.
-    pub fn keep(&mut self, waiting: &[(ProposalId, Digest)]) {
-        self.0
-            .retain(|id, shown| waiting.contains(&(id.clone(), shown.digest)));
+    /// Takes up the wrong codes that were given before.
+    pub fn tried(&mut self, before: Tries) {
+        self.tries = before;
     }
 
-    /// Those of these proposals that need a new code: they have none, it was used, or it is old. At most
-    /// [`AT_NODE_CODES_MAX`] have one; which of them had too many wrong ones gets none.
+    /// The wrong codes that were given.
+    pub fn tries(&self) -> &Tries {
+        &self.tries
+    }
+
+    /// Forgets the code of every proposal that is not among these.
+    pub fn keep(&mut self, with_code: &[(ProposalId, Digest)]) {
+        self.shown
+            .retain(|id, shown| with_code.contains(&(id.clone(), shown.digest)));
+    }
+
+    /// Forgets the tries of every proposal that does not wait any more.
+    pub fn forget_but(&mut self, waiting: &BTreeSet<ProposalId>) {
+        self.tries.wrong.retain(|id, _| waiting.contains(id));
+    }
+
+    /// The code of this proposal is not shown after all.
+    pub fn hide(&mut self, id: &ProposalId) {
+        self.shown.remove(id);
+    }
+
+    /// Those of these proposals that need a new code: they have none, it was used, or it is old. The first
+    /// [`AT_NODE_CODES_MAX`] have one, without those for which too many were wrong.
     pub fn due(&self, waiting: &[(ProposalId, Digest)], now: TimeMs) -> Vec<(ProposalId, Digest)> {
-        let due = |(id, _): &&(ProposalId, Digest)| match self.0.get(id) {
-            None => true,
-            Some(shown) => {
-                shown.wrong < AT_NODE_TRIES && (shown.code.is_none() || now >= shown.until)
-            }
+        let due = |(id, _): &&(ProposalId, Digest)| {
+            self.shown.get(id).is_none_or(|shown| now >= shown.until)
         };
-        let first = waiting.iter().take(AT_NODE_CODES_MAX);
+        let open = waiting.iter().filter(|(id, _)| !self.tries.used_up(id));
+        let first = open.take(AT_NODE_CODES_MAX);
         first.filter(due).cloned().collect()
     }
 
-    /// Takes a code that has been shown.
+    /// Takes a code that is going to be shown.
     pub fn show(&mut self, id: ProposalId, digest: Digest, code: NodeCode, now: TimeMs) {
-        let wrong = self.0.get(&id).map_or(0, |before| before.wrong);
-        let shown = Shown {
-            digest,
-            code: Some(code),
-            until: now.plus(AT_NODE_VALID_MS),
-            wrong,
-        };
-        self.0.insert(id, shown);
+        let until = now.plus(AT_NODE_VALID_MS);
+        self.shown.insert(
+            id,
+            Shown {
+                digest,
+                code,
+                until,
+            },
+        );
     }
 
     /// The proof that this is the code of the proposal, which is used up by it.
@@ -137,30 +193,31 @@ impl Codes {
         now: TimeMs,
     ) -> Result<AtNode, Refusal> {
         let no = |why: String| Err(Refusal::new(Code::ApprovalInvalid, why));
-        let Some(shown) = self.0.get_mut(id).filter(|shown| shown.digest == *digest) else {
-            return no("no code is shown at the executor for this proposal: its rule does not say `at_node = true`, or \
-                 the executor has no `code_display`; decide without a code, and another person after you"
-                .to_owned());
-        };
-        if shown.wrong >= AT_NODE_TRIES {
+        if self.tries.used_up(id) {
             return no(format!(
                 "{AT_NODE_TRIES} wrong codes were given for this proposal, so no code is taken for it any more; two persons decide about it"
             ));
         }
-        if now >= shown.until || shown.code.is_none() {
-            return no(
-                "the code is not shown any more; look at the node's console for the present one"
-                    .to_owned(),
-            );
+        if self.tries.too_many(now) {
+            return no(format!(
+                "{AT_NODE_WRONG_PER_HOUR} wrong codes were given at this node within an hour, so none is taken now; two persons decide"
+            ));
         }
-        if shown.code.as_ref() != Some(code) {
-            shown.wrong += 1;
-            let left = AT_NODE_TRIES - shown.wrong;
+        let shown = self.shown.get(id).filter(|shown| shown.digest == *digest);
+        let Some(shown) = shown.filter(|shown| now < shown.until) else {
+            return no("no code is shown at the executor for this proposal now: look there for the present one. There is none where the \
+                 rule does not say `at_node = true`, the executor has no `code_display`, or other proposals have the places for codes; then \
+                 decide without one, and another person after you"
+                .to_owned());
+        };
+        if shown.code != *code {
+            let wrong = self.tries.note(id, now);
+            let left = AT_NODE_TRIES.saturating_sub(wrong);
             return no(format!(
                 "this is not the code that the node shows for this proposal; {left} more tries"
             ));
         }
-        shown.code = None;
+        self.shown.remove(id);
         Ok(AtNode { digest: *digest })
     }
 }
@@ -194,13 +251,13 @@ mod tests {
         assert!(refused(&mut codes, &id, &Digest([2; 32]), 7, now).contains("no code is shown"));
         assert!(refused(&mut codes, &other, &Digest([2; 32]), 7, now).contains("not the code"));
         let late = now.plus(AT_NODE_VALID_MS);
-        assert!(refused(&mut codes, &id, &digest, 7, late).contains("not shown any more"));
+        assert!(refused(&mut codes, &id, &digest, 7, late).contains("no code is shown"));
         let last = TimeMs(late.0 - 1);
         assert_eq!(
             codes.take(&id, &digest, &code(7), last).unwrap().digest(),
             &digest
         );
-        assert!(refused(&mut codes, &id, &digest, 7, last).contains("not shown any more"));
+        assert!(refused(&mut codes, &id, &digest, 7, last).contains("no code is shown"));
     }
 
     #[test]
@@ -219,8 +276,59 @@ mod tests {
         assert!(codes.take(&id, &digest, &code(7), now).is_err());
         codes.show(id.clone(), digest, code(9), now);
         assert!(codes.take(&id, &digest, &code(9), now).is_err());
-        let waiting = [(id, digest)];
+        let mut waiting = vec![(id.clone(), digest)];
         assert!(codes.due(&waiting, now.plus(AT_NODE_VALID_MS)).is_empty());
+        // It takes no place from the others, and a restart forgets nothing.
+        waiting.extend(
+            (2..2 + AT_NODE_CODES_MAX)
+                .filter_map(|n| u8::try_from(n).ok())
+                .map(proposal),
+        );
+        assert_eq!(codes.due(&waiting, now), waiting[1..]);
+        let kept = serde_json::to_string(codes.tries()).unwrap();
+        let mut later = Codes::default();
+        later.tried(serde_json::from_str(&kept).unwrap());
+        later.forget_but(&[id.clone()].into());
+        later.show(id.clone(), digest, code(9), now);
+        assert!(later.take(&id, &digest, &code(9), now).is_err());
+        later.forget_but(&BTreeSet::new());
+        assert!(
+            later.take(&id, &digest, &code(9), now).is_ok(),
+            "it is another one"
+        );
+    }
+
+    #[test]
+    fn after_many_wrong_ones_none_is_taken_for_an_hour_whatever_the_proposal() {
+        let mut codes = Codes::default();
+        let now = TimeMs(HOUR_MS);
+        let mut wrong = 0;
+        for n in 1.. {
+            let (id, digest) = proposal(n);
+            codes.show(id.clone(), digest, code(7), now);
+            // One less than what uses up a proposal.
+            for _ in 1..AT_NODE_TRIES {
+                if wrong == AT_NODE_WRONG_PER_HOUR {
+                    break;
+                }
+                assert!(codes.take(&id, &digest, &code(8), now).is_err());
+                wrong += 1;
+            }
+            if wrong == AT_NODE_WRONG_PER_HOUR {
+                break;
+            }
+        }
+        let (id, digest) = proposal(200);
+        codes.show(id.clone(), digest, code(7), now);
+        assert!(codes.tries().too_many(now));
+        let refused = codes.take(&id, &digest, &code(7), now).unwrap_err();
+        assert!(refused.message.contains("within an hour"), "{refused}");
+        // A clock that is set back ends it no sooner.
+        let back = TimeMs(1);
+        assert!(codes.take(&id, &digest, &code(7), back).is_err());
+        let later = now.plus(HOUR_MS);
+        codes.show(id.clone(), digest, code(7), later);
+        assert!(codes.take(&id, &digest, &code(7), later).is_ok());
     }
 
     #[test]

@@ -76,7 +76,7 @@ alarm_kinds! {
     ProposalWaits = "proposal.waits", Warning, "A proposal waits for a person for long. Subject: the proposal.";
     NotifyFailing = "notify.failing", Warning, "People cannot be told of alerts at a place of the configuration ([[notify]]). Subject: its name.";
     ConsoleCertificate = "console.certificate", Warning, "The console for browsers of other machines is not open, or its certificate ends, has ended or cannot be renewed. No subject.";
-    AtNodeDisplay = "at_node.display", Warning, "A rule of the policy goes by a code that is shown at this node, and the code cannot be shown. No subject.";
+    AtNodeCodes = "at_node.codes", Warning, "A rule of the policy goes by a code that is shown at this node, and none can be shown, or none is taken because many were wrong. No subject.";
     UpdateOffered = "update.offered", Info, "A newer release is offered where the configuration says, signed with its key ([updates]). No subject.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }

@@ -1,6 +1,7 @@
 //! Shows the codes of proposals that one person at this node may approve alone (`domain/gate/at_node`), at the terminal that
 //! `code_display` names, and nowhere else: they are in no log, store, answer or page.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,11 +9,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use crate::adapters::store::{StoreError, proposals};
+use crate::adapters::store::{StoreError, kv, proposals};
 use crate::adapters::system;
-use crate::domain::base::limits::{AT_NODE_VALID_MS, QUERY_MAX};
+use crate::domain::base::limits::{AT_NODE_VALID_MS, AT_NODE_WRONG_PER_HOUR, QUERY_MAX};
 use crate::domain::base::text::shown;
-use crate::domain::base::{Digest, ProposalId, Refusal, TimeMs};
+use crate::domain::base::{DeviceId, Digest, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::at_node::Codes;
 use crate::domain::gate::{AtNode, NodeCode};
 use crate::domain::policy::Policy;
@@ -20,6 +21,8 @@ use crate::domain::proposal::{ProposalRecord, Status};
 use crate::node::context::alarms::AlarmKind;
 use crate::node::proposals::Executor;
 
+/// Where the number of wrong codes lies.
+const TRIES: &str = "at_node.tries";
 /// Longest line of what is shown.
 const LINE_MAX_CHARS: usize = 200;
 /// How long nothing is looked at while a proposal waits, or the terminal takes no text.
@@ -51,6 +54,13 @@ impl Shown {
         self.lock().take(&record.proposal_id, digest, code, now)
     }
 
+    /// Writes down how many codes were wrong, in the transaction that refuses a decision.
+    pub(super) fn write_tries(&self, conn: &Connection) -> Result<(), StoreError> {
+        let tries = serde_json::to_vec(self.lock().tries());
+        // It is numbers and ids, which always have a form.
+        kv::put(conn, TRIES, &tries.unwrap_or_default())
+    }
+
     /// A decision that had a code was refused: another may be due.
     pub(super) fn refused(&self) {
         self.used.notify_one();
@@ -66,6 +76,14 @@ struct Waiting {
 /// Shows a code for each proposal that waits for a person at the node, and a new one once it was used or is old.
 pub async fn run(executor: Executor) {
     let mut changes = executor.proposals_head.subscribe();
+    // Before the first code is shown, so that no restart gives further tries.
+    while !take_up(&executor).await {
+        tokio::select! {
+            biased;
+            () = executor.tasks.stop().cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
     loop {
         let wait = match look(&executor).await {
             Ok(0) => Duration::from_millis(AT_NODE_VALID_MS),
@@ -81,13 +99,24 @@ pub async fn run(executor: Executor) {
     }
 }
 
+/// Takes up how many codes were wrong before; `false` if the store does not say.
+async fn take_up(executor: &Executor) -> bool {
+    let read = |c: &Connection| kv::get(c, TRIES);
+    let Ok(before) = executor.store.read("wrong codes", read).await else {
+        return false;
+    };
+    let before = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    executor.at_node.lock().tried(before.unwrap_or_default());
+    true
+}
+
 /// Shows what is due: how many proposals wait for a person here. `Err` where it could not be shown: an alarm says so, and it is tried again.
 async fn look(executor: &Executor) -> Result<usize, ()> {
     let policy = executor.policy.current();
     let asks = policy.rules().iter().find(|rule| rule.at_node);
     let Some(asks) = asks else {
         executor.at_node.lock().keep(&[]);
-        executor.alarms.clear(AlarmKind::AtNodeDisplay, "");
+        executor.alarms.clear(AlarmKind::AtNodeCodes, "");
         return Ok(0);
     };
     let Some(display) = executor.config.code_display.clone() else {
@@ -100,7 +129,7 @@ async fn look(executor: &Executor) -> Result<usize, ()> {
     };
     let read = move |c: &Connection| waiting(c, &policy);
     let waiting = executor.store.read_committed("codes at the node", read);
-    let Ok(waiting) = waiting.await else {
+    let Ok((waiting, open)) = waiting.await else {
         return Err(());
     };
     let keys: Vec<_> = waiting.iter().map(|one| one.key.clone()).collect();
@@ -108,6 +137,16 @@ async fn look(executor: &Executor) -> Result<usize, ()> {
     let due = {
         let mut codes = executor.at_node.lock();
         codes.keep(&keys);
+        codes.forget_but(&open);
+        if codes.tries().too_many(now) {
+            let why = format!(
+                "{AT_NODE_WRONG_PER_HOUR} wrong codes were given at this node within an hour; somebody who may approve guesses. None is taken \
+                 now, and two must decide"
+            );
+            drop(codes);
+            failed(executor, &why);
+            return Ok(keys.len().max(1));
+        }
         codes.due(&keys, now)
     };
     for key in due {
@@ -122,6 +161,7 @@ async fn look(executor: &Executor) -> Result<usize, ()> {
             return Err(());
         };
         let code = NodeCode::of_random(random);
+        let id = key.0.clone();
         // It counts from before it is seen.
         executor
             .at_node
@@ -135,6 +175,7 @@ async fn look(executor: &Executor) -> Result<usize, ()> {
             AT_NODE_VALID_MS / 60_000
         );
         if let Err(why) = write(display.clone(), text).await {
+            executor.at_node.lock().hide(&id);
             let why = format!(
                 "the code at the node cannot be shown at {}: {why}; two must decide",
                 display.display()
@@ -143,26 +184,43 @@ async fn look(executor: &Executor) -> Result<usize, ()> {
             return Err(());
         }
     }
-    executor.alarms.clear(AlarmKind::AtNodeDisplay, "");
+    executor.alarms.clear(AlarmKind::AtNodeCodes, "");
     Ok(waiting.len())
 }
 
-/// What waits here for a person at the node, the oldest first.
-fn waiting(conn: &Connection, policy: &Policy) -> Result<Vec<Waiting>, StoreError> {
+/// What waits here for a person at the node, of each device that asked its oldest first, and everything that waits.
+fn waiting(
+    conn: &Connection,
+    policy: &Policy,
+) -> Result<(Vec<Waiting>, BTreeSet<ProposalId>), StoreError> {
     let open = proposals::own_open_all(conn, QUERY_MAX)?.into_iter();
-    let open = open.filter(|row| row.status == Status::AwaitingApproval);
-    let read = open.filter_map(|row| {
+    let (mut all, mut asked) = (BTreeSet::new(), BTreeMap::<DeviceId, usize>::new());
+    let mut with_code = Vec::new();
+    for row in open.filter(|row| row.status == Status::AwaitingApproval) {
+        all.insert(row.id.clone());
         // What does not read is refused where it is decided.
-        let record: ProposalRecord = serde_json::from_str(&row.record).ok()?;
+        let Ok(record) = serde_json::from_str::<ProposalRecord>(&row.record) else {
+            continue;
+        };
         let action = record.action();
         let now = policy.rule_for(&action).is_some_and(|rule| rule.at_node);
+        if !record.at_node || !now {
+            continue;
+        }
+        let place = asked.entry(record.requested_by.device_id).or_default();
+        *place += 1;
         let said = format!("proposal {}: {}", row.id.short(), action.summary());
-        (record.at_node && now).then(|| Waiting {
-            key: (row.id, row.digest),
-            said: shown(&said, LINE_MAX_CHARS).replace('\n', " "),
-        })
-    });
-    Ok(read.collect())
+        with_code.push((
+            *place,
+            Waiting {
+                key: (row.id, row.digest),
+                said: shown(&said, LINE_MAX_CHARS).replace('\n', " "),
+            },
+        ));
+    }
+    // One device's many wishes leave no other without a code.
+    with_code.sort_by_key(|(place, _)| *place);
+    Ok((with_code.into_iter().map(|(_, one)| one).collect(), all))
 }
 
 fn failed(executor: &Executor, why: &str) {
@@ -170,7 +228,7 @@ fn failed(executor: &Executor, why: &str) {
     let now = executor.now();
     let news = executor
         .alarms
-        .raise(AlarmKind::AtNodeDisplay, "", why, advice, now);
+        .raise(AlarmKind::AtNodeCodes, "", why, advice, now);
     if news {
         tracing::warn!("{why}");
     }

@@ -134,6 +134,9 @@ fn take(
         Err(StoreError::Refused(refusal)) => {
             conn.execute_batch("ROLLBACK TO decision; RELEASE decision")?;
             let decision = &signed.decision;
+            if decision.at_node.is_some() {
+                executor.at_node.write_tries(conn)?;
+            }
             let news = authentic(conn, signed)? && approvals::used(conn, signed)?.is_none();
             if news {
                 match approvals::mark_used(conn, signed, Some(refusal.code), executor.now()) {
