@@ -129,7 +129,11 @@ fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
         "it takes the place of the other"
     );
 
-    // An alarm, and that it is over.
+    // One that still waits when the node is started again.
+    let stays = place.propose(4);
+    service.hears(&stays);
+
+    // An alarm.
     place.run(&["estop", "--reason", "smoke"]);
     let alarm = service.hears("smoke");
     assert_eq!(
@@ -153,7 +157,7 @@ fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
             "who knows the address can write there: {shown}"
         );
     }
-    // It outlasts a restart of the node, and ends with its session.
+    // It outlasts a restart of the node, which repeats nothing, and ends with its session.
     assert_eq!(node.stop(), 0);
     let node = place.field(&[]);
     let (port, _) = link(&place, &[]);
@@ -169,6 +173,12 @@ fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
     };
     let (status, said) = phone.asks("POST", "/push/test", &Value::Null);
     assert_eq!(status, 200, "{said}");
+    eventually("the node has looked who is to be told", || {
+        let status: Value = serde_json::from_str(&place.run(&["status", "--json"]).out).ok()?;
+        (status["uptimeMs"].as_u64()? > 3_000).then_some(())
+    });
+    let about = |m: &&Value| m["kind"] == "proposal" && m["proposal"] == stays;
+    assert_eq!(service.got().iter().filter(about).count(), 1, "told once");
     let id = sessions[0]["id"].as_str().unwrap();
     place.json(&["console", "end", id]);
     let before = service.asked();

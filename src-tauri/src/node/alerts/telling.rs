@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::chat::InChat;
 use super::keeping::{Key, soon};
-use super::waiting::Waiting;
+use super::waiting::{self, Waiting};
 use super::words::{self, Private};
 use super::{Alerts, store};
 use crate::adapters::notify::{Notice, Notifier, Ntfy, Untold};
@@ -170,11 +170,15 @@ impl Teller {
             Ok((
                 told,
                 over.collect::<Result<Vec<_>, crate::adapters::store::StoreError>>()?,
+                waiting::told_before(c)?,
             ))
         };
         match soon(self.alerts.store.read_committed("who was told", read)).await {
-            Some(Ok((told, over))) => {
+            Some(Ok((told, over, waiting))) => {
                 self.told = told;
+                for (key, told) in waiting {
+                    self.told.entry(key).or_insert(told);
+                }
                 let over = over.into_iter().filter_map(|(told, row)| {
                     let kind = AlarmKind::of_code(&row.new.kind)?;
                     Some(((kind, row.new.subject.clone()), row, told))
@@ -400,7 +404,14 @@ impl Teller {
             ids.extend((one.row.id != 0).then_some((one.row.id, over)));
         }
         let to = name.to_owned();
+        let waits = about.iter().any(|a| self.waiting.all.contains_key(&a.key));
+        let known = self.told.iter();
+        let known = known.filter(|(key, _)| self.waiting.all.contains_key(*key));
+        let waiting: waiting::ToldOf = known.map(|(k, t)| (k.clone(), t.clone())).collect();
         let work = move |c: &Connection| {
+            if waits {
+                waiting::keep_told(c, &waiting)?;
+            }
             ids.iter()
                 .try_for_each(|(id, over)| store::note_told(c, *id, &to, now, *over))
         };

@@ -10,11 +10,47 @@ use super::Alerts;
 use super::keeping::{Key, soon};
 use crate::adapters::store::alerts::{AlertRow, NewAlert};
 use crate::adapters::store::proposals::{self, ProposalRow};
+use crate::adapters::store::{StoreError, kv};
+use crate::domain::alerts::escalation::Told;
 use crate::domain::base::limits::{ALERT_SLOW_LOOKS, QUERY_MAX};
 use crate::domain::base::quantity::span;
 use crate::domain::base::{Severity, TimeMs};
 use crate::domain::proposal::Status;
 use crate::node::context::alarms::AlarmKind;
+
+/// Where it is kept what places were told of proposals that are no alerts yet.
+const TOLD: &str = "alerts.waiting.told";
+
+/// What places were told of proposals: how often and when last, by proposal and place.
+pub(super) type ToldOf = BTreeMap<Key, BTreeMap<String, Told>>;
+type Kept = BTreeMap<String, BTreeMap<String, (u32, u64)>>;
+
+/// What places had been told of proposals before the start.
+pub(super) fn told_before(c: &Connection) -> Result<ToldOf, StoreError> {
+    let kept = kv::get(c, TOLD)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let kept: Kept = kept.unwrap_or_default();
+    let told = |(times, last)| Told {
+        times,
+        last: TimeMs(last),
+        over: false,
+    };
+    let each = kept.into_iter().map(|(id, places)| {
+        let places = places.into_iter().map(|(name, said)| (name, told(said)));
+        ((AlarmKind::ProposalWaits, id), places.collect())
+    });
+    Ok(each.collect())
+}
+
+/// Writes down what places were told of proposals that wait.
+pub(super) fn keep_told(c: &Connection, told: &ToldOf) -> Result<(), StoreError> {
+    let each = told.iter().map(|((_, id), places)| {
+        let places = places.iter();
+        let places = places.map(|(name, told)| (name.clone(), (told.times, told.last.0)));
+        (id.clone(), places.collect())
+    });
+    let kept: Kept = each.collect();
+    kv::put(c, TOLD, &serde_json::to_vec(&kept).unwrap_or_default())
+}
 
 /// The proposals that wait, as they were last read.
 pub(super) struct Waiting {
@@ -87,6 +123,10 @@ impl Waiting {
         let key = |p: &ProposalRow| (AlarmKind::ProposalWaits, p.id.as_str().to_owned());
         let all = each.map(|p| (key(p), row(p, now))).collect();
         let before = std::mem::replace(&mut self.all, all);
+        if open.len() >= QUERY_MAX {
+            // Of so many the oldest are not read, and may wait still.
+            return Vec::new();
+        }
         let over = before
             .into_iter()
             .filter(|(key, _)| !self.all.contains_key(key));

@@ -15,7 +15,7 @@ use super::news::{News, Shown};
 use super::screen::Input;
 use super::state::App;
 use super::wish::{Tab, Wish};
-use crate::operator::dto::{FactView, StatusView};
+use crate::operator::dto::{FactView, NodeView, StatusView};
 use crate::operator::estop::EstopView;
 
 /// A control character, a bidi mark, wide characters: what a stranger may call something.
@@ -85,6 +85,28 @@ fn screen(app: &App, width: u16, height: u16) -> String {
     let line =
         |cells: &[ratatui::buffer::Cell]| cells.iter().map(|c| c.symbol()).collect::<String>();
     lines.map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn this_node_says_which_ways_to_people_it_has() {
+    let node = |own: bool| -> NodeView {
+        let told = json!({"deviceId": "ab".repeat(32), "displayName": "farm", "own": own, "connected": true, "role": "node",
+            "capabilities": [], "withheld": [], "grants": []});
+        serde_json::from_value(told).unwrap()
+    };
+    let shown = Shown::Nodes(vec![node(true), node(false)], Vec::new());
+    let rows = super::views::rows(&shown, &status(None), 2_000, 0);
+    let said = rows[0].more.join("\n");
+    assert!(
+        said.contains("bots:     telegram farm_bot: ") && said.contains("answers"),
+        "{said}"
+    );
+    assert!(
+        said.contains("tells:    phones (push), FAILS: no phone"),
+        "{said}"
+    );
+    assert!(!said.contains(FOREIGN), "{said}");
+    assert!(!rows[1].more.join("\n").contains("bots:"));
 }
 
 #[tokio::test]
