@@ -78,6 +78,10 @@ fn events(place: &Place, kind: &str) -> usize {
 }
 
 #[test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one phone from its first message to its last"
+)]
 fn a_phone_hears_of_what_waits_and_what_is_wrong_until_its_session_ends() {
     let (place, authority) = (Place::new(), Authority::new());
     let service = PushService::start(authority.server("localhost"));
