@@ -241,6 +241,8 @@ mod tests {
             "code_display",
             "console.cert",
             "console.key",
+            "console.push_ca",
+            "console.push_services",
             "mesh_name",
             "store.max_bytes",
             "slack.ca",
