@@ -7559,7 +7559,7 @@ export interface components {
             key?: string | null;
             /** @description Whether it is on. */
             on: boolean;
-            /** @description Why the last message was not taken. */
+            /** @description Why the last message was not taken; where push is off, why it was ended from elsewhere. */
             problem?: string | null;
             /**
              * Format: int64

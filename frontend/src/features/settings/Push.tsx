@@ -65,9 +65,10 @@ export function Push() {
               ) : (
                 <p className="text-t2">○ {t("pushOff")}</p>
               )}
-              {is && p.problem ? (
+              {p.problem ? (
                 <p className="text-warn">
-                  ◐ {t("pushProblem")} <Txt max={300}>{p.problem}</Txt>
+                  ◐ {is ? `${t("pushProblem")} ` : ""}
+                  <Txt max={300}>{p.problem}</Txt>
                 </p>
               ) : null}
               <div className="flex flex-wrap gap-2">

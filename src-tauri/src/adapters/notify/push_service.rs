@@ -19,8 +19,9 @@ use super::web_push::{BrowserKeys, Sender, Unmade};
 use crate::adapters::http_client::{Address, Allowed, begin, connect, find_among, over};
 use crate::domain::base::TimeMs;
 use crate::domain::base::limits::{
-    PUSH_ENDPOINT_MAX_BYTES, PUSH_RETRY_MAX_MS, PUSH_RETRY_MIN_MS, PUSH_SEND_MS,
+    PUSH_ENDPOINT_MAX_BYTES, PUSH_RETRY_MAX_MS, PUSH_RETRY_MIN_MS, PUSH_SEND_MS, PUSH_WHY_MAX_CHARS,
 };
+use crate::domain::base::text::seen;
 
 /// Where a browser's push service takes messages for it. Who knows the whole of it can send there, if with another key, so
 /// that no text shows more than the host.
@@ -249,7 +250,9 @@ pub async fn send(
     let endpoint = &to.endpoint;
     own.admit(endpoint).map_err(Undelivered::Refused)?;
     let request = request(to, letter, by)?;
-    let lost = |why: &str| Undelivered::Lost(format!("{endpoint} {why}"));
+    // What the other side sent may stand in an error, such as the names of a certificate.
+    let lost =
+        |why: &str| Undelivered::Lost(seen(&format!("{endpoint} {why}"), PUSH_WHY_MAX_CHARS));
     let (allowed, ca) = match own.has(endpoint) {
         true => (Allowed::Every, own.ca.as_deref()),
         false => (Allowed::Public, None),

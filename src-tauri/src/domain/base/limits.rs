@@ -741,6 +741,14 @@ pub const PUSH_QUEUE: usize = 64;
 pub const PUSH_TEXT_MAX_CHARS: usize = 400;
 /// Most push services of one's own network.
 pub const PUSH_SERVICES_MAX: usize = 8;
+/// Longest reason that is kept of why a message did not reach a push service, in characters.
+pub const PUSH_WHY_MAX_CHARS: usize = 300;
+/// How often one session may turn push on, or on elsewhere, in [`PUSH_CHANGES_WINDOW_MS`].
+pub const PUSH_CHANGES_MAX: usize = 12;
+/// See [`PUSH_CHANGES_MAX`], in milliseconds.
+pub const PUSH_CHANGES_WINDOW_MS: u64 = 3_600_000;
+/// How long after a failure the list of sessions of other machines is written again, in milliseconds.
+pub const AWAY_SESSIONS_RETRY_MS: u64 = 2_000;
 /// Most phones that hear by push, of all makers of links; who has a session may turn it on while there is room.
 pub const PUSH_PHONES_MAX: usize = 48;
 /// Messages about alerts that wait for a chat.

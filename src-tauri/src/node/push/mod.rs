@@ -6,6 +6,7 @@ mod outbox;
 mod words;
 
 use std::collections::BTreeMap;
+use std::path::{MAIN_SEPARATOR, Path};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::{BoxFuture, join_all};
@@ -20,7 +21,8 @@ use crate::adapters::notify::{
 };
 use crate::adapters::paths::StateDir;
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::PUSH_QUEUE;
+use crate::domain::base::limits::{PUSH_QUEUE, PUSH_WHY_MAX_CHARS};
+use crate::domain::base::text::seen;
 use crate::domain::base::{Refusal, TimeMs};
 
 /// Up to which number the lists of sessions of other machines that were written count, in the store.
@@ -168,6 +170,7 @@ impl Phones {
     async fn key(&self) -> Result<Arc<Sender>, String> {
         let file = StateDir::at(&self.0.context.state_dir()).push_key_file();
         let make = || async {
+            let place = file.clone();
             let made = tokio::task::spawn_blocking(move || {
                 let fresh = Sender::generate().map_err(|e| e.to_string())?;
                 let kept = push_key(&file, &fresh).map_err(|e| e.to_string())?;
@@ -175,6 +178,7 @@ impl Phones {
             });
             let made = made.await.map_err(|e| e.to_string())?;
             made.map(Arc::new)
+                .map_err(|why| without_place(&why, &place))
         };
         self.0.key.get_or_try_init(make).await.cloned()
     }
@@ -211,7 +215,7 @@ impl Phones {
             let one = all.entry(session.to_owned()).or_default();
             match done {
                 Ok(()) => (one.taken_at, one.problem) = (Some(now), None),
-                Err(why) => one.problem = Some(why.to_string()),
+                Err(why) => one.problem = Some(seen(&why.to_string(), PUSH_WHY_MAX_CHARS)),
             }
         }
     }
@@ -248,6 +252,19 @@ impl Phones {
         let told = self.tell(all, notice).await.into_iter().next();
         told.unwrap_or(Err(Undelivered::Gone)).map_err(untold)
     }
+}
+
+/// A reason without where on the disk the file lies: a phone reads it.
+pub fn without_place(why: &str, file: &Path) -> String {
+    let Some(dir) = file.parent() else {
+        return why.to_owned();
+    };
+    let dir = dir.display().to_string();
+    if dir.is_empty() {
+        return why.to_owned();
+    }
+    why.replace(&format!("{dir}{MAIN_SEPARATOR}"), "")
+        .replace(&dir, "the state directory")
 }
 
 impl std::fmt::Debug for Phones {
@@ -300,5 +317,17 @@ impl Notifier for ByPush {
 
     fn is_idle(&self) -> bool {
         self.may_be_empty && self.phones.of(self.person.as_deref()).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_for_a_phone_names_the_file_and_not_its_place() {
+        let file = Path::new("state").join("push-key.json");
+        let why = without_place(&format!("{}: it is no key file", file.display()), &file);
+        assert_eq!(why, "push-key.json: it is no key file");
     }
 }

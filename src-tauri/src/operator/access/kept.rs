@@ -5,25 +5,29 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-use super::sessions::{Browsers, Maker, Seat, Session, SessionId};
+use super::sessions::{Browsers, Maker, PushNotes, Seat, Session, SessionId};
 use crate::adapters::files;
 use crate::adapters::notify::{BrowserKeys, Endpoint, Subscription};
 use crate::adapters::paths::{StateDir, write_private};
 use crate::domain::base::limits::{
-    AWAY_SESSION_NOTED_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_FILE_MAX_BYTES, NAME_MAX_BYTES,
+    AWAY_SESSION_NOTED_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_FILE_MAX_BYTES,
+    AWAY_SESSIONS_RETRY_MS, NAME_MAX_BYTES,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
-use crate::node::push::{Language, Phones};
+use crate::node::context::Context;
+use crate::node::push::{Language, Phones, without_place};
 use crate::operator::{Answer, Door};
 
 /// What is on disk of the sessions in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Noted {
     changes: u64,
     written: u64,
@@ -119,6 +123,7 @@ impl Kept {
             seen_at: TimeMs(self.seen_at),
             from: self.from,
             push: self.push.and_then(KeptPush::read),
+            pushes: PushNotes::default(),
         })
     }
 }
@@ -216,14 +221,10 @@ impl Door {
     /// Has the sessions of other machines on the disk as they are.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` where the disk does not take them: what has ended would come back with the next start.
+    /// `INTERNAL_ERROR` where the disk does not take them: what has ended would come back with a start before it does. It is
+    /// written again until it is taken.
     pub async fn keep_sessions(&self, browsers: &Arc<Browsers>) -> Answer<()> {
-        keep(
-            self.handles.alerts.phones(),
-            &self.handles.config.state_dir,
-            browsers,
-        )
-        .await
+        keep(self.context(), self.handles.alerts.phones(), browsers).await
     }
 
     /// The number of the newest list of sessions that was written before this start.
@@ -232,25 +233,71 @@ impl Door {
     }
 }
 
-/// Has the sessions of other machines on the disk as they are, and that no older list counts.
+/// Has the sessions of other machines on the disk as they are, and that no older list counts; what the disk does not take now
+/// is written as soon as it does.
 ///
 /// # Errors
 /// As [`Door::keep_sessions`].
 pub(crate) async fn keep(
+    context: &Context,
     phones: &Phones,
-    state_dir: &Path,
     browsers: &Arc<Browsers>,
 ) -> Answer<()> {
-    let file = StateDir::at(state_dir).away_sessions_file();
-    let browsers = browsers.clone();
-    let written = tokio::task::spawn_blocking(move || browsers.write(&file)).await;
-    let written = written.unwrap_or_else(|_| Err("the write was cut off".to_owned()));
-    let epoch = written.map_err(|why| {
-        tracing::error!("the sessions of other machines could not be written: {why}");
-        let why = format!("the sessions could not be written to the disk of the node: {why}");
+    let written = keep_once(context, phones, browsers).await;
+    written.map_err(|why| {
+        if !browsers.written_later.swap(true, Ordering::SeqCst) {
+            tracing::error!("the sessions of other machines could not be written and are written later: {why}");
+            let later = keep_later(context.clone(), phones.clone(), browsers.clone());
+            context.tasks.passing("sessions of browsers", later);
+        }
+        let why = format!(
+            "what became of this session holds, but is not on the disk of the node yet: {why}. The node tries again until it is; after a restart before that, a session that has ended is open again, and a new one is gone"
+        );
         Refusal::new(Code::InternalError, why)
-    })?;
-    phones.note_epoch(epoch).await
+    })
+}
+
+async fn keep_once(
+    context: &Context,
+    phones: &Phones,
+    browsers: &Arc<Browsers>,
+) -> Result<(), String> {
+    let file = StateDir::at(&context.state_dir()).away_sessions_file();
+    let (there, known) = (file.clone(), browsers.clone());
+    let written = tokio::task::spawn_blocking(move || known.write(&there)).await;
+    let written = written.unwrap_or_else(|_| Err("the write was cut off".to_owned()));
+    let epoch = written.map_err(|why| without_place(&why, &file))?;
+    let noted = phones.note_epoch(epoch).await;
+    noted.map_err(|refusal| refusal.message)
+}
+
+/// Writes the list until the disk takes it, and a last time when the node ends.
+async fn keep_later(context: Context, phones: Phones, browsers: Arc<Browsers>) {
+    loop {
+        let ends = tokio::select! {
+            biased;
+            () = context.tasks.stop().cancelled() => true,
+            () = tokio::time::sleep(Duration::from_millis(AWAY_SESSIONS_RETRY_MS)) => false,
+        };
+        match keep_once(&context, &phones, &browsers).await {
+            Ok(()) => {
+                browsers.written_later.store(false, Ordering::SeqCst);
+                // Another change may have failed to be written just before that.
+                if ends
+                    || !browsers.is_unwritten()
+                    || browsers.written_later.swap(true, Ordering::SeqCst)
+                {
+                    return tracing::info!("the sessions of other machines are on disk now");
+                }
+            }
+            Err(why) if ends => {
+                return tracing::error!(
+                    "the node ends and the sessions of other machines are not on disk; those that were ended come back: {why}"
+                );
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 #[cfg(test)]

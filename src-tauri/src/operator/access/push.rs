@@ -11,7 +11,7 @@ use super::kept::keep;
 use super::listed::OpenSession;
 use super::sessions::{Browsers, Session};
 use crate::adapters::notify::{BrowserKeys, Endpoint, Subscription, Untold};
-use crate::domain::base::limits::PUSH_PHONES_MAX;
+use crate::domain::base::limits::{PUSH_CHANGES_MAX, PUSH_CHANGES_WINDOW_MS, PUSH_PHONES_MAX};
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::node::context::{Context, Event, Severity};
 use crate::node::push::{Language, Phone, Phones, Sitters};
@@ -33,7 +33,7 @@ pub struct PushView {
     /// When its push service took a message last, in milliseconds since 1970.
     #[serde(default)]
     pub told_at: Option<u64>,
-    /// Why the last message was not taken.
+    /// Why the last message was not taken; where push is off, why it was ended from elsewhere.
     #[serde(default)]
     pub problem: Option<String>,
 }
@@ -77,15 +77,39 @@ impl Browsers {
         seat.push.as_ref().map(|(push, _)| push.clone())
     }
 
-    /// Sets where the browser of a session hears; another session of the same browser hears no more.
+    /// Whether this is how a session hears now.
+    fn hears_so(&self, session: &Session, push: &Subscription, language: Language) -> bool {
+        let state = self.lock();
+        let seat = state.seats.get(&session.id);
+        let now = seat.and_then(|seat| seat.push.as_ref());
+        now.is_some_and(|(known, lang)| known == push && *lang == language)
+    }
+
+    /// The session, as it is shown, that has taken the place where this one heard.
+    fn push_taken_by(&self, session: &Session) -> Option<String> {
+        let state = self.lock();
+        state.seats.get(&session.id)?.pushes.taken_by.clone()
+    }
+
+    /// Sets where the browser of a session hears; another session of the same browser hears no more: those are returned.
     fn subscribe(
         &self,
         session: &Session,
         push: Subscription,
         language: Language,
         now: TimeMs,
-    ) -> Answer<()> {
+    ) -> Answer<Vec<Session>> {
         let mut state = self.lock();
+        let gone = || Refusal::new(Code::Unauthenticated, "this session has ended");
+        let own = state.seats.get_mut(&session.id).ok_or_else(gone)?;
+        let turned_on = &mut own.pushes.turned_on;
+        turned_on.retain(|at| now.distance(*at) < PUSH_CHANGES_WINDOW_MS);
+        if turned_on.len() >= PUSH_CHANGES_MAX {
+            let why = format!(
+                "push was turned on {PUSH_CHANGES_MAX} times in this session within an hour; nothing is changed, try again later"
+            );
+            return Err(Refusal::new(Code::RateExceeded, why));
+        }
         let others = state.seats.iter().filter(|(id, seat)| {
             **id != session.id && seat.push.is_some() && seat.is_worth_keeping(now)
         });
@@ -95,17 +119,21 @@ impl Browsers {
             );
             return Err(Refusal::new(Code::RateExceeded, why));
         }
+        let mut taken = Vec::new();
         for (id, seat) in &mut state.seats {
             let same = |(other, _): &(Subscription, Language)| other.endpoint == push.endpoint;
             if *id != session.id && seat.push.as_ref().is_some_and(same) {
                 seat.push = None;
+                seat.pushes.taken_by = Some(session.id.shown());
+                taken.push(seat.session.clone());
             }
         }
-        let gone = || Refusal::new(Code::Unauthenticated, "this session has ended");
         let seat = state.seats.get_mut(&session.id).ok_or_else(gone)?;
         seat.push = Some((push, language));
+        seat.pushes.taken_by = None;
+        seat.pushes.turned_on.push_back(now);
         state.kept.changed(true);
-        Ok(())
+        Ok(taken)
     }
 
     /// Forgets where the browser of a session hears, by its shown id; whether it did.
@@ -147,8 +175,8 @@ impl Sitters for Seated {
     fn forget<'a>(&'a self, phones: &'a Phones, session: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if self.browsers.unsubscribe(session) {
-                // What could not be written is with the next change; until then the service says again that it has gone.
-                drop(keep(phones, &self.context.state_dir(), &self.browsers).await);
+                // What could not be written is later; until then the service says again that it has gone.
+                drop(keep(&self.context, phones, &self.browsers).await);
             }
         })
     }
@@ -184,12 +212,15 @@ impl Door {
         };
         let on = browsers.push_of(session).is_some();
         let fared = self.handles.alerts.phones().fared(&session.id.shown());
+        let taken = browsers.push_taken_by(session).map(|by| {
+            format!("push is off here because session {by} turned it on for the same browser; turn it on here again if that was not you")
+        });
         PushView {
             key: Some(key),
             why: None,
             on,
             told_at: fared.taken_at.filter(|_| on).map(|at| at.0),
-            problem: fared.problem.filter(|_| on),
+            problem: if on { fared.problem } else { taken },
         }
     }
 
@@ -197,7 +228,7 @@ impl Door {
     ///
     /// # Errors
     /// `INVALID_PARAMS` for a subscription that does not read or goes to no public push service; `NOT_AUTHORIZED` for a session of
-    /// this machine; `RATE_EXCEEDED` while too many phones hear; whatever the disk says.
+    /// this machine; `RATE_EXCEEDED` while too many phones hear, or where this session turned it on too often; whatever the disk says.
     pub async fn push_on(
         &self,
         browsers: &Arc<Browsers>,
@@ -214,9 +245,24 @@ impl Door {
         let own = self.handles.alerts.phones().own_services();
         own.admit(&push.endpoint).map_err(bad)?;
         let service = push.endpoint.authority();
+        if browsers.hears_so(session, &push, asked.language) {
+            return Ok(state);
+        }
         let again = browsers.push_of(session).as_ref() == Some(&push);
-        browsers.subscribe(session, push, asked.language, self.handles.now())?;
-        self.keep_sessions(browsers).await?;
+        let now = self.handles.now();
+        let taken = browsers.subscribe(session, push, asked.language, now)?;
+        let kept = self.keep_sessions(browsers).await;
+        for other in taken {
+            let (name, by) = (&other.name, session.id.shown());
+            let message = format!(
+                "A phone of {name} is told nothing by push any more: session {by} of {} hears there now",
+                session.name
+            );
+            let why = json!({"why": "taken over", "by": by});
+            self.push_event(Event::PushEnded, &message, &other, why)
+                .await;
+        }
+        kept?;
         if !again {
             self.handles.alerts.phones().is_new(&session.id.shown());
             let message = format!(
@@ -366,9 +412,12 @@ mod tests {
             .subscribe(&first, push(0), Language::De, T)
             .unwrap();
         // The same browser with a new link.
-        browsers
-            .subscribe(&again, push(0), Language::De, T)
-            .unwrap();
+        let taken = browsers.subscribe(&again, push(0), Language::De, T);
+        assert_eq!(taken.unwrap(), std::slice::from_ref(&first));
+        let by = browsers.push_taken_by(&first);
+        assert_eq!(by, Some(again.id.shown()), "and it can say why");
+        assert!(browsers.hears_so(&again, &push(0), Language::De));
+        assert!(!browsers.hears_so(&again, &push(0), Language::En));
         assert!(browsers.push_of(&first).is_none() && browsers.push_of(&again).is_some());
         assert!(browsers.end(&again.id));
         let gone = browsers.subscribe(&again, push(0), Language::De, T);
@@ -391,6 +440,7 @@ mod tests {
                     seen_at: at,
                     from: None,
                     push: Some((push(100 + other), Language::En)),
+                    pushes: super::super::sessions::PushNotes::default(),
                 };
                 state.seats.insert(id, seat);
             }
@@ -400,5 +450,24 @@ mod tests {
         assert_eq!(refused.unwrap_err().code, Code::RateExceeded);
         assert!(browsers.unsubscribe(&first.id.shown()));
         assert!(!browsers.unsubscribe(&first.id.shown()));
+    }
+
+    #[test]
+    fn a_session_turns_it_on_so_often_and_no_more() {
+        let browsers = Browsers::default();
+        let session = opened(&browsers);
+        let again = |n: usize, at: TimeMs| {
+            let push = asked(&format!("https://push.example/{n}"), POINT);
+            browsers.subscribe(&session, push.read().unwrap(), Language::De, at)
+        };
+        for n in 0..PUSH_CHANGES_MAX {
+            // Off and on again counts like on elsewhere.
+            browsers.unsubscribe(&session.id.shown());
+            again(n, T).unwrap();
+        }
+        let before = browsers.lock().kept.clone();
+        assert_eq!(again(99, T).unwrap_err().code, Code::RateExceeded);
+        assert_eq!(browsers.lock().kept, before, "nothing is to be written");
+        assert!(again(99, T.plus(PUSH_CHANGES_WINDOW_MS)).is_ok());
     }
 }

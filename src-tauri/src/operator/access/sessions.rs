@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -159,6 +160,17 @@ pub(super) struct Seat {
     pub(super) from: Option<IpAddr>,
     /// Where its browser hears by push, and in which language.
     pub(super) push: Option<(Subscription, Language)>,
+    /// What there was about that since the node started.
+    pub(super) pushes: PushNotes,
+}
+
+/// What is known of how a session turned push on and lost it.
+#[derive(Debug, Default)]
+pub(super) struct PushNotes {
+    /// When it was turned on within the last while.
+    pub(super) turned_on: VecDeque<TimeMs>,
+    /// The session, as it is shown, that gave the same place to hear at last.
+    pub(super) taken_by: Option<String>,
 }
 
 impl Seat {
@@ -207,6 +219,8 @@ pub struct Browsers {
     state: Mutex<State>,
     /// Held while the file of `kept` is written.
     writing: Mutex<()>,
+    /// Whether a list that the disk did not take is written again later.
+    pub(super) written_later: AtomicBool,
 }
 
 /// Why a link did not open.
@@ -358,6 +372,7 @@ impl Browsers {
                 Place::Here => None,
             },
             push: None,
+            pushes: PushNotes::default(),
         };
         state.seats.insert(session.id, seat);
         state.kept.changed(away);

@@ -108,7 +108,17 @@ pub(super) async fn session_end(
     Id(id): Id,
 ) -> Answered {
     let now = api.door.context().now();
-    let session = api.browsers.to_end(&id, caller.scope(), now)?;
+    let session = match api.browsers.to_end(&id, caller.scope(), now) {
+        // It may be one whose end is not on the disk yet: then the answer says so.
+        Err(none) if none.code == Code::NotFound && api.browsers.is_unwritten() => {
+            api.door
+                .keep_sessions(&api.browsers)
+                .await
+                .map_err(Failed::from)?;
+            return Err(none.into());
+        }
+        found => found?,
+    };
     if let Caller::Session(own) = &caller
         && own.away
         && own.scope < Scope::Admin
