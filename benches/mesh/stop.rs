@@ -42,14 +42,14 @@ max_age_sec = 60
 async fn open(node: &TestNode) {
     let shared = node.shared();
     let valve: Capability = "actuator:mock:valve-1".parse().unwrap();
+    // A reading older than what the valve did last says nothing of what that has changed.
+    let begun = shared.now();
     let cites = until("the level of the tank is known", || async {
         let at = shared.moment();
         let read = shared.store.read("bench", move |c| facts::numeric(c, at));
-        let tank = read
-            .await
-            .unwrap()
-            .into_iter()
-            .find(|f| f.metric == "tank.level" && f.origin == *shared.own_id());
+        let tank = read.await.unwrap().into_iter().find(|f| {
+            f.metric == "tank.level" && f.origin == *shared.own_id() && f.sensed_at > begun
+        });
         tank.map(|fact| vec![fact.frame_id])
     })
     .await;
