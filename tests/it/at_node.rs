@@ -161,8 +161,16 @@ async fn one_person_with_the_code_that_the_node_shows_is_enough_at_l3() {
     // A stranger's key is refused before a code is looked at.
     let stranger = OperatorKey::from_seed(&[88; 32]);
     let asked = with(&node, &minted, &stranger, Some(code.clone()));
+    let tries = || async {
+        let read = |c: &_| clawmesh::adapters::store::kv::get(c, "at_node.tries");
+        node.shared().store.read("t", read).await.unwrap()
+    };
+    let wipe = |c: &_| clawmesh::adapters::store::kv::delete(c, "at_node.tries");
+    let class = clawmesh::adapters::store::Class::Durable;
+    node.shared().store.write(class, "t", wipe).await.unwrap();
     let refused = proposals::decide(node.shared(), asked).await.unwrap_err();
     assert_eq!(refused.code, Code::OperatorUnknown);
+    assert!(tries().await.is_none(), "a stranger has nothing written");
 
     let standing = decide(Some(code.clone())).await.unwrap();
     assert_eq!(standing.status, Status::Executing);

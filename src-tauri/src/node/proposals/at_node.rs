@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     codes: Mutex<Codes>,
+    /// Whether a code was used since somebody was last told.
+    spent: AtomicBool,
     used: Notify,
 }
 
@@ -51,7 +54,9 @@ impl Shown {
         code: &NodeCode,
         now: TimeMs,
     ) -> Result<AtNode, Refusal> {
-        self.lock().take(&record.proposal_id, digest, code, now)
+        let proof = self.lock().take(&record.proposal_id, digest, code, now)?;
+        self.spent.store(true, Ordering::Relaxed);
+        Ok(proof)
     }
 
     /// Writes down how many codes were wrong, in the transaction that refuses a decision.
@@ -61,9 +66,11 @@ impl Shown {
         kv::put(conn, TRIES, &tries.unwrap_or_default())
     }
 
-    /// A decision that had a code was refused: another may be due.
+    /// A decision was refused: where it had the code, another may be due.
     pub(super) fn refused(&self) {
-        self.used.notify_one();
+        if self.spent.swap(false, Ordering::Relaxed) {
+            self.used.notify_one();
+        }
     }
 }
 

@@ -84,9 +84,7 @@ pub async fn decide_of(
             Ok(standing)
         }
         Taken::Refused(refusal) => {
-            if signed.decision.at_node.is_some() {
-                executor.at_node.refused();
-            }
+            executor.at_node.refused();
             executor
                 .journal
                 .refused_of(cause, Event::DecisionRefused, id.as_str(), &refusal)
@@ -134,11 +132,11 @@ fn take(
         Err(StoreError::Refused(refusal)) => {
             conn.execute_batch("ROLLBACK TO decision; RELEASE decision")?;
             let decision = &signed.decision;
-            if decision.at_node.is_some() {
-                executor.at_node.write_tries(conn)?;
-            }
             let news = authentic(conn, signed)? && approvals::used(conn, signed)?.is_none();
             if news {
+                if decision.at_node.is_some() {
+                    executor.at_node.write_tries(conn)?;
+                }
                 match approvals::mark_used(conn, signed, Some(refusal.code), executor.now()) {
                     // One too many is not remembered; it was refused, and its time is short.
                     Ok(()) | Err(StoreError::Refused(_)) => {}
