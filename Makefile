@@ -4,7 +4,7 @@
 #                   in the desktop window where there is a display
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-model  ask a real small model on this machine (fetches 1.2 GB once)
-#   make test-long  the long simulations, property tests and fresh machines (root, network) as well
+#   make test-long  the long simulations, property tests, fresh machines (root, network), and the node for Windows (Wine) and arm64 as well
 #   make mutants    change the rules one at a time and see whether their tests notice (hours; docs/mutants.md)
 #   make check-foreign  check that the code compiles for Windows and macOS (part of make test)
 #   make desktop    build the desktop application: target/debug/clawmesh

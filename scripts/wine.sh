@@ -3,7 +3,8 @@
 #
 #   wine_ready       has Wine and a C compiler for Windows; `wine` is the program
 #   windows_node     prints the node for Windows: that of CLAWMESH_WINDOWS_NODE, else it is built
-#   wine_begins      makes the folder $WORK/wine, in which Wine has its machine; wine_ends ends what runs in it
+#   wine_begins      makes the folder $WORK/wine, in which Wine has its machine, and turns that on; wine_ends ends what runs in it,
+#                    wine_on turns it on again
 #   stubs_into DIR   what Wine lacks, beside a program
 
 skip() {
@@ -38,6 +39,15 @@ wine_begins() {
   for part in pdh bcryptprimitives; do
     "$wine" reg add 'HKCU\Software\Wine\DllOverrides' /v "$part" /t REG_SZ /d native /f >/dev/null 2>&1 || fail "Wine's registry"
   done
+  wine_ends
+  wine_on
+}
+
+# Starts its machine and keeps it on: without a program of a person Wine ends its services, between two commands too.
+wine_on() {
+  printf '#include <windows.h>\nint main(void) { Sleep(INFINITE); return 0; }\n' >"$WORK/stay.c"
+  [ -f "$WORK/stay.exe" ] || x86_64-w64-mingw32-gcc -o "$WORK/stay.exe" "$WORK/stay.c"
+  "$wine" "$WORK/stay.exe" </dev/null >/dev/null 2>&1 &
 }
 
 # wineserver -k ends what runs in this folder and nothing else.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction};
 use tokio::sync::Semaphore;
 
 use super::writer::guarded;
@@ -58,6 +58,41 @@ fn escaped(path: &Path) -> String {
             false => format!("%{b:02X}"),
         })
         .collect()
+}
+
+/// The turn to take locks of a database or to give them back; nobody waits for one but at a path that begins with `\\`, which
+/// is one of Windows. There the connections of a process share one handle, and SQLite 3.53 first asks whether another of them has a lock
+/// and then takes it from the system: two at once take it twice and give it back once. The log could then never be
+/// written out whole.
+pub(super) fn turn(path: &Path) -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let shares = path.as_os_str().as_encoded_bytes().starts_with(br"\\");
+    shares.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A transaction that reads, and has its lock from the start.
+struct Reading<'a> {
+    transaction: Option<Transaction<'a>>,
+    path: &'a Path,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(conn: &'a Connection, path: &'a Path) -> rusqlite::Result<Self> {
+        let turn = turn(path);
+        let transaction = conn.unchecked_transaction()?;
+        if turn.is_some() {
+            transaction.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+        }
+        let transaction = Some(transaction);
+        Ok(Self { transaction, path })
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let _turn = turn(self.path);
+        self.transaction = None;
+    }
 }
 
 /// The pool of read-only connections.
@@ -159,8 +194,8 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let conn = self.take().map_err(|e| e.during(what, &self.path))?;
         let result = guarded(what, || {
-            let transaction = conn.unchecked_transaction()?;
-            f(&transaction)
+            let _reading = Reading::begin(&conn, &self.path)?;
+            f(&conn)
         });
         self.give_back(conn);
         self.leave_out(what, row::left_out());
@@ -232,6 +267,7 @@ impl Readers {
         if file_id(&self.path) != self.file {
             return Ok(None);
         }
+        let _turn = turn(&self.path);
         let conn = self.source.connect(&self.path)?;
         conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
         super::open::stable_plans(&conn)?;
@@ -254,5 +290,17 @@ fn another(path: &Path) -> StoreError {
         source: Arc::new(std::io::Error::other(
             "another file lies in its place; put the state directory back and start again",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_taken_where_sqlite_shares_a_handle() {
+        assert!(turn(Path::new("/var/lib/clawmesh/clawmesh.db")).is_none());
+        assert!(turn(Path::new(r"C:\ProgramData\ClawMesh\clawmesh.db")).is_none());
+        assert!(turn(Path::new(r"\\?\C:\long\clawmesh.db")).is_some());
     }
 }

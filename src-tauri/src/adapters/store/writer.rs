@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::gathering::Gathering;
+use super::readers::turn;
 use super::{Disk, StoreError};
 use crate::adapters::crash;
 use crate::domain::base::limits::{STORE_BATCH_MAX, STORE_QUEUE_MAX};
@@ -340,7 +341,7 @@ impl Writer {
         if !self.gathering.is_open() {
             return;
         }
-        let outcome = self.sql("COMMIT");
+        let outcome = self.sql_in_turn("COMMIT");
         if outcome.is_err() {
             self.roll_back();
         }
@@ -349,7 +350,7 @@ impl Writer {
 
     fn roll_back(&self) {
         if !self.conn.is_autocommit()
-            && let Err(error) = self.sql("ROLLBACK")
+            && let Err(error) = self.sql_in_turn("ROLLBACK")
         {
             tracing::error!(%error, "a failed transaction could not be rolled back");
         }
@@ -388,7 +389,7 @@ impl Writer {
         let outcome = match lost {
             None => disk
                 .map_or(Ok(()), |disk| disk.commit(class))
-                .and_then(|()| self.sql("COMMIT")),
+                .and_then(|()| self.sql_in_turn("COMMIT")),
             Some(error) => Err(error),
         };
         if let (Some(disk), Ok(())) = (disk, &outcome) {
@@ -411,7 +412,7 @@ impl Writer {
             })?;
             self.synchronous = Some(class);
         }
-        self.sql("BEGIN IMMEDIATE")?;
+        self.sql_in_turn("BEGIN IMMEDIATE")?;
         let resumed = self.gathering.resume(&self.conn);
         if resumed.is_err() {
             self.roll_back();
@@ -444,6 +445,12 @@ impl Writer {
                 .and_then(|()| self.sql("RELEASE one_write")),
         };
         (ran.reply, closed.err())
+    }
+
+    /// As [`Writer::sql`], for what takes locks or gives them back.
+    fn sql_in_turn(&self, sql: &'static str) -> Result<(), StoreError> {
+        let _turn = self.conn.path().and_then(|path| turn(Path::new(path)));
+        self.sql(sql)
     }
 
     fn sql(&self, sql: &'static str) -> Result<(), StoreError> {
