@@ -478,3 +478,20 @@ async fn without_the_table_there_is_no_link_and_no_answer() {
     let (status, _, _) = send(&app, away("GET", "/", &[], FROM)).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn an_end_that_the_disk_does_not_take_is_told_and_written_as_soon_as_it_does() {
+    let phone = phone().await;
+    let config = &phone.house.opened.handles.config;
+    let file = config.state_dir.join("away-sessions.json");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    let (status, _, said) = phone.ask("POST", "/session/end", &[]).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{said}");
+    assert!(said.to_string().contains("not on the disk"), "{said}");
+    std::fs::remove_dir_all(&file).unwrap();
+    let none = |text: String| text.contains("\"sessions\":[]");
+    while !std::fs::read_to_string(&file).is_ok_and(none) {
+        tokio::task::yield_now().await;
+    }
+}
