@@ -116,6 +116,7 @@ mod standing_approvals;
 mod standing_bounds;
 mod standing_lies;
 mod starting;
+mod stops;
 mod takeover;
 mod telegram;
 mod telegram_odd;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::context::{Context, DURABLE, store_refusal};
 use super::inference::Inference;
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::{NAME_MAX_BYTES, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
+use crate::domain::base::limits::{ASKED_BY_MAX_CHARS, PAUSE_HOLDERS_MAX, TEXT_MAX_CHARS};
 use crate::domain::base::{AuditKind, Code, Refusal, TimeMs};
 use crate::node::context::{Event, Severity};
 
@@ -211,7 +211,7 @@ pub async fn pause(
     let _turn = planner.changing.lock().await;
     let hold = Hold {
         since: context.now(),
-        by: said("the name", by, NAME_MAX_BYTES)?,
+        by: said("the name", by, ASKED_BY_MAX_CHARS)?,
         reason: said("the reason", reason, TEXT_MAX_CHARS)?,
     };
     let pause = match planner.pause() {
@@ -258,7 +258,7 @@ pub async fn pause(
 /// # Errors
 /// `CONFLICT` if it does not rest, or what the store says.
 pub async fn resume(context: &Context, planner: &PlannerState, by: &str) -> Result<(), Refusal> {
-    let by = said("the name", by, NAME_MAX_BYTES)?;
+    let by = said("the name", by, ASKED_BY_MAX_CHARS)?;
     let _turn = planner.changing.lock().await;
     let Some(ended) = planner.pause() else {
         return Err(Refusal::new(Code::Conflict, "the planner is not paused"));

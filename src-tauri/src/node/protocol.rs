@@ -25,9 +25,11 @@ use super::{answering, authority, leading, mesh_models, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{BUDGET_COMMANDS_PER_HOUR, DRAFT_TTL_MS, FRAMES_PER_MESSAGE_MAX};
+use crate::domain::base::limits::{
+    ASKED_BY_MAX_CHARS, BUDGET_COMMANDS_PER_HOUR, DRAFT_TTL_MS, FRAMES_PER_MESSAGE_MAX,
+};
 use crate::domain::base::number::all_plain;
-use crate::domain::base::text::type_in_words;
+use crate::domain::base::text::{one_line, type_in_words};
 use crate::domain::base::{Code, DeviceId, DraftId, ProposalId, Refusal, TimeMs};
 use crate::domain::gate::SignedDecision;
 use crate::domain::gate::forward::{self, AskedActuation, Forwarded};
@@ -339,14 +341,19 @@ async fn stop(
     mut params: Map<String, Value>,
 ) -> Result<Value, Refusal> {
     let id: ProposalId = parse(&mut params, "proposalId")?;
-    let by = link
-        .info
-        .name
-        .clone()
-        .unwrap_or_else(|| link.info.device.short().to_owned());
+    let by = asked_by(link, params.get("by").and_then(Value::as_str));
     let cause = Cause::Device(link.info.device.clone());
     let stopped = proposals::stop_of(protocol, cause, id.as_str(), &by).await?;
     Ok(json!({"stopped": id, "result": stopped}))
+}
+
+/// Who asks for a stop over this link: the person that its device names, as that device says, and the device.
+fn asked_by(link: &LinkHandle, person: Option<&str>) -> String {
+    let device = link.info.shown();
+    match person.map(|person| one_line(person.trim(), ASKED_BY_MAX_CHARS)) {
+        Some(person) if !person.is_empty() => format!("{person} at {device}"),
+        _ => device.to_owned(),
+    }
 }
 
 async fn engage(
@@ -356,17 +363,8 @@ async fn engage(
 ) -> Result<Value, Refusal> {
     let text = |name: &str| params.get(name).and_then(Value::as_str);
     let stop = text("id").map(|id| (&link.info.device, id));
-    let by = match text("by") {
-        Some(person) => format!("{person} at {}", link.info.shown()),
-        None => link.info.shown().to_owned(),
-    };
-    let cause = Cause::Device(link.info.device.clone());
-    let told = match protocol.running.latched().is_none()
-        || protocol.budgets.stop(&cause, protocol.now())
-    {
-        true => Told::Always,
-        false => Told::IfNew,
-    };
+    let by = asked_by(link, text("by"));
+    let told = Told::of(protocol, &Cause::Device(link.info.device.clone()));
     let why = text("reason").unwrap_or_default();
     let halted = proposals::estop::engage_of(protocol, stop, (&by, why), told).await?;
     Ok(json!(halted))

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::access::fresh;
 use super::{Answer, Door};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{
     ENROL_REQUEST_TTL_MS, ENROL_REQUESTS_MAX, ENROL_REQUESTS_OF_ONE_MAX, NAME_MAX_BYTES,
 };
@@ -161,6 +162,7 @@ impl Door {
         waiting: &EnrolRequests,
         asked: &EnrolAsk,
         from: (&str, &str),
+        cause: Cause,
     ) -> Answer<EnrolRequestView> {
         if let Ok(key) = PublicKey::from_text(asked.public_key.trim()) {
             let id: OperatorId = key.operator_id();
@@ -184,7 +186,7 @@ impl Door {
         let data = json!({"operatorId": view.operator_id, "name": view.name, "from": view.from});
         self.handles
             .journal
-            .record(Event::OperatorAsked, Severity::Info, &message, data)
+            .caused(cause, Event::OperatorAsked, Severity::Info, &message, data)
             .await;
         Ok(view)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Answer, Door};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::{Code, DeviceId};
 use crate::domain::capability::offers_actuator;
 use crate::domain::wire::handshake::Feature;
@@ -124,6 +125,12 @@ impl Door {
     /// Stops this executor and asks every other that is known here to stop. Nobody is waited for
     /// longer than a request may take; who did not answer is named.
     pub async fn estop(&self, asked: &EstopRequest, by: &str) -> EstopReport {
+        self.estop_of(&Cause::Own, asked, by).await
+    }
+
+    /// As [`Door::estop`], on somebody's account. It stops whatever the account has used; one that changes nothing here is told
+    /// within its share, and else counted.
+    pub async fn estop_of(&self, cause: &Cause, asked: &EstopRequest, by: &str) -> EstopReport {
         let reason = asked.reason.clone().unwrap_or_default();
         // By this an executor knows a stop again that it has carried out.
         let stop = self.handles.fresh_id();
@@ -131,7 +138,8 @@ impl Door {
         let words = (stop.as_str(), by, reason.as_str());
         let links = self.stoppable();
         let own = async {
-            let halted = estop::engage(&self.handles, by, &reason, Told::Always).await;
+            let told = Told::of(&self.handles, cause);
+            let halted = estop::engage(&self.handles, by, &reason, told).await;
             let executor = self.executor(self.handles.own_id());
             match halted {
                 Ok(halted) => executor.took(Ok(halted)),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::dto::ProposalView;
 use super::{Answer, Door};
 use crate::adapters::store::proposals::ProposalRow;
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::{Code, Refusal};
 use crate::node::proposals::{self, Stopped};
 
@@ -32,14 +33,26 @@ impl Door {
     /// # Errors
     /// `CONFLICT` if it does not run; `EXECUTOR_UNREACHABLE`: then stop it at the node itself.
     pub async fn stop(&self, wanted: &str, by: &str) -> Answer<StopView> {
+        self.stop_of(Cause::Own, wanted, by).await
+    }
+
+    /// As [`Door::stop`], on somebody's account: one that repeats is recorded within its share.
+    ///
+    /// # Errors
+    /// As [`Door::stop`].
+    pub async fn stop_of(&self, cause: Cause, wanted: &str, by: &str) -> Answer<StopView> {
+        let here = |id: String| {
+            let cause = cause.clone();
+            async move { proposals::stop_of(&self.handles, cause, &id, by).await }
+        };
         // Actions that run here are found in memory, so a disk that does not answer delays no stop.
-        let stopped = match proposals::stop(&self.handles, wanted, by).await {
+        let stopped = match here(wanted.to_owned()).await {
             Ok(stopped) => stopped,
             Err(_) => {
                 let row = self.proposal_row(wanted).await?;
                 match row.own {
-                    true => proposals::stop(&self.handles, row.id.as_str(), by).await?,
-                    false => self.stop_elsewhere(&row).await?,
+                    true => here(row.id.as_str().to_owned()).await?,
+                    false => self.stop_elsewhere(&row, by).await?,
                 }
             }
         };
@@ -50,7 +63,7 @@ impl Door {
         })
     }
 
-    async fn stop_elsewhere(&self, row: &ProposalRow) -> Answer<Stopped> {
+    async fn stop_elsewhere(&self, row: &ProposalRow, by: &str) -> Answer<Stopped> {
         let link = self
             .handles
             .reach
@@ -63,7 +76,8 @@ impl Door {
                 );
                 Refusal::new(Code::ExecutorUnreachable, why)
             })?;
-        let asked = json!({"proposalId": row.id});
+        // An executor of an earlier version takes no notice of who asks, and names this device.
+        let asked = json!({"proposalId": row.id, "by": by});
         let answer: Value = link.request("proposals.stop", &asked).await?;
         let result = answer.get("result").cloned().unwrap_or_default();
         // An executor of an earlier version says only that it was told.

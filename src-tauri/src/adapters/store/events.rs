@@ -1,5 +1,5 @@
 //! Events on this node, numbered in one sequence. Those of this node and its persons have a quota of
-//! their own, as has each device that causes events: none displaces another's.
+//! their own, as have each device that causes events and the sessions of browsers: none displaces another's.
 
 use rusqlite::{Connection, Row};
 use serde_json::Value;
@@ -32,6 +32,8 @@ fn room(cause: &Cause, severity: &str) -> (String, u64) {
     let whose = match cause {
         Cause::Own => return ("own".to_owned(), EVENTS_KEPT),
         Cause::Device(device) => device.as_str(),
+        // Sessions come and go: those of all of them are kept together.
+        Cause::Session(_) => "sessions",
         Cause::Strangers => "strangers",
     };
     let mark = if severity == "info" { "" } else { "!" };

@@ -20,6 +20,8 @@ pub enum Cause {
     Own,
     /// A trusted device, or whoever answers at an address of one (see [`DeviceId::at_address`]).
     Device(DeviceId),
+    /// A session of a browser, such as a phone's, or somebody in a chat: what people see of it.
+    Session(String),
     /// Strangers, all together: what they say of themselves proves nothing.
     Strangers,
 }

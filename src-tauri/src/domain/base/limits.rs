@@ -749,6 +749,8 @@ pub const PUSH_CHANGES_MAX: usize = 12;
 pub const PUSH_CHANGES_WINDOW_MS: u64 = 3_600_000;
 /// How long after a failure the list of sessions of other machines is written again, in milliseconds.
 pub const AWAY_SESSIONS_RETRY_MS: u64 = 2_000;
+/// Pause between two looks for sessions whose time is up, in milliseconds.
+pub const SESSIONS_LOOK_MS: u64 = 10_000;
 /// Most phones that hear by push, of all makers of links; who has a session may turn it on while there is room.
 pub const PUSH_PHONES_MAX: usize = 48;
 /// Messages about alerts that wait for a chat.
@@ -939,6 +941,13 @@ pub const INTERLOCK_BLIND_MAX_MS: u64 = 3_000;
 /// Stops of one device in an hour that are each recorded where one is recorded already; every one of them
 /// stops.
 pub const BUDGET_STOPS_PER_HOUR: u64 = 12;
+/// Changes by one session of a browser in an hour that each leave something behind: an event, an audit entry or a row. Stops,
+/// pauses and ends are no part of it.
+pub const SESSION_CHANGES_PER_HOUR: u64 = 120;
+/// Characters of who asks: a person's name, with the session of a phone.
+pub const ASKED_BY_MAX_CHARS: usize = 160;
+/// Characters of who stopped everything: the same, with the device that brought it.
+pub const STOPPED_BY_MAX_CHARS: usize = 320;
 /// Standing approvals that one device may bring in an hour, and as many ends of them.
 pub const BUDGET_STANDING_PER_HOUR: u64 = 120;
 /// Lists of standing approvals that one device may ask for in a minute.

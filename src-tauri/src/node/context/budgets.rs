@@ -34,6 +34,8 @@ pub struct Budgets(
 #[derive(Debug)]
 struct Told {
     bucket: Bucket,
+    /// Of a session, its stops that changed nothing.
+    stops: Bucket,
     left_out: u64,
     at: TimeMs,
     rest_ms: u64,
@@ -46,6 +48,13 @@ impl Told {
             self.left_out = self.left_out.saturating_add(1);
         }
         tell
+    }
+
+    fn is_of_use(&mut self, now: TimeMs) -> bool {
+        let (most, hour) = (BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS);
+        self.bucket.take(0, BUDGET_EVENTS_PER_MINUTE, 60_000, now);
+        self.stops.take(0, most, hour, now);
+        self.left_out > 0 || self.bucket.used() > 0 || self.stops.used() > 0
     }
 
     /// How many were left out, where that is to be told now: less and less often while it goes on.
@@ -148,7 +157,10 @@ impl Budgets {
         let due = told
             .iter_mut()
             .filter_map(|(cause, told)| Some((cause.clone(), told.due(now)?)));
-        due.collect()
+        let due = due.collect();
+        // Sessions come and go; of one that causes nothing any more nothing is remembered.
+        told.retain(|cause, told| !matches!(cause, Cause::Session(_)) || told.is_of_use(now));
+        due
     }
 
     /// Whether one more record of an issuer takes the place of an earlier one now.
@@ -229,11 +241,14 @@ impl Budgets {
     /// Whether one more stop is recorded now; else it is counted among the events left out. It stops in
     /// any case.
     pub fn stop(&self, cause: &Cause, now: TimeMs) -> bool {
-        let Cause::Device(device) = cause else {
-            return true;
-        };
         let (most, hour) = (BUDGET_STOPS_PER_HOUR, BUDGET_WINDOW_MS);
-        let told = self.with(device, now, |used| used.stops.take(1, most, hour, now));
+        let told = match cause {
+            Cause::Own | Cause::Strangers => return true,
+            Cause::Device(device) => {
+                self.with(device, now, |used| used.stops.take(1, most, hour, now))
+            }
+            Cause::Session(_) => self.told(cause, now, |told| told.stops.take(1, most, hour, now)),
+        };
         if !told {
             self.told(cause, now, |told| {
                 told.left_out = told.left_out.saturating_add(1)
@@ -246,6 +261,7 @@ impl Budgets {
         let mut all = self.2.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Told {
             bucket: Bucket::new(now),
+            stops: Bucket::new(now),
             left_out: 0,
             at: now,
             rest_ms: REFUSAL_REPEAT_MS,

@@ -142,7 +142,7 @@ events! {
     PassphraseWrong = "passphrase.wrong", "A wrong passphrase was given for an operator's key.";
 
     PushBegan = "push.began", "A phone is told of alerts and proposals by push from now on.";
-    PushEnded = "push.ended", "A phone is told nothing by push any more: it was turned off, or its push service says that the subscription has ended.";
+    PushEnded = "push.ended", "A phone is told nothing by push any more: it was turned off, another session has taken its browser over, or its push service says that the subscription has ended.";
     ConsoleOpened = "console.opened", "A browser opened the console.";
     ConsoleClosed = "console.closed", "A session of the console ended.";
     ConsoleServed = "console.served", "The console is open for browsers of other machines, or has a new certificate there.";

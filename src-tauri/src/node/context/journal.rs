@@ -316,6 +316,7 @@ impl Journal {
         for (cause, count) in self.0.needs.budgets.left_out(now) {
             let (whose, device) = match &cause {
                 Cause::Device(device) => (device.who(), Some(device)),
+                Cause::Session(who) => (who.clone(), None),
                 Cause::Own | Cause::Strangers => ("strangers".to_owned(), None),
             };
             let message = format!(

@@ -14,7 +14,11 @@ use tokio::sync::oneshot;
 
 use super::left;
 use crate::adapters::store::{StoreError, kv};
-use crate::domain::base::limits::{ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, TEXT_MAX_CHARS};
+use crate::domain::admission::budget::Cause;
+use crate::domain::base::limits::{
+    ASKED_BY_MAX_CHARS, ESTOP_WAIT_MAX_MS, NAME_MAX_BYTES, STOPPED_BY_MAX_CHARS, TEXT_MAX_CHARS,
+};
+use crate::domain::base::text::one_line;
 use crate::domain::base::{AuditKind, Code, DeviceId, Refusal, TimeMs};
 use crate::node::context::{Context, DURABLE, internal, store_refusal};
 use crate::node::context::{Event, Severity};
@@ -51,6 +55,18 @@ pub enum Told {
     Always,
     /// Only where none is latched yet: whoever asks has asked very often.
     IfNew,
+}
+
+impl Told {
+    /// How a stop on this account is told. The first always is; one that changes nothing within the account's share, and else it
+    /// is counted. It stops in any case.
+    pub fn of(executor: &Executor, cause: &Cause) -> Self {
+        let is_new = executor.running.latched().is_none();
+        match is_new || executor.budgets.stop(cause, executor.now()) {
+            true => Told::Always,
+            false => Told::IfNew,
+        }
+    }
 }
 
 /// What an emergency stop came to at one executor.
@@ -216,7 +232,10 @@ pub async fn engage(
             .fresh_id()
             .map_or_else(|_| executor.now().0.to_string(), |id| id.to_string()),
         since: executor.now(),
-        by: said("the name", by, NAME_MAX_BYTES).unwrap_or_else(|_| "somebody".to_owned()),
+        by: match one_line(by.trim(), STOPPED_BY_MAX_CHARS) {
+            name if name.is_empty() => "somebody".to_owned(),
+            name => name,
+        },
         reason: match said("the reason", reason, TEXT_MAX_CHARS) {
             Ok(text) if !text.is_empty() => text,
             // A stop is not refused for want of words.
@@ -431,7 +450,7 @@ pub async fn release(
             "say why the emergency stop may be released",
         ));
     }
-    let by = said("the name", by, NAME_MAX_BYTES)?;
+    let by = said("the name", by, ASKED_BY_MAX_CHARS)?;
     let Some(held) = executor.running.latched() else {
         return Err(Refusal::new(
             Code::Conflict,

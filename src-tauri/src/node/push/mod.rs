@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 pub use self::outbox::run;
+use super::context::timekeeping::high_water;
 use super::context::{Context, store_refusal};
 use crate::adapters::keystore::push_key;
 use crate::adapters::notify::{
@@ -83,7 +84,7 @@ struct Post {
 /// What [`Phones`] gives access to.
 struct Parts {
     context: Context,
-    epoch: u64,
+    before: (u64, TimeMs),
     sitters: OnceLock<Arc<dyn Sitters>>,
     key: OnceCell<Arc<Sender>>,
     post: mpsc::Sender<Post>,
@@ -103,13 +104,13 @@ impl Phones {
     pub async fn open(context: Context) -> Result<Self, StoreError> {
         let read = |c: &rusqlite::Connection| {
             let kept = kv::get(c, EPOCH)?.and_then(|bytes| bytes.try_into().ok());
-            Ok(kept.map_or(0, u64::from_be_bytes))
+            Ok((kept.map_or(0, u64::from_be_bytes), high_water(c)?))
         };
-        let epoch = context.store.read("sessions of browsers", read).await?;
+        let before = context.store.read("sessions of browsers", read).await?;
         let (post, posted) = mpsc::channel(PUSH_QUEUE);
         Ok(Self(Arc::new(Parts {
             context,
-            epoch,
+            before,
             sitters: OnceLock::new(),
             key: OnceCell::new(),
             post,
@@ -118,9 +119,10 @@ impl Phones {
         })))
     }
 
-    /// The number of the newest list of sessions that was written before this start.
-    pub fn epoch(&self) -> u64 {
-        self.0.epoch
+    /// The number of the newest list of sessions that was written before this start, and the newest time that the node had lived
+    /// through by then.
+    pub fn before(&self) -> (u64, TimeMs) {
+        self.0.before
     }
 
     /// Notes that a list of sessions with this number was written: an older one counts no more.

@@ -17,12 +17,14 @@ use super::sessions::{Browsers, Maker, PushNotes, Seat, Session, SessionId};
 use crate::adapters::files;
 use crate::adapters::notify::{BrowserKeys, Endpoint, Subscription};
 use crate::adapters::paths::{StateDir, write_private};
+use crate::domain::admission::budget::Bucket;
 use crate::domain::base::limits::{
     AWAY_SESSION_NOTED_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_FILE_MAX_BYTES,
-    AWAY_SESSIONS_RETRY_MS, NAME_MAX_BYTES,
+    AWAY_SESSIONS_RETRY_MS, NAME_MAX_BYTES, SESSIONS_LOOK_MS,
 };
 use crate::domain::base::{Code, Refusal, TimeMs};
 use crate::node::context::Context;
+use crate::node::context::timekeeping::high_water;
 use crate::node::push::{Language, Phones, without_place};
 use crate::operator::{Answer, Door};
 
@@ -124,6 +126,7 @@ impl Kept {
             from: self.from,
             push: self.push.and_then(KeptPush::read),
             pushes: PushNotes::default(),
+            changes: Bucket::new(TimeMs(self.seen_at)),
         })
     }
 }
@@ -131,7 +134,8 @@ impl Kept {
 impl Browsers {
     /// No sessions but those of other machines that the last run had; none where the node is not open for them.
     /// A list that is older than the one with the number `epoch` has sessions that were ended since: none of it counts.
-    pub fn restored(dir: &StateDir, open: bool, epoch: u64, now: TimeMs) -> Self {
+    /// Those whose time was up by `lived`, a time that the node has lived through, have ended.
+    pub fn restored(dir: &StateDir, open: bool, epoch: u64, lived: TimeMs) -> Self {
         let (browsers, file) = (Self::default(), dir.away_sessions_file());
         if !open {
             // Whoever opens it again later starts with nobody.
@@ -151,10 +155,11 @@ impl Browsers {
             Ok(kept) => {
                 browsers.lock().kept.epoch = kept.epoch;
                 let seats = kept.sessions.into_iter().filter_map(Kept::seat);
-                let alive = seats.filter(|seat| seat.is_worth_keeping(now));
                 let mut state = browsers.lock();
-                state.seats = alive.map(|seat| (seat.session.id, seat)).collect();
-                state.kept.seen_at = now;
+                state.seats = seats.map(|seat| (seat.session.id, seat)).collect();
+                state.kept.seen_at = lived;
+                drop(state);
+                browsers.end_old(lived);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 browsers.lock().kept.epoch = epoch;
@@ -171,6 +176,11 @@ impl Browsers {
     pub fn is_unwritten(&self) -> bool {
         let state = self.lock();
         state.kept.changes != state.kept.written
+    }
+
+    /// Whether it is to be written now, and not by who does so until the disk takes it.
+    pub fn is_to_write(&self) -> bool {
+        self.is_unwritten() && !self.written_later.load(Ordering::SeqCst)
     }
 
     /// Writes what is so into the file, and returns the number of that list. Blocks.
@@ -227,9 +237,37 @@ impl Door {
         keep(self.context(), self.handles.alerts.phones(), browsers).await
     }
 
-    /// The number of the newest list of sessions that was written before this start.
-    pub fn sessions_epoch(&self) -> u64 {
-        self.handles.alerts.phones().epoch()
+    /// The number of the newest list of sessions that was written before this start, and the newest time that the node had lived
+    /// through by then.
+    pub fn sessions_before(&self) -> (u64, TimeMs) {
+        self.handles.alerts.phones().before()
+    }
+
+    /// Ends sessions as their time runs out, so that a clock that is set back later brings none in again.
+    pub fn ends_old_sessions(&self, browsers: &Arc<Browsers>) {
+        let (context, browsers) = (self.context().clone(), browsers.clone());
+        let phones = self.handles.alerts.phones().clone();
+        let looks = async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = context.tasks.stop().cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_millis(SESSIONS_LOOK_MS)) => {}
+                }
+                end_old(&context, &phones, &browsers).await;
+            }
+        };
+        let tasks = &self.context().tasks;
+        tasks.passing("ends of sessions", looks);
+    }
+}
+
+/// Ends the sessions whose time was up by the newest time that this node has lived through, and has that on the disk.
+async fn end_old(context: &Context, phones: &Phones, browsers: &Arc<Browsers>) {
+    match context.store.read("clock", high_water).await {
+        Ok(lived) if browsers.end_old(lived) => drop(keep(context, phones, browsers).await),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "which sessions have run out is not known"),
     }
 }
 
@@ -305,6 +343,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::sessions::Place;
     use super::*;
+    use crate::domain::base::limits::AWAY_SESSION_IDLE_MS;
 
     const T: TimeMs = TimeMs(1_000_000_000);
 
@@ -400,6 +439,38 @@ mod tests {
             Browsers::restored(&dir, true, 0, T)
                 .session(&cookie, away, T)
                 .is_none()
+        );
+    }
+
+    #[test]
+    fn a_clock_set_back_brings_no_session_in_that_has_run_out() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = StateDir::at(place.path());
+        let (file, away) = (
+            dir.away_sessions_file(),
+            Place::Away("192.0.2.7".parse().unwrap()),
+        );
+        let browsers = Browsers::restored(&dir, true, 0, T);
+        let (asked, asked_for) = opened(&browsers, away);
+        let (quiet, quiet_one) = opened(&browsers, away);
+        browsers.write(&file).unwrap();
+        let late = T.plus(AWAY_SESSION_IDLE_MS);
+        // One comes too late; that it has ended is to be written, or the next start would know it again.
+        assert!(browsers.session(&asked, away, late).is_none());
+        assert!(browsers.is_to_write() && !browsers.alive(&asked_for.id, T));
+        browsers.write(&file).unwrap();
+        assert!(
+            Browsers::restored(&dir, true, 0, T)
+                .session(&asked, away, T)
+                .is_none()
+        );
+        // The other one never comes; the node lives through its end all the same.
+        assert!(!browsers.end_old(TimeMs(late.0 - 1)) && browsers.alive(&quiet_one.id, T));
+        assert!(browsers.end_old(late) && browsers.is_to_write());
+        browsers.write(&file).unwrap();
+        let again = Browsers::restored(&dir, true, 0, T);
+        assert!(
+            browsers.session(&quiet, away, T).is_none() && again.list(None, None, T).is_empty()
         );
     }
 

@@ -11,6 +11,7 @@ pub mod kept;
 pub mod listed;
 pub mod push;
 pub mod sessions;
+mod shares;
 
 #[cfg(test)]
 mod sessions_tests;

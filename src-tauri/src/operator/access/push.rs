@@ -364,6 +364,7 @@ mod tests {
     use super::super::Scope;
     use super::super::sessions::{Maker, Place};
     use super::*;
+    use crate::domain::admission::budget::Bucket;
 
     const T: TimeMs = TimeMs(1_000_000_000);
     const POINT: &str =
@@ -441,6 +442,7 @@ mod tests {
                     from: None,
                     push: Some((push(100 + other), Language::En)),
                     pushes: super::super::sessions::PushNotes::default(),
+                    changes: Bucket::new(at),
                 };
                 state.seats.insert(id, seat);
             }

@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Scope, fresh};
 use crate::adapters::notify::Subscription;
+use crate::domain::admission::budget::Bucket;
 use crate::domain::base::limits::{
     AWAY_LINK_TTL_MS, AWAY_SESSION_IDLE_MS, AWAY_SESSION_TTL_MS, AWAY_SESSIONS_MAX,
     BROWSER_FAILURE_WINDOW_MS, BROWSER_SESSION_IDLE_MS, BROWSER_SESSION_TTL_MS,
@@ -162,6 +163,8 @@ pub(super) struct Seat {
     pub(super) push: Option<(Subscription, Language)>,
     /// What there was about that since the node started.
     pub(super) pushes: PushNotes,
+    /// Its changes of the last hour.
+    pub(super) changes: Bucket,
 }
 
 /// What is known of how a session turned push on and lost it.
@@ -175,21 +178,27 @@ pub(super) struct PushNotes {
 
 impl Seat {
     pub(super) fn alive(&self, now: TimeMs) -> bool {
-        let (began, seen) = (self.started_at, self.seen_at);
-        let (ttl, idle) = match self.session.away {
+        // A clock that was set back must not make a session last longer.
+        !self.is_ahead(now) && !self.is_over(now)
+    }
+
+    /// Whether its time was up at `at`.
+    pub(super) fn is_over(&self, at: TimeMs) -> bool {
+        let (ttl, idle) = self.lasts();
+        at.since(self.started_at) >= ttl || at.since(self.seen_at) >= idle
+    }
+
+    /// How long it lasts at most, and unused.
+    fn lasts(&self) -> (u64, u64) {
+        match self.session.away {
             true => (AWAY_SESSION_TTL_MS, AWAY_SESSION_IDLE_MS),
             false => (BROWSER_SESSION_TTL_MS, BROWSER_SESSION_IDLE_MS),
-        };
-        // A clock that was set back must not make a session last longer.
-        !self.is_ahead(now) && now.since(began) < ttl && now.since(seen) < idle
+        }
     }
 
     /// When it ends if it is not used before.
     pub(super) fn ends_at(&self) -> TimeMs {
-        let (ttl, idle) = match self.session.away {
-            true => (AWAY_SESSION_TTL_MS, AWAY_SESSION_IDLE_MS),
-            false => (BROWSER_SESSION_TTL_MS, BROWSER_SESSION_IDLE_MS),
-        };
+        let (ttl, idle) = self.lasts();
         self.started_at.plus(ttl).min(self.seen_at.plus(idle))
     }
 
@@ -373,6 +382,7 @@ impl Browsers {
             },
             push: None,
             pushes: PushNotes::default(),
+            changes: Bucket::new(now),
         };
         state.seats.insert(session.id, seat);
         state.kept.changed(away);
@@ -388,8 +398,10 @@ impl Browsers {
             return None;
         }
         if !seat.alive(now) {
+            // Once its end is seen it has ended, whatever the clock says later.
             if !seat.is_worth_keeping(now) {
                 state.seats.remove(&id);
+                state.kept.changed(place.is_away());
             }
             return None;
         }

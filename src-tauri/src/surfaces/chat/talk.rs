@@ -228,7 +228,9 @@ pub(super) async fn stopped(talk: &Talk, member: &Member, reason: &str) -> Strin
         reason: Some(reason),
         ..Default::default()
     };
-    let report = talk.door.estop(&asked, &by(talk, member)).await;
+    let by = by(talk, member);
+    let cause = Cause::Session(by.clone());
+    let report = talk.door.estop_of(&cause, &asked, &by).await;
     let mut said = match report.complete {
         true => "EMERGENCY STOP: every executor known here is latched and safe.".to_owned(),
         false => {

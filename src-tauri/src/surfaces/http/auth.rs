@@ -16,8 +16,9 @@ use http_body_util::BodyExt as _;
 
 use super::answer::{Failed, received};
 use super::console::cookie;
-use super::{Api, away, completions, hooks};
+use super::{Api, away, changes, completions, hooks};
 use crate::adapters::transport::{Away, FromOwner, Slot, Visit, host_allowed};
+use crate::domain::admission::budget::Cause;
 use crate::domain::base::limits::{API_REQUEST_MS, MODEL_TOTAL_MS};
 use crate::domain::base::{Code, Refusal};
 use crate::operator::access::sessions::{Place, Session};
@@ -76,7 +77,7 @@ const LARGE: [(Verb, &str); 15] = [
     route(&routes::OPENAPI),
 ];
 
-const fn route<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
+pub(super) const fn route<B, A>(route: &Route<B, A>) -> (Verb, &'static str) {
     (route.verb, route.path)
 }
 
@@ -91,6 +92,8 @@ pub(super) struct Asked {
     events: bool,
     /// It is done on the machine of the node alone.
     here_alone: bool,
+    /// It leaves something behind each time, and comes out of the share of the session.
+    changes: bool,
 }
 
 impl Asked {
@@ -102,6 +105,7 @@ impl Asked {
             large: false,
             events: false,
             here_alone: true,
+            changes: false,
         }
     }
 
@@ -113,6 +117,7 @@ impl Asked {
             large: LARGE.contains(&self::route(route)),
             events: route.path == routes::STREAM.path,
             here_alone: away::is_here_alone(route.verb, route.path),
+            changes: changes::are_counted(route.verb, route.path),
         }
     }
 }
@@ -150,6 +155,14 @@ impl Caller {
     /// Who asks as the node knows the session of a browser, whatever its page says.
     pub(super) fn who(&self) -> Option<String> {
         self.session().map(Session::who)
+    }
+
+    /// On whose account what it asks for happens: that of its session, or the node's own.
+    pub(super) fn cause(&self) -> Cause {
+        match self.session() {
+            Some(session) => Cause::Session(format!("browser session {}", session.id.shown())),
+            None => Cause::Own,
+        }
     }
 
     /// A text that tells it from every other caller; no secret, and shown to nobody.
@@ -350,7 +363,12 @@ pub(super) async fn scoped(
     request: Request,
     next: Next,
 ) -> Response {
-    let caller = match caller(&api, &request) {
+    let caller = caller(&api, &request);
+    if api.browsers.is_to_write() {
+        // When a session was used last, or that one has run out; what else changes is written where it does.
+        drop(api.door.keep_sessions(&api.browsers).await);
+    }
+    let caller = match caller {
         Ok(caller) => caller,
         Err(refusal) => return turned_away(refusal),
     };
@@ -359,10 +377,6 @@ pub(super) async fn scoped(
     }
     if asked.here_alone && away::place(&request) != Place::Here {
         return forbidden("this is done on the machine of the node, not from another one");
-    }
-    if api.browsers.is_unwritten() {
-        // When a session was used last; what else changes is written where it does.
-        drop(api.door.keep_sessions(&api.browsers).await);
     }
     let (scope, needed) = (caller.scope(), asked.scope);
     if scope < needed {
@@ -373,6 +387,12 @@ pub(super) async fn scoped(
             Caller::Owner => "scope; the local socket is",
         };
         return forbidden(&format!("this needs the {needed} {what} for {scope}"));
+    }
+    if asked.changes
+        && let Caller::Session(session) = &caller
+        && let Err(refusal) = api.browsers.may_change(session, api.door.context().now())
+    {
+        return Failed::from(refusal).into_response();
     }
     let mut request = match whole(request).await {
         Ok(request) => request,

@@ -26,8 +26,8 @@ const HOST: &str = "field.example:18443";
 const ORIGIN: &str = "https://field.example:18443";
 const FROM: [u8; 4] = [203, 0, 113, 9];
 
-struct Phone {
-    house: House,
+pub(super) struct Phone {
+    pub(super) house: House,
     app: Router,
     cookie: String,
     csrf: String,
@@ -118,6 +118,10 @@ async fn code_of(house: &House, app: &Router, scope: &str) -> String {
 
 async fn phone_of(house: House, scope: &str) -> Phone {
     let app = app_of(&house);
+    phone_at(house, app, scope).await
+}
+
+async fn phone_at(house: House, app: Router, scope: &str) -> Phone {
     let path = code_of(&house, &app, scope).await;
     let (status, headers, _) = send(&app, away("GET", &path, &[], FROM)).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
@@ -143,13 +147,18 @@ async fn phone_of(house: House, scope: &str) -> Phone {
     phone
 }
 
-async fn phone() -> Phone {
+pub(super) async fn phone() -> Phone {
     phone_of(house_with(None).await, "operate").await
 }
 
 impl Phone {
+    /// Another phone at the same node.
+    pub(super) async fn another(self) -> Self {
+        phone_at(self.house, self.app, "operate").await
+    }
+
     /// Asks the API as the console does on the phone.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         method: &str,
         path: &str,
@@ -477,21 +486,4 @@ async fn without_the_table_there_is_no_link_and_no_answer() {
     );
     let (status, _, _) = send(&app, away("GET", "/", &[], FROM)).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-}
-
-#[tokio::test]
-async fn an_end_that_the_disk_does_not_take_is_told_and_written_as_soon_as_it_does() {
-    let phone = phone().await;
-    let config = &phone.house.opened.handles.config;
-    let file = config.state_dir.join("away-sessions.json");
-    std::fs::remove_file(&file).unwrap();
-    std::fs::create_dir_all(file.join("in the way")).unwrap();
-    let (status, _, said) = phone.ask("POST", "/session/end", &[]).await;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{said}");
-    assert!(said.to_string().contains("not on the disk"), "{said}");
-    std::fs::remove_dir_all(&file).unwrap();
-    let none = |text: String| text.contains("\"sessions\":[]");
-    while !std::fs::read_to_string(&file).is_ok_and(none) {
-        tokio::task::yield_now().await;
-    }
 }

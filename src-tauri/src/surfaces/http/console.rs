@@ -342,7 +342,7 @@ pub(super) async fn enrol_ask(
     let from = (by(&caller, None), caller.seat());
     Ok(ok(&api
         .door
-        .enrol_ask(&api.enrolling, &asked, (&from.0, &from.1))
+        .enrol_ask(&api.enrolling, &asked, (&from.0, &from.1), caller.cause())
         .await?))
 }
 
@@ -365,7 +365,7 @@ pub(super) async fn estop(
     let asked: EstopRequest = body_or_default(sent).unwrap_or_default();
     Ok(ok(&api
         .door
-        .estop(&asked, &by(&caller, asked.name.as_deref()))
+        .estop_of(&caller.cause(), &asked, &by(&caller, asked.name.as_deref()))
         .await))
 }
 

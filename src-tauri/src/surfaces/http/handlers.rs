@@ -271,7 +271,7 @@ pub(super) async fn stop(
 ) -> Answered {
     let by = caller.who();
     let by = by.as_deref().unwrap_or("an operator of this node");
-    Ok(ok(&api.door.stop(&id, by).await?))
+    Ok(ok(&api.door.stop_of(caller.cause(), &id, by).await?))
 }
 
 pub(super) async fn hold(

@@ -9,6 +9,7 @@ mod auth;
 mod away;
 #[cfg(test)]
 mod away_tests;
+mod changes;
 mod channels;
 mod completions;
 mod console;
@@ -31,6 +32,8 @@ mod contract;
 mod enrol_tests;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod share_tests;
 #[cfg(test)]
 mod tests;
 
@@ -229,11 +232,12 @@ fn people_routes(bound: Bound) -> Bound {
 /// The router of a node.
 pub fn app(door: Door, tokens: Tokens) -> Router {
     let registry = door.context().metrics.registry();
-    let (state_dir, now) = (door.context().state_dir(), door.context().now());
     let open_away = door.most_away().is_some();
-    let (dir, epoch) = (StateDir::at(&state_dir), door.sessions_epoch());
-    let browsers = Arc::new(Browsers::restored(&dir, open_away, epoch, now));
+    let dir = StateDir::at(&door.context().state_dir());
+    let (epoch, lived) = door.sessions_before();
+    let browsers = Arc::new(Browsers::restored(&dir, open_away, epoch, lived));
     door.tells_phones_of(&browsers);
+    door.ends_old_sessions(&browsers);
     let api = Arc::new(Api {
         door,
         tokens,
