@@ -116,6 +116,22 @@ async function delivered(session, registrationId, said) {
     }, said.tag),
   );
 }
+const worker = () => phone.context.serviceWorkers().find((one) => one.url().startsWith(phone.base));
+/** There is no way to press a notification here: the worker is told that it was. */
+const press = (tag) =>
+  worker().evaluate(async (named) => {
+    const [notification] = await self.registration.getNotifications({ tag: named });
+    self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+  }, tag);
+/** The page's own worker as the browser's tools name it. */
+async function registration(session) {
+  const ids = [];
+  session.on("ServiceWorker.workerRegistrationUpdated", (e) =>
+    ids.push(...e.registrations.filter((r) => r.scopeURL === `${phone.base}/`).map((r) => r.registrationId)),
+  );
+  await session.send("ServiceWorker.enable");
+  return until("the worker is there", () => ids.at(-1));
+}
 const hold = () => phone.page.getByRole("button", { name: "Hold to approve" });
 
 test("a link opens the console over TLS, with nothing secret in the address and a cookie of this name alone", async () => {
@@ -187,12 +203,7 @@ test("the phone hears by push, in its language; a notification opens the proposa
   await accessible(page, "push is on");
   await shot("phone-push");
   const session = await context.newCDPSession(page);
-  const ids = [];
-  session.on("ServiceWorker.workerRegistrationUpdated", (e) =>
-    ids.push(...e.registrations.filter((r) => r.scopeURL === `${phone.base}/`).map((r) => r.registrationId)),
-  );
-  await session.send("ServiceWorker.enable");
-  const worker = await until("the worker is there", () => ids.at(-1));
+  const worker = await registration(session);
 
   await panel.getByRole("button", { name: "Send a test" }).click();
   await panel.getByText("The push service has taken the test").waitFor();
@@ -208,14 +219,6 @@ test("the phone hears by push, in its language; a notification opens the proposa
   assert.match(german.title, /: eine Entscheidung ist nötig$/);
   assert.equal(german.lang, "de");
   assert.deepEqual(german.data, { place: `/approvals?id=${p.id}` });
-  // There is no way to press one here: the worker is told that it was.
-  const press = async (tag) => {
-    const [own] = context.serviceWorkers().filter((one) => one.url().startsWith(phone.base));
-    await own.evaluate(async (named) => {
-      const [notification] = await self.registration.getNotifications({ tag: named });
-      self.dispatchEvent(new NotificationEvent("notificationclick", { notification }));
-    }, tag);
-  };
   const before = phone.sent.length;
   await press(said.tag);
   await page.waitForURL(`${phone.base}/approvals?id=${p.id}*`);
@@ -240,6 +243,136 @@ test("the phone hears by push, in its language; a notification opens the proposa
   const state = await page.evaluate(() => fetch("/api/operator/v1/push").then((answer) => answer.json()));
   assert.equal(state.on, false);
   assert.deepEqual(phone.errors.slice(odd), []);
+});
+
+test("a notification of an alert opens the console at that alert, while it stands, when it is over and when it is gone", async () => {
+  const { page, context } = phone;
+  const session = await context.newCDPSession(page);
+  const id = await registration(session);
+  await l.center.api("POST", "/estop", { reason: "a rehearsal" });
+  const alert = await until("the alert stands", async () =>
+    (await l.center.api("GET", "/alerts")).find((one) => one.kind === "estop.latched"),
+  );
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  const said = {
+    v: 1,
+    kind: "alert",
+    severity: "critical",
+    node: "centre",
+    tag: `alert ${alert.id}`,
+    text: "x",
+  };
+  await delivered(session, id, said);
+  await press(said.tag);
+  await page.waitForURL(`${phone.base}/?alert=${alert.id}`);
+  await loaded(page);
+  const marked = page.locator('li[aria-current="true"]');
+  await marked
+    .getByText(/emergency stop/i)
+    .first()
+    .waitFor();
+  assert.equal(await marked.count(), 1);
+  // Panels above it load when they like, and push it away.
+  await page.evaluate(() => {
+    const late = document.createElement("div");
+    late.style.height = "3000px";
+    document.querySelector("section").prepend(late);
+  });
+  await until("it is in sight", () =>
+    marked.evaluate((item) => {
+      const { top, bottom } = item.getBoundingClientRect();
+      return top >= 0 && bottom <= innerHeight;
+    }),
+  );
+  await accessible(page, "at an alert");
+  await shot("phone-alert");
+  for (const node of [l.center, l.field]) await node.api("POST", "/estop/release", { reason: "enough" });
+  await until("it is over", async () => (await l.center.api("GET", `/alerts/${alert.id}`)).endedAt);
+  await page.goto(`${phone.base}/?alert=${alert.id}`);
+  await marked.getByText(/over after/).waitFor();
+  await page.goto(`${phone.base}/?alert=987654321`);
+  await page.getByText("The alert of this link is not kept here any more").waitFor();
+  assert.equal(await marked.count(), 0);
+  // The browser tells of the answer itself.
+  phone.errors = phone.errors.filter((text) => !text.includes("404"));
+});
+
+test("a subscription that the browser replaces is the node's too, and none where push is off", async () => {
+  const { page } = phone;
+  await page.goto(`${phone.base}/settings`);
+  await loaded(page);
+  const panel = page.getByRole("region", { name: "Notify this phone" });
+  await panel.getByText("Off.").waitFor();
+  const at = (path) => ({ ...push.subscription, endpoint: `https://localhost:${push.port}/wpush/${path}` });
+  const change = (given, made) =>
+    worker().evaluate(
+      ([given, made]) => {
+        const own = self.registration.pushManager;
+        // A browser without a push service of its own: what it would make is given.
+        own.subscribe = async (options) => {
+          if (!options.userVisibleOnly || options.applicationServerKey.length !== 65)
+            throw new Error("odd options");
+          return { toJSON: () => made };
+        };
+        const event = new ExtendableEvent("pushsubscriptionchange");
+        if (given) Object.defineProperty(event, "newSubscription", { value: { toJSON: () => given } });
+        self.dispatchEvent(event);
+      },
+      [given, made],
+    );
+  const kept = () => readFileSync(join(l.center.dir, "away-sessions.json"), "utf8");
+  // Off is off, whatever the browser says.
+  const asked = page.context().waitForEvent("response", (r) => r.url().endsWith("/api/operator/v1/push"));
+  await change(at("unasked"), null);
+  await asked;
+  await panel.getByRole("button", { name: "Notify this phone" }).click();
+  await panel.getByText("On for this phone.").waitFor();
+  assert.ok(!kept().includes("/wpush/unasked"));
+  await change(at("given"), null);
+  await until("the node has the one that was given", () => kept().includes("/wpush/given"));
+  await change(null, at("made"));
+  await until("the node has the one that was made", () => kept().includes("/wpush/made"));
+  assert.ok(!kept().includes("/wpush/given"));
+  await panel.getByRole("button", { name: "Turn off" }).click();
+  await panel.getByText("Off.").waitFor();
+});
+
+test("a browser that cannot hear says why and what to do", async () => {
+  const other = async (options, script) => {
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, ...options });
+    context.setDefaultTimeout(20_000);
+    if (script) await context.addInitScript(script);
+    const page = await context.newPage();
+    await context.grantPermissions([], { origin: phone.base });
+    await page.goto(await link());
+    await page.goto(`${phone.base}/settings`);
+    await loaded(page);
+    const end = async () => {
+      await page.evaluate(async () => {
+        const { csrf } = await (await fetch("/api/operator/v1/session")).json();
+        const headers = { "x-clawmesh-csrf": csrf };
+        await fetch("/api/operator/v1/session/end", { method: "POST", headers });
+      });
+      await context.close();
+    };
+    return { end, panel: page.getByRole("region", { name: "Notify this phone" }), page };
+  };
+  const iphone =
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)";
+  // Safari has no push outside of the app on the home screen.
+  const safari = await other({ userAgent: `${iphone} Version/18.0 Mobile/15E148 Safari/604.1` }, () => {
+    delete window.PushManager;
+  });
+  await safari.panel.getByText(/Share › Add to Home Screen/).waitFor();
+  assert.ok(await safari.panel.getByRole("button", { name: "Notify this phone" }).isDisabled());
+  await accessible(safari.page, "an iPhone without the app");
+  await safari.end();
+  const denied = await other({});
+  assert.equal(await denied.page.evaluate(() => Notification.permission), "denied");
+  await denied.panel.getByText(/Notifications of this page are blocked/).waitFor();
+  assert.ok(await denied.panel.getByRole("button", { name: "Notify this phone" }).isDisabled());
+  await denied.end();
 });
 
 test("a key made on the phone is enrolled by an administrator, and approves there with its passphrase", async () => {

@@ -134,6 +134,13 @@ export const useAlerts = () => useQuery(read("alerts", "/alerts", 3_000));
 /** Alerts, newest first, those that are over too. */
 export const useAlertHistory = (on: boolean) =>
   useQuery({ ...read("alertHistory", "/alerts/history", 10_000, { query: { limit: 50 } }), enabled: on });
+/** One alert, also one that is older than the list. */
+export const useAlert = (id: string | undefined) =>
+  useQuery({
+    ...read("alerts", "/alerts/{id}", undefined, { id: id ?? "" }),
+    enabled: id !== undefined,
+    retry: false,
+  });
 export const useNames = () => useQuery(read("names", "/names"));
 export const useActuators = () => useQuery(read("actuators", "/actuators", 3_000));
 /** The devices of this node's configuration. */

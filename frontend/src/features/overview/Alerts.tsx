@@ -1,9 +1,9 @@
 /** What stands and what people have said about it, with the history; below it what else happened lately. */
-import { type ReactNode, useCallback, useState } from "react";
+import { type ReactNode, useState } from "react";
 import { span } from "@/lib/format";
 import { alarmWords, clockTime, codeWord, t } from "@/lib/i18n";
 import { type Alert, post, Refused } from "@/node/client";
-import { queries, useAlertHistory, useAlerts, useSession } from "@/node/reads";
+import { queries, useAlert, useAlertHistory, useAlerts, useSession } from "@/node/reads";
 import { Button, cx, Empty, Panel, Since, Txt, Words } from "@/ui/kit";
 import { usePlace } from "@/ui/place";
 
@@ -21,7 +21,11 @@ export function Alerts({ children }: { children: ReactNode }) {
   // A link to one that is over leads to the history.
   const gone = Boolean(place.alert && alerts && !alerts.some((a) => String(a.id) === place.alert));
   const past = picked ?? gone;
-  const before = useAlertHistory(past).data ?? [];
+  const history = useAlertHistory(past).data;
+  const before = history ?? [];
+  // The list ends somewhere; a notification may be older than that.
+  const isListed = before.some((a) => String(a.id) === place.alert);
+  const old = useAlert(past && gone && history && !isListed ? place.alert : undefined);
   return (
     <Panel
       title={t("alerts")}
@@ -35,6 +39,16 @@ export function Alerts({ children }: { children: ReactNode }) {
       }
       flush
     >
+      {past && old.data ? (
+        <ul aria-label={t("alertAsked")}>
+          <One a={old.data} on />
+        </ul>
+      ) : null}
+      {past && old.error ? (
+        <p role="status" className="px-3 py-1.5 text-warn">
+          ▲ {t("alertUnknown")}
+        </p>
+      ) : null}
       {past ? (
         before.length ? (
           <ul>
@@ -62,9 +76,26 @@ export function Alerts({ children }: { children: ReactNode }) {
   );
 }
 
+/** Shows an item, and again where panels that load later push it out of sight, until the person does something. */
+function keepInSight(item: HTMLLIElement) {
+  const show = () => item.scrollIntoView({ block: "center" });
+  const watch = new IntersectionObserver(
+    ([seen]) => {
+      if (seen && seen.intersectionRatio < 1) show();
+    },
+    { threshold: 1 },
+  );
+  const over = new AbortController();
+  over.signal.addEventListener("abort", () => watch.disconnect());
+  show();
+  watch.observe(item);
+  for (const kind of ["pointerdown", "touchstart", "wheel", "keydown"])
+    addEventListener(kind, () => over.abort(), { signal: over.signal, passive: true });
+  return () => over.abort();
+}
+
 /** An alert, with what a person can say about it. */
 function One({ a, on }: { a: Alert; on: boolean }) {
-  const seen = useCallback((item: HTMLLIElement | null) => item?.scrollIntoView({ block: "center" }), []);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const may = useSession().data?.scope !== "read";
@@ -82,7 +113,7 @@ function One({ a, on }: { a: Alert; on: boolean }) {
   const forMs = GRAVE.has(a.kind) ? GRAVE_MS : HOUR_MS;
   return (
     <li
-      ref={on ? seen : undefined}
+      ref={on ? keepInSight : undefined}
       aria-current={on || undefined}
       className={cx(
         "border-line/60 border-b px-3 py-1.5",

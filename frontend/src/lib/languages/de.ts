@@ -158,6 +158,9 @@ export const de = table({
   alertOver: "vorbei nach {span}",
   alertRecent: "In der letzten Stunde",
   noAlertHistory: "Es gab noch keine Meldung.",
+  alertAsked: "Die Meldung des Links",
+  alertUnknown:
+    "Die Meldung dieses Links ist hier nicht mehr aufbewahrt, oder sie war von einem anderen Knoten. Darunter stehen die übrigen.",
   noAlerts: "Keine Meldungen.",
   links: "Verbindungen",
   linksTitle: "Verbindungen",

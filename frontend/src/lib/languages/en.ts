@@ -147,6 +147,9 @@ export const en = {
   alertOver: "over after {span}",
   alertRecent: "In the last hour",
   noAlertHistory: "There was no alert yet.",
+  alertAsked: "The alert of the link",
+  alertUnknown:
+    "The alert of this link is not kept here any more, or was of another node. Below are those that are.",
   noAlerts: "No alerts.",
   links: "links",
   linksTitle: "Links",
