@@ -2,16 +2,16 @@
 //! writer has: another one may lie in its place meanwhile, and would be read for ever.
 //!
 //! Every read runs in one transaction, so that it sees one state of the world, and on a thread that may block.
-//! Waiting reads are counted; too many are refused.
+//! Waiting reads stand in a line that those threads work off, so that a caller that is not polled keeps its turn from
+//! nobody; too many are refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::writer::guarded;
 use super::{Store, StoreError, row};
@@ -103,18 +103,52 @@ pub(super) struct Readers {
     source: Source,
     pool: Mutex<Pool>,
     free: Condvar,
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    line: Mutex<Line>,
     /// Rows that do not read, by what was read: the most that one list had.
     left_out: Mutex<BTreeMap<&'static str, usize>>,
 }
 
-/// Counts a waiting read, also when its caller goes away.
-struct Waiting<'a>(&'a AtomicUsize);
+/// A read that waits: runs and is answered.
+type Waiting = Box<dyn FnOnce(&Readers) + Send>;
 
-impl Drop for Waiting<'_> {
+/// Reads that wait, and how many threads work them off.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    threads: usize,
+}
+
+/// A thread that works off the line, counted until it finds nothing there; where it ends otherwise, or never gets to run,
+/// until then.
+struct Worker {
+    readers: Arc<Readers>,
+    counted: bool,
+}
+
+impl Worker {
+    fn work(mut self) {
+        while let Some(read) = self.next() {
+            read(&self.readers);
+        }
+    }
+
+    fn next(&mut self) -> Option<Waiting> {
+        let mut line = self.readers.line();
+        let next = line.waiting.pop_front();
+        // In one step: a read that comes now begins a thread.
+        if next.is_none() {
+            line.threads -= 1;
+            self.counted = false;
+        }
+        next
+    }
+}
+
+impl Drop for Worker {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.readers.line().threads -= 1;
+        }
     }
 }
 
@@ -139,8 +173,7 @@ impl Readers {
             source,
             pool: Mutex::default(),
             free: Condvar::new(),
-            permits: Arc::new(Semaphore::new(STORE_READERS)),
-            waiting: AtomicUsize::new(0),
+            line: Mutex::default(),
             left_out: Mutex::default(),
         }
     }
@@ -169,21 +202,31 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= STORE_READS_WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(StoreError::Busy);
-        }
-        let waiting = Waiting(&self.waiting);
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        drop(waiting);
-        let permit = permit.map_err(|_| StoreError::Closed)?;
-        let readers = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || {
-            let result = readers.read_here(what, f);
-            drop(permit);
-            result
+        let (answer, read) = oneshot::channel();
+        let waiting: Waiting = Box::new(move |readers| {
+            // Nobody waits for it any more: it is not run.
+            if !answer.is_closed() {
+                drop(answer.send(guarded(what, || readers.read_here(what, f))));
+            }
         });
-        reading.await.unwrap_or(Err(StoreError::Closed))
+        let begins = {
+            let mut line = self.line();
+            let begins = line.threads < STORE_READERS;
+            if !begins && line.waiting.len() >= STORE_READS_WAITING_MAX {
+                return Err(StoreError::Busy);
+            }
+            line.waiting.push_back(waiting);
+            line.threads += usize::from(begins);
+            begins
+        };
+        if begins {
+            let worker = Worker {
+                readers: Arc::clone(self),
+                counted: true,
+            };
+            tokio::task::spawn_blocking(move || worker.work());
+        }
+        read.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Runs `f` on this thread, which may block until a connection is free.
@@ -204,7 +247,6 @@ impl Readers {
 
     /// Closes every connection; reads under way end first.
     pub(super) fn close(&self) {
-        self.permits.close();
         let mut pool = self.lock();
         pool.closed = true;
         pool.open -= pool.idle.len();
@@ -213,6 +255,10 @@ impl Readers {
         while pool.open > 0 {
             pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {

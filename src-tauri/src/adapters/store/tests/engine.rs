@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use super::*;
 use crate::adapters::store::{Class, events, frames, kv};
-use crate::domain::base::limits::FRAMES_PRUNED_MAX;
+use crate::domain::base::limits::{FRAMES_PRUNED_MAX, STORE_READERS};
 use crate::domain::base::{Code, Refusal};
 
 const CHILD_FILE: &str = "CLAWMESH_TEST_STORE_CHILD";
@@ -193,6 +194,43 @@ fn readers_cannot_write_and_see_one_moment() {
             .unwrap()
             .is_some()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_begun_and_then_left_alone_keeps_no_turn_from_others() {
+    let (_dir, file) = place();
+    let store = open(&file).unwrap();
+    let (release, held) = tokio::sync::watch::channel(());
+    let (begun, mut beginning) = tokio::sync::mpsc::channel(STORE_READERS);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..STORE_READERS {
+        let (store, mut held, begun) = (store.clone(), held.clone(), begun.clone());
+        all.spawn(async move {
+            let hold = move |_: &rusqlite::Connection| {
+                begun.blocking_send(()).unwrap();
+                tokio::runtime::Handle::current()
+                    .block_on(held.changed())
+                    .unwrap_err();
+                Ok(())
+            };
+            store.read("hold", hold).await.unwrap();
+        });
+    }
+    for _ in 0..STORE_READERS {
+        beginning.recv().await.unwrap();
+    }
+    // They stand first in the line, and are given turns that they do not come for.
+    let mut left: Vec<_> = (0..STORE_READERS)
+        .map(|_| Box::pin(store.read("left", |c| kv::get(c, "a"))))
+        .collect();
+    for one in &mut left {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    drop(release);
+    all.join_all().await;
+    let read = store.read("get", |c| kv::get(c, "a"));
+    let read = tokio::time::timeout(Duration::from_secs(30), read).await;
+    assert_eq!(read.unwrap().unwrap(), None);
 }
 
 #[test]
