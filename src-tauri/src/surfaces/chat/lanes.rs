@@ -2,11 +2,13 @@
 //! server holds up, nor behind a crowd of strangers, nor behind the member's own messages.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::commands::command;
@@ -130,40 +132,56 @@ fn patience(talk: &Talk, confirms: bool) -> (Duration, Option<Duration>) {
     (Duration::from_millis(wait), unsure.then_some(contact))
 }
 
-/// What is being answered.
+/// What is being answered, each in a task of its own: one that is not polled while updates are taken would keep its turn at
+/// the store from all others.
 #[derive(Default)]
-struct Lanes<'a> {
-    strangers: FuturesUnordered<BoxFuture<'a, ()>>,
-    busy: FuturesUnordered<BoxFuture<'a, ()>>,
+struct Lanes {
+    strangers: JoinSet<()>,
+    busy: JoinSet<()>,
     waiting: VecDeque<(Place, Member, What)>,
 }
 
-impl<'a> Lanes<'a> {
-    fn fill(&mut self, talk: &'a Talk) {
+impl Lanes {
+    fn fill(&mut self, talk: &Arc<Talk>) {
         while self.busy.len() < CHAT_BUSY_MAX
             && let Some((place, member, what)) = self.waiting.pop_front()
         {
-            let answer = answers::to_member(talk, place, member, what);
-            self.busy.push(Box::pin(answer));
+            let talk = talk.clone();
+            self.busy
+                .spawn(async move { answers::to_member(&talk, place, member, what).await });
+        }
+    }
+
+    /// Waits until an answer is done; for ever where none is under way.
+    async fn done(&mut self) {
+        let ended = tokio::select! {
+            Some(ended) = self.busy.join_next() => ended,
+            Some(ended) = self.strangers.join_next() => ended,
+            else => std::future::pending().await,
+        };
+        if let Err(error) = ended {
+            tracing::error!("an answer of a bot broke off: {error}");
         }
     }
 
     /// An update that the server has forgotten is answered.
-    async fn answer(&mut self, talk: &'a Talk, taken: Taken) {
+    async fn answer(&mut self, talk: &Arc<Talk>, taken: Taken) {
+        let talk = talk.clone();
         let update = match taken {
             Taken::Stopped(place, said) => {
-                let says = async move { talk.say_now(&place.chat, &said).await };
-                return self.busy.push(Box::pin(says));
+                self.busy
+                    .spawn(async move { talk.say_now(&place.chat, &said).await });
+                return;
             }
             Taken::Other(update) => update,
         };
-        match read(talk, update).await {
+        match read(&talk, update).await {
             None => {}
             Some((place, Err(refusal), what)) => {
-                let full = self.strangers.len() >= CHAT_STRANGERS_BUSY_MAX;
-                let answer = answers::to_stranger(talk, place, refusal, what);
-                if !full {
-                    self.strangers.push(Box::pin(answer));
+                if self.strangers.len() < CHAT_STRANGERS_BUSY_MAX {
+                    self.strangers.spawn(async move {
+                        answers::to_stranger(&talk, place, refusal, what).await;
+                    });
                 }
             }
             Some((place, Ok(member), what)) => match self.waiting.len() {
@@ -231,7 +249,7 @@ fn yields(talk: &Talk, since: &mut Option<Instant>) -> bool {
 /// Takes updates and answers them, each once. That one was taken is on disk, and the server has forgotten it, before it is
 /// answered: so neither this node after a crash nor another that takes the bot over answers it again. A stop alone is carried
 /// out before its update counts as taken. Each request confirms what came before it.
-pub(super) async fn poll(talk: &Talk) -> Ended {
+pub(super) async fn poll(talk: &Arc<Talk>) -> Ended {
     let answering = talk.door.answering(talk.kind);
     let mut pause = Pause::default();
     // From the first that the server has not forgotten; those that were taken before are known.
@@ -244,8 +262,7 @@ pub(super) async fn poll(talk: &Talk) -> Ended {
         lanes.fill(talk);
         let answer = tokio::select! {
             answer = &mut asked => answer,
-            Some(()) = lanes.busy.next() => continue,
-            Some(()) = lanes.strangers.next() => continue,
+            () = lanes.done() => continue,
         };
         if !answering.speaks() {
             return Ended::Lost;

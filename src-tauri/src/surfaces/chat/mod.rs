@@ -86,7 +86,7 @@ pub async fn talk(door: &Door, kind: ChannelKind, chats: Arc<dyn Chats>) {
         tracing::warn!("which stops of the bot were carried out cannot be read: {refusal}");
         Vec::new()
     });
-    let talk = Talk {
+    let talk = Arc::new(Talk {
         kind,
         door: door.clone(),
         chats,
@@ -96,7 +96,7 @@ pub async fn talk(door: &Door, kind: ChannelKind, chats: Arc<dyn Chats>) {
         told: Told::of(&remembered),
         stops: Stops::of(stops),
         asking: Default::default(),
-    };
+    });
     while turn::begins(&talk).await {
         talk.door.channel_bot_hands(kind, true).await;
         let ended = tokio::select! {
