@@ -261,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn one_that_could_not_be_shown_is_not_taken_and_is_due_again() {
+        let ((id, digest), (other, others)) = (proposal(1), proposal(2));
+        let (mut codes, now) = (Codes::default(), TimeMs(1_000));
+        codes.show(id.clone(), digest, code(7), now);
+        codes.show(other.clone(), others, code(8), now);
+        codes.hide(&id);
+        let waiting = [(id.clone(), digest), (other.clone(), others)];
+        assert_eq!(codes.due(&waiting, now), waiting[..1]);
+        assert!(codes.take(&id, &digest, &code(7), now).is_err());
+        assert!(codes.take(&other, &others, &code(8), now).is_ok());
+    }
+
+    #[test]
     fn after_a_few_wrong_ones_no_code_is_taken_not_even_a_new_one() {
         let (id, digest) = proposal(1);
         let mut codes = Codes::default();

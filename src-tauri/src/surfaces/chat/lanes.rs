@@ -176,14 +176,12 @@ impl Lanes {
             Taken::Other(update) => update,
         };
         match read(&talk, update).await {
-            None => {}
-            Some((place, Err(refusal), what)) => {
-                if self.strangers.len() < CHAT_STRANGERS_BUSY_MAX {
-                    self.strangers.spawn(async move {
-                        answers::to_stranger(&talk, place, refusal, what).await;
-                    });
-                }
+            Some((place, Err(refusal), what)) if self.strangers.len() < CHAT_STRANGERS_BUSY_MAX => {
+                self.strangers.spawn(async move {
+                    answers::to_stranger(&talk, place, refusal, what).await;
+                });
             }
+            None | Some((_, Err(_), _)) => {}
             Some((place, Ok(member), what)) => match self.waiting.len() {
                 0..CHAT_WAITING_MAX => self.waiting.push_back((place, *member, what)),
                 _ => {
