@@ -247,6 +247,7 @@ test("the phone hears by push, in its language; a notification opens the proposa
 
 test("a notification of an alert opens the console at that alert, while it stands, when it is over and when it is gone", async () => {
   const { page, context } = phone;
+  await context.grantPermissions(["notifications"], { origin: phone.base });
   const session = await context.newCDPSession(page);
   const id = await registration(session);
   await l.center.api("POST", "/estop", { reason: "a rehearsal" });
@@ -273,11 +274,12 @@ test("a notification of an alert opens the console at that alert, while it stand
     .first()
     .waitFor();
   assert.equal(await marked.count(), 1);
-  // Panels above it load when they like, and push it away.
-  await page.evaluate(() => {
+  // Panels above it load when they like, and the router puts the page back to where it was.
+  await marked.evaluate((item) => {
     const late = document.createElement("div");
     late.style.height = "3000px";
     document.querySelector("section").prepend(late);
+    for (let at = item.parentElement; at; at = at.parentElement) at.scrollTop = 0;
   });
   await until("it is in sight", () =>
     marked.evaluate((item) => {
