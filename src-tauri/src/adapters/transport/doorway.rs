@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -161,6 +161,29 @@ impl Doorway {
 #[derive(Debug, Clone)]
 pub struct Slot(Arc<Place>);
 
+/// A connection that may have ended meanwhile.
+#[derive(Debug, Clone)]
+pub struct Connection(Weak<Place>);
+
+impl Connection {
+    /// Whether it stands.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// Whether this is its place.
+    pub fn is_of(&self, slot: &Slot) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&slot.0))
+    }
+
+    /// Ends it at once.
+    pub fn cut(&self) {
+        if let Some(place) = self.0.upgrade() {
+            place.ends.cut.cancel();
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Place {
     doorway: Arc<Doorway>,
@@ -169,6 +192,11 @@ struct Place {
 }
 
 impl Slot {
+    /// The connection, without keeping its place.
+    pub fn connection(&self) -> Connection {
+        Connection(Arc::downgrade(&self.0))
+    }
+
     /// Takes the connection out of the pool: it has authenticated and is never evicted again.
     /// Answers `false` if it was too late, because the connection is already being closed.
     pub fn promote(&self) -> bool {

@@ -31,7 +31,7 @@ pub use address::ListenAddress;
 pub use away::{Away, AwayListener, AwayTls};
 pub use certificate::{Certificate, CertificateError};
 pub use dial::{Dialer, PeerUrl, Security, TcpDialer, UrlError, dial};
-pub use doorway::{Doorway, DoorwayNumbers, Slot};
+pub use doorway::{Connection, Doorway, DoorwayNumbers, Slot};
 pub use listener::{Incoming, Listener, Secure, Settings};
 pub use local::{FromOwner, LocalListener, Visit};
 pub use origins::{Rules, host_allowed};

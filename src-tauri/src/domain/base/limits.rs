@@ -257,6 +257,8 @@ pub const AWAY_HOSTS_MAX: usize = 16;
 pub const AWAY_STRANGERS_MAX: usize = 64;
 /// Most connections to it.
 pub const AWAY_CONNECTIONS_MAX: usize = 256;
+/// Most connections to it of one session. A browser makes six.
+pub const AWAY_CONNECTIONS_OF_SESSION_MAX: usize = 12;
 /// Most connections to it of one address.
 pub const AWAY_CONNECTIONS_OF_ADDRESS_MAX: usize = 32;
 /// Most addresses whose connections are counted.
@@ -797,6 +799,8 @@ pub const TWIN_BEHAVIOUR_MAX_BYTES: u64 = 65_536;
 pub const TWIN_JOURNAL_MAX_BYTES: u64 = 1_048_576;
 /// Shortest time between two readings of a sensor, in milliseconds.
 pub const SENSOR_EVERY_MIN_MS: u64 = 50;
+/// Shortest time between two looks at a sensor that sends by itself and had nothing worth a reading, in milliseconds.
+pub const SENSOR_NO_NEWS_MS: u64 = 1;
 /// Longest time between two readings of a sensor, in milliseconds: a day.
 pub const SENSOR_EVERY_MAX_MS: u64 = 86_400_000;
 /// Longest span that the configuration of a reading may name, in seconds: 366 days.

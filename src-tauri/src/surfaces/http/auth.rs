@@ -374,6 +374,11 @@ pub(super) async fn scoped(
     };
     if let Some(slot) = request.extensions().get::<Slot>() {
         slot.promote();
+        if let Caller::Session(session) = &caller
+            && session.away
+        {
+            api.connections.asks(session.id, slot);
+        }
     }
     if asked.here_alone && away::place(&request) != Place::Here {
         return forbidden("this is done on the machine of the node, not from another one");

@@ -24,12 +24,12 @@ use crate::operator::routes;
 
 const HOST: &str = "field.example:18443";
 const ORIGIN: &str = "https://field.example:18443";
-const FROM: [u8; 4] = [203, 0, 113, 9];
+pub(super) const FROM: [u8; 4] = [203, 0, 113, 9];
 
 pub(super) struct Phone {
     pub(super) house: House,
-    app: Router,
-    cookie: String,
+    pub(super) app: Router,
+    pub(super) cookie: String,
     csrf: String,
 }
 
@@ -59,7 +59,7 @@ fn app_of(house: &House) -> Router {
 }
 
 /// A request as the port for other machines hands it over.
-fn away(
+pub(super) fn away(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],

@@ -12,6 +12,7 @@ mod away_tests;
 mod changes;
 mod channels;
 mod completions;
+mod connections;
 mod console;
 mod handlers;
 mod hooks;
@@ -69,6 +70,7 @@ pub(crate) struct Api {
     enrolling: EnrolRequests,
     registry: Registry,
     room: Room,
+    connections: connections::Connections,
     trials: Trials,
     completions: completions::Completions,
 }
@@ -247,6 +249,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         enrolling: EnrolRequests::default(),
         registry,
         room: Room::default(),
+        connections: connections::Connections::default(),
         trials: Trials::default(),
         completions: completions::Completions::default(),
     });

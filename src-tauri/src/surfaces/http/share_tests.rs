@@ -5,11 +5,15 @@
 
 use axum::http::StatusCode;
 
-use super::away_tests::phone;
+use super::away_tests::{FROM, Phone, away, phone};
+use super::browser_tests::send;
 use super::tests::code;
 use crate::adapters::store::{audit, events};
+use crate::adapters::transport::{Doorway, Slot};
 use crate::domain::admission::budget::Cause;
-use crate::domain::base::limits::{BUDGET_STOPS_PER_HOUR, SESSION_CHANGES_PER_HOUR};
+use crate::domain::base::limits::{
+    AWAY_CONNECTIONS_OF_SESSION_MAX, BUDGET_STOPS_PER_HOUR, SESSION_CHANGES_PER_HOUR,
+};
 
 #[tokio::test]
 async fn a_phone_that_stops_without_end_stops_each_time_and_fills_neither_the_events_nor_the_audit_trail()
@@ -75,4 +79,30 @@ async fn an_end_that_the_disk_does_not_take_is_told_and_written_as_soon_as_it_do
     while !std::fs::read_to_string(&file).is_ok_and(none) {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_session_that_takes_many_connections_loses_its_own_and_leaves_others_theirs() {
+    let doorway = Doorway::new(1_000, std::time::Duration::from_secs(60));
+    let stop = tokio_util::sync::CancellationToken::new();
+    let asks = async |phone: &Phone| -> Slot {
+        let headers = [("cookie", phone.cookie.as_str())];
+        let mut request = away("GET", "/api/operator/v1/session", &headers, FROM);
+        let slot = doorway.enter(&stop);
+        request.extensions_mut().insert(slot.clone());
+        assert_eq!(send(&phone.app, request).await.0, StatusCode::OK);
+        slot
+    };
+    let greedy = phone().await;
+    let first = asks(&greedy).await;
+    let mut more = Vec::new();
+    for _ in 1..AWAY_CONNECTIONS_OF_SESSION_MAX {
+        more.push(asks(&greedy).await);
+    }
+    assert!(!first.cut().is_cancelled());
+    more.push(asks(&greedy).await);
+    assert!(first.cut().is_cancelled());
+    let other = greedy.another().await;
+    let others = asks(&other).await;
+    assert!(!others.cut().is_cancelled() && !more.iter().any(|slot| slot.cut().is_cancelled()));
 }
