@@ -26,7 +26,7 @@ use super::frame_log::{AGE_KEY, Frames};
 use crate::adapters::devices::{Reading, Sensor};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_LOOK_EVERY_MS,
+    SENSOR_ANSWER_MS, SENSOR_DEAF_MS, SENSOR_EVERY_MIN_MS, SENSOR_LOOK_EVERY_MS, SENSOR_NO_NEWS_MS,
     SENSOR_PAUSE_MAX_MS, SENSOR_PROBLEM_MAX_CHARS, SENSOR_READINGS_MAX, SENSOR_STEADY_READINGS,
 };
 use crate::domain::base::{EvidenceSource, Tier, quantity};
@@ -159,7 +159,12 @@ async fn follow(desk: &Desk, one: &One, doubts: &mut Doubts) {
                 let judged = agreed(desk, one, &mut readings).await;
                 doubts.look(desk, name, &readings, judged.early).await;
                 readings.extend(judged.group);
-                deaf_until = Instant::now() + Duration::from_millis(SENSOR_EVERY_MIN_MS);
+                // What lies within the deadband is no reason to let news wait.
+                let apart = match readings.is_empty() {
+                    true => SENSOR_NO_NEWS_MS,
+                    false => SENSOR_EVERY_MIN_MS,
+                };
+                deaf_until = Instant::now() + Duration::from_millis(apart);
                 match publish(desk, readings, one.class).await {
                     true => one.sensor().told(),
                     false => one.sensor().untold(),
