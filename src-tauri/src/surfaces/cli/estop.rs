@@ -20,11 +20,19 @@ pub(super) async fn run(ctx: &Context, args: &EstopArgs) -> Done {
     match &args.command {
         None => report(ctx, &remote.estop(&asked(args.reason.clone())).await?),
         Some(EstopCommand::Status) => state(ctx, &remote.estop_state().await?),
-        Some(EstopCommand::Release { reason }) => state(
-            ctx,
-            &remote.estop_release(&asked(Some(reason.clone()))).await?,
-        ),
+        Some(EstopCommand::Release { reason }) => {
+            let view = remote.estop_release(&asked(Some(reason.clone()))).await?;
+            released(ctx, &view)
+        }
     }
+}
+
+fn released(ctx: &Context, view: &EstopView) -> Done {
+    if ctx.json || view.latch.is_some() {
+        return state(ctx, view);
+    }
+    out::line("the emergency stop is released at this node");
+    Ok(())
 }
 
 fn state(ctx: &Context, view: &EstopView) -> Done {
