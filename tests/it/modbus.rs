@@ -59,13 +59,18 @@ impl Plc {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let Some(port) = line
-            .strip_prefix("ready ")
-            .and_then(|port| port.trim().parse().ok())
-        else {
+        let out = BufReader::new(child.stdout.take().unwrap());
+        // A node may write to it before it has said that it is ready.
+        let mut lines = out.lines().map_while(Result::ok);
+        let (mut first, mut port) = (Vec::new(), None);
+        for line in lines.by_ref() {
+            port = line.strip_prefix("ready ").and_then(|p| p.parse().ok());
+            match port {
+                Some(_) => break,
+                None => first.push(line),
+            }
+        }
+        let Some(port) = port else {
             child.wait().unwrap();
             skipped(
                 "Modbus with a real device",
@@ -73,10 +78,10 @@ impl Plc {
             );
             return None;
         };
-        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let said = Arc::new(Mutex::new(first));
         let kept = said.clone();
         std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
+            for line in lines {
                 kept.lock().unwrap().push(line);
             }
         });
@@ -266,6 +271,13 @@ fn a_device_that_dies_during_a_run_ends_it_and_is_made_safe_when_it_is_back() {
         problem(&place, "plc level z")
     });
     assert!(told.contains("127.0.0.1"), "{told}");
+    // One that is back between two heartbeats was not lost.
+    eventually("its run has ended and it is not known to be safe", || {
+        let now = place.run(&["status", "--json"]).out;
+        let now: Value = serde_json::from_str(&now).ok()?;
+        let alarms = now["alarms"].to_string();
+        alarms.contains("actuator.unsafe").then_some(())
+    });
     let mut plc = eventually("the device is there again", || Plc::start(port));
     plc.set("holding", 40, 7);
     eventually("it is made safe", || {
