@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -123,6 +124,15 @@ impl Tasks {
         });
     }
 
+    /// An empty set of tasks of this name, each of which may end by itself.
+    pub fn set(&self, name: &'static str) -> TaskSet {
+        TaskSet {
+            name,
+            tasks: self.clone(),
+            set: JoinSet::new(),
+        }
+    }
+
     /// As [`Tasks::dismissible`], on an OS thread with a runtime of its own: a timer and a queue that
     /// no other task can hold up. Its threads and descriptors are taken now, so that it needs none
     /// later.
@@ -199,6 +209,44 @@ impl Tasks {
             );
         }
         all
+    }
+}
+
+/// Tasks that end where they stand when the set is dropped, and with the node as all others do.
+#[derive(Debug)]
+pub struct TaskSet {
+    name: &'static str,
+    tasks: Tasks,
+    set: JoinSet<()>,
+}
+
+impl TaskSet {
+    /// How many there are whose end was not yet taken note of.
+    pub fn count(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Starts one.
+    #[expect(clippy::disallowed_methods, reason = "it is tracked and has a name")]
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let killed = self.tasks.killed.clone();
+        let task = task.instrument(tracing::info_span!("task", name = self.name));
+        self.set.spawn(self.tasks.tracker.track_future(async move {
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => {}
+                () = task => {}
+            }
+        }));
+    }
+
+    /// Resolves when one has ended, which is logged if it panicked; never while there is none.
+    pub async fn ended(&mut self) {
+        match self.set.join_next().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!(task = self.name, "a task broke off: {error}"),
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::commands::command;
@@ -22,6 +21,7 @@ use crate::domain::base::limits::{
     CHAT_PAUSE_MIN_MS, CHAT_POLL_MS, CHAT_STRANGERS_BUSY_MAX, CHAT_WAITING_MAX,
 };
 use crate::node::channels::{Bot, Member};
+use crate::node::context::tasks::TaskSet;
 
 /// An update that is read: where, by which member, and what; for a chat that is nobody's why.
 type Read = (Place, Result<Box<Member>, Refusal>, What);
@@ -134,16 +134,24 @@ fn patience(talk: &Talk, confirms: bool) -> (Duration, Option<Duration>) {
 
 /// What is being answered, each in a task of its own: one that is not polled while updates are taken would keep its turn at
 /// the store from all others.
-#[derive(Default)]
 struct Lanes {
-    strangers: JoinSet<()>,
-    busy: JoinSet<()>,
+    strangers: TaskSet,
+    busy: TaskSet,
     waiting: VecDeque<(Place, Member, What)>,
 }
 
 impl Lanes {
+    fn new(talk: &Talk) -> Self {
+        let tasks = &talk.door.context().tasks;
+        Self {
+            strangers: tasks.set("answer to a stranger"),
+            busy: tasks.set("answer"),
+            waiting: VecDeque::new(),
+        }
+    }
+
     fn fill(&mut self, talk: &Arc<Talk>) {
-        while self.busy.len() < CHAT_BUSY_MAX
+        while self.busy.count() < CHAT_BUSY_MAX
             && let Some((place, member, what)) = self.waiting.pop_front()
         {
             let talk = talk.clone();
@@ -154,13 +162,9 @@ impl Lanes {
 
     /// Waits until an answer is done; for ever where none is under way.
     async fn done(&mut self) {
-        let ended = tokio::select! {
-            Some(ended) = self.busy.join_next() => ended,
-            Some(ended) = self.strangers.join_next() => ended,
-            else => std::future::pending().await,
-        };
-        if let Err(error) = ended {
-            tracing::error!("an answer of a bot broke off: {error}");
+        tokio::select! {
+            () = self.busy.ended() => {}
+            () = self.strangers.ended() => {}
         }
     }
 
@@ -176,7 +180,9 @@ impl Lanes {
             Taken::Other(update) => update,
         };
         match read(&talk, update).await {
-            Some((place, Err(refusal), what)) if self.strangers.len() < CHAT_STRANGERS_BUSY_MAX => {
+            Some((place, Err(refusal), what))
+                if self.strangers.count() < CHAT_STRANGERS_BUSY_MAX =>
+            {
                 self.strangers.spawn(async move {
                     answers::to_stranger(&talk, place, refusal, what).await;
                 });
@@ -253,7 +259,7 @@ pub(super) async fn poll(talk: &Arc<Talk>) -> Ended {
     // From the first that the server has not forgotten; those that were taken before are known.
     let mut next = 0;
     let mut asked = ask(talk, next, Duration::ZERO, patience(talk, false));
-    let (mut pending, mut lanes) = (Vec::new(), Lanes::default());
+    let (mut pending, mut lanes) = (Vec::new(), Lanes::new(talk));
     let (mut contact, mut conflict) = (Instant::now(), None::<Instant>);
     let mut beside = None;
     loop {

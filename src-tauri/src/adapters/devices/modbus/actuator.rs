@@ -2,6 +2,7 @@
 //! back, again and again until it holds.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use super::value::Form;
 use super::wire::{Ask, Span};
 use crate::adapters::devices::{Actuator, DriverError, Position, Stands, unknown};
 use crate::domain::base::Digest;
-use crate::domain::base::limits::{MODBUS_ARMED_MS, MODBUS_LOOK_MS, MODBUS_NAME_MS};
+use crate::domain::base::limits::{
+    MODBUS_ARMED_MS, MODBUS_BEATS_LOST, MODBUS_LOOK_MS, MODBUS_MOVING_LOOK_MS, MODBUS_NAME_MS,
+};
 use crate::domain::capability::{Capability, Params};
 use crate::domain::gate::Act;
 
@@ -152,6 +155,8 @@ pub(super) struct Mover {
     /// Whether a write may still be on its way of which nothing is known: one of an earlier process, or one that was not
     /// answered.
     pub doubtful: Mutex<bool>,
+    /// Whether the last action wrote what the safe state is.
+    pub stays: AtomicBool,
 }
 
 impl fmt::Debug for Mover {
@@ -225,6 +230,8 @@ impl Mover {
             let most = Duration::from_millis(act.run_ms().saturating_add(MODBUS_ARMED_MS));
             self.link.beat(self.number, beat, most);
         }
+        let stays = operation.span == self.safe.0.span && words == self.safe.1;
+        self.stays.store(stays, Ordering::Relaxed);
         // Dropped before it is known what came of it, it stays in doubt.
         let before = self.is_doubtful();
         self.doubt(true);
@@ -301,6 +308,43 @@ impl Mover {
         Ok(())
     }
 
+    /// Resolves, with why, when an actuator that was moved does not stand any more where it was moved to, or cannot be read: its
+    /// device may have started again, or somebody else has written to it.
+    async fn changed(&self) -> String {
+        let (mut moved, mut missed) = (None, 0);
+        if self.feedback.is_none() && self.stays.load(Ordering::Relaxed) {
+            moved = Some(self.safe.1.clone());
+        }
+        loop {
+            sleep(Duration::from_millis(MODBUS_MOVING_LOOK_MS)).await;
+            let words = match self.look(Urgency::Action).await {
+                Ok(words) => words,
+                Err(fault) => {
+                    missed += 1;
+                    if missed >= MODBUS_BEATS_LOST {
+                        return format!("where it stands cannot be read: {fault}");
+                    }
+                    continue;
+                }
+            };
+            missed = 0;
+            let away = !self.is_safe(&words);
+            let stays = match (&self.feedback, &moved) {
+                // What the device tells may follow later, and differ while it moves.
+                (Some(_), None) => true,
+                (Some(_), Some(_)) | (None, None) => away,
+                (None, Some(before)) => *before == words,
+            };
+            if !stays {
+                let shown = self.shown(&words);
+                return format!("it does not stand where it was moved to: {shown}");
+            }
+            if away {
+                moved = Some(words);
+            }
+        }
+    }
+
     async fn position(&self) -> Result<Position, DriverError> {
         let words = self.look(Urgency::Action).await?;
         let position = match self.is_safe(&words) {
@@ -362,7 +406,13 @@ impl Actuator for Mover {
     }
 
     fn lost(&self) -> BoxFuture<'_, String> {
-        self.link.missed(self.number).boxed()
+        async {
+            tokio::select! {
+                why = self.link.missed(self.number) => why,
+                why = self.changed() => why,
+            }
+        }
+        .boxed()
     }
 
     fn stands(&self) -> BoxFuture<'_, Stands> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -302,6 +303,7 @@ impl Moved {
             feedback: feedback.map_err(|why| named(format!("feedback.{why}")))?,
             beat: beat.map_err(|why| named(format!("heartbeat.{why}")))?,
             doubtful: Mutex::new(true),
+            stays: AtomicBool::new(false),
         })
     }
 }

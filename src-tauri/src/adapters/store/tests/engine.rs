@@ -197,6 +197,7 @@ fn readers_cannot_write_and_see_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a test")]
 async fn a_read_that_is_begun_and_then_left_alone_keeps_no_turn_from_others() {
     let (_dir, file) = place();
     let store = open(&file).unwrap();

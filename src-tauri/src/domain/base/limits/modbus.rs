@@ -40,6 +40,8 @@ pub const MODBUS_WITHIN_MS: u64 = 2_000;
 pub const MODBUS_WITHIN_MAX_MS: u64 = 20_000;
 /// The pause between two looks at the feedback, in milliseconds.
 pub const MODBUS_LOOK_MS: u64 = 100;
+/// The pause between two looks at an actuator that is away from its safe state, in milliseconds.
+pub const MODBUS_MOVING_LOOK_MS: u64 = 500;
 /// How late an answer over a serial line may still come that nobody waits for any more, in milliseconds.
 pub const RTU_LATE_MS: u64 = 10_000;
 /// Most requests without an answer that are remembered of a unit.

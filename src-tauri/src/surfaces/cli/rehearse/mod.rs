@@ -88,6 +88,10 @@ pub(super) async fn run(ctx: &Context, args: &RehearseArgs) -> Done {
 }
 
 /// Plays every case, some beside each other; the lines in the order of the plan.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command has no node; they end with the set"
+)]
 async fn play(
     program: &Path,
     planned: Vec<Planned>,

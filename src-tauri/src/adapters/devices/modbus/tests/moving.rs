@@ -275,8 +275,9 @@ async fn a_heartbeat_goes_from_arming_to_making_safe_and_its_loss_ends_the_run()
     }
     assert_eq!(beats(&slave)[..4], [0, 1, 2, 3], "it counts");
     // It goes on after the device was away.
-    slave.next(&[Twist::Never, Twist::Never, Twist::Never]);
+    slave.next(&[Twist::Never; 6]);
     let why = pump.lost().await;
+    slave.next(&[]);
     assert!(
         why.contains("heartbeat cannot be written: holding:100 of unit 7"),
         "{why}"
@@ -290,4 +291,78 @@ async fn a_heartbeat_goes_from_arming_to_making_safe_and_its_loss_ends_the_run()
     slave.bank().holes.push((3, 100));
     let error = pump.arm("k").await.unwrap_err().to_string();
     assert!(error.contains("holding:100"), "{error}");
+}
+
+/// The reason why a run ends, once something happened to the device that was looked at so often during it.
+async fn ends(slave: &Slave, pump: &SharedActuator, looks: usize, then: impl FnOnce()) -> String {
+    let reads = |slave: &Slave| slave.bank().asked.iter().filter(|(f, ..)| *f < 5).count();
+    pump.act(act(&**pump, "start", "j")).await.unwrap();
+    let before = reads(slave);
+    let happens = async {
+        while reads(slave) < before + looks {
+            tokio::task::yield_now().await;
+        }
+        then();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        why = pump.lost() => why,
+        () = happens => unreachable!(),
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_falls_back_or_is_written_to_by_another_ends_the_run() {
+    let slave = Slave::new();
+    let pump = safe_pump(&slave, "").await;
+    for looks in [0, 2] {
+        let why = ends(&slave, &pump, looks, || slave.set(1, 10, 0)).await;
+        assert!(why.contains("coil:10 is [0]"), "{why}");
+    }
+    let valve = VALVE.replace(
+        "from = \"percent\", scale = 0.1, min = 0, max = 80",
+        "value = 400",
+    );
+    let valve = valve.replace("\"open\"", "\"start\"");
+    let text = format!("{}{valve}", head(&slave));
+    let valve = made(&text).unwrap().actuators.swap_remove(0);
+    let why = ends(&slave, &valve, 1, || slave.set(3, 5, 200)).await;
+    assert!(why.contains("holding:5-6 is [200, 0]"), "{why}");
+    // One that cannot be read any more.
+    let why = ends(&slave, &pump, 1, || slave.bank().holes.push((1, 10))).await;
+    assert!(
+        why.contains("cannot be read") && why.contains("no such register"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn the_feedback_may_follow_late_and_differ_and_its_way_back_ends_the_run() {
+    let slave = Slave::new();
+    let text = PUMP.replace(
+        "[[actuator.operation]]\nname = \"start\"",
+        &format!("{FEEDBACK}[[actuator.operation]]\nname = \"start\""),
+    );
+    let pump = made(&format!("{}{text}", head(&slave)))
+        .unwrap()
+        .actuators
+        .swap_remove(0);
+    pump.make_safe("start").await.unwrap();
+    pump.act(act(&*pump, "start", "j")).await.unwrap();
+    let looked = |slave: &Slave| slave.bank().asked.iter().filter(|(f, ..)| *f == 4).count();
+    let mut seen = looked(&slave);
+    let told = async {
+        for word in [0, 40, 41, 2] {
+            slave.set(4, 3, word);
+            seen += 1;
+            while looked(&slave) <= seen {
+                tokio::task::yield_now().await;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        why = pump.lost() => assert!(why.contains("input:3 is 2"), "{why}"),
+        () = told => {}
+    }
 }
