@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "try_demo",
     "stop_seen",
     "configure",
+    "update",
 ];
 
 #[cfg(feature = "desktop")]

@@ -241,7 +241,7 @@ export class Lab {
     return dir;
   }
 
-  /** Opens the window on a state directory, under the driver's hand. */
+  /** Opens the window on a state directory, under the driver's hand; `lab.program` is another program than the built one. */
   async window(dir, ...args) {
     const port = await freePort();
     const driver = this.start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
@@ -249,7 +249,7 @@ export class Lab {
     });
     const window = new Window(this, `http://127.0.0.1:${port}`, driver, dir);
     await until("the driver", () => window.ask("GET", "/status"));
-    await window.begin(join(BIN, "clawmesh"), ["--state-dir", dir, ...args]);
+    await window.begin(this.program ?? join(BIN, "clawmesh"), ["--state-dir", dir, ...args]);
     return window;
   }
 

@@ -3,6 +3,7 @@ import { type ReactNode, useState, useSyncExternalStore } from "react";
 import { t } from "@/lib/i18n";
 import { Button, Field, Panel } from "@/ui/kit";
 import { choose, configure, type Desk, type DeskSettings, deskNow, inWindow, onDesk, quit } from "./desktop";
+import { Updates } from "./Updates";
 
 export const useDesk = (): Desk | undefined => useSyncExternalStore(onDesk, deskNow);
 
@@ -76,6 +77,7 @@ export function ThisDesktop() {
           onPick={(on) => change({ settings: { ...settings, notifications: on } })}
         />
         {settings.notifications === false ? null : <Silent settings={settings} onPick={change} />}
+        {desk.update ? <Updates update={desk.update} /> : null}
         {problem ? (
           <p role="alert" className="text-danger">
             ▲ <bdi className="wrap-anywhere">{problem}</bdi>

@@ -158,13 +158,25 @@ export interface DeskSettings {
   silentHours?: { from: string; to: string };
 }
 
-/** The desktop around the page; `autostart` is null where it is not offered. */
+/** Who installs an update: this application, a package manager's command, the system's installer, the person; `source` built it. */
+export type UpdateBy = "us" | "command" | "installer" | "image" | "source";
+/** Newer versions of this application. */
+export type Update = { here: string; from: string } & (
+  | { is: "unasked" | "looking" | "newest" }
+  | { is: "offered"; version: string; by: UpdateBy }
+  | { is: "bringing"; version: string; megabytes: number }
+  | { is: "ready"; version: string; by: UpdateBy; command: string | null }
+  | { is: "failed"; why: string }
+);
+
+/** The desktop around the page; `autostart` is null where it is not offered, `update` where no place is known to ask. */
 export type Desk = Stage & {
   notes: string[];
   tray: boolean;
   stateDir: string;
   settings: DeskSettings;
   autostart: boolean | null;
+  update: Update | null;
 };
 
 /** What an emergency stop from outside the page came to; the report is absent if nobody was asked. */
@@ -231,6 +243,10 @@ export const choose = (choice: "retry" | "file"): Promise<void> => invoke("choos
 /** Changes this desktop's settings; refuses with a sentence. */
 export const configure = (change: { autostart?: boolean; settings?: DeskSettings }): Promise<void> =>
   invoke("configure", { change });
+/** A step of an update, with a person's press; refuses with a sentence. */
+export const takeUpdate = (
+  step: { step: "look" | "restart" } | { step: "install"; version: string },
+): Promise<void> => invoke("update", { step });
 export const quit = (): Promise<void> => invoke("quit");
 /** Opens the demonstration farm in a window of its own; refuses with a sentence. */
 export const tryDemo = (): Promise<void> => invoke("try_demo");

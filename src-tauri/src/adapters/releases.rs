@@ -1,25 +1,25 @@
-//! What a release offers, as its signed list of sums says: at an address, or in a folder. Nothing is installed here; see
-//! deploy/install.sh, which checks the same list by the same key.
+//! What a release offers, as its signed list of sums says: at an address, or in a folder. deploy/install.sh checks the same
+//! list by the same key. `fetch` brings bytes, and `package` a package of the desktop application that has the sum of the list.
+
+mod fetch;
+pub mod package;
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
-use hyper::{Request, StatusCode};
 use minisign_verify::{PublicKey, Signature};
 use semver::Version;
 
-use crate::adapters::http_client::{Address, Reach, begin, dial, over};
-use crate::domain::base::limits::{
-    RELEASE_LIST_MAX_BYTES, RELEASE_REDIRECTS_MAX, RELEASE_WAIT_MAX_MS,
-};
+use self::fetch::{Sink, protected};
+use crate::adapters::http_client::Address;
+use crate::domain::base::limits::{RELEASE_LIST_MAX_BYTES, RELEASE_WAIT_MAX_MS};
 
 /// The list of sums of a release, and beside it its signature (jedisct1.github.io/minisign).
 const LIST: &str = "SHA256SUMS";
+
+/// How the packages of the headless node are called.
+const NODE: &str = "clawmesh-node";
 
 /// Where releases are, and the key that they are signed with.
 #[derive(Clone)]
@@ -97,127 +97,37 @@ impl Releases {
     /// # Errors
     /// If it cannot be had, is not signed with the key, or has nothing for this machine.
     pub async fn offered(&self) -> Result<Version, String> {
+        let list = self.list().await?;
+        version_in(&list, std::env::consts::OS, std::env::consts::ARCH)
+    }
+
+    /// The list of sums, as it is signed with the key.
+    async fn list(&self) -> Result<String, String> {
         let wait = Duration::from_millis(RELEASE_WAIT_MAX_MS);
         let both = async { tokio::try_join!(self.get(LIST), self.get("SHA256SUMS.minisig")) };
         let both = tokio::time::timeout(wait, both).await;
         let (list, signature) =
             both.map_err(|_| format!("{self} did not answer within {} s", wait.as_secs()))??;
         signed(&self.key, &list, &signature)?;
-        version_in(&list, std::env::consts::OS, std::env::consts::ARCH)
+        String::from_utf8(list).map_err(|_| format!("{LIST} is no text"))
     }
 
     async fn get(&self, name: &str) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        self.bring(name, &mut Sink::memory(&mut bytes, RELEASE_LIST_MAX_BYTES))
+            .await?;
+        Ok(bytes)
+    }
+
+    /// Brings a file of the release, piece by piece.
+    async fn bring(&self, name: &str, into: &mut Sink<'_>) -> Result<(), String> {
         match &self.place {
-            Place::In(folder) => {
-                let file = folder.join(name);
-                let read = tokio::task::spawn_blocking(move || read(&file)).await;
-                read.map_err(|e| e.to_string())?
+            Place::In(folder) => fetch::read(&folder.join(name), into).await,
+            Place::At(address) => {
+                fetch::fetch(&format!("{address}/{name}"), self.ca.as_deref(), into).await
             }
-            Place::At(address) => fetch(&format!("{address}/{name}"), self.ca.as_deref()).await,
         }
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let most = u64::try_from(RELEASE_LIST_MAX_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file);
-    let read = opened.and_then(|f| f.take(most + 1).read_to_end(&mut bytes));
-    read.map_err(|e| format!("{}: {e}", file.display()))?;
-    match bytes.len() > RELEASE_LIST_MAX_BYTES {
-        true => Err(format!("{} is larger than {most} bytes", file.display())),
-        false => Ok(bytes),
-    }
-}
-
-/// Whether what comes from there cannot be changed on its way; the signature alone would not hide an older release.
-fn protected(address: &Address) -> Result<(), String> {
-    match address.tls || address.reach() == Reach::Loopback {
-        true => Ok(()),
-        false => Err(format!("{address} is without TLS; use https://")),
-    }
-}
-
-/// A URL as the server to ask and what to ask it for. A query counts, for an address that a server leads to has one.
-fn parts(url: &str) -> Result<(Address, String), String> {
-    let url = url.split('#').next().unwrap_or_default();
-    let (plain, query) = url
-        .split_once('?')
-        .map_or((url, None), |(p, q)| (p, Some(q)));
-    let address = Address::parse(plain)?;
-    let path = match address.path.as_str() {
-        "" => "/",
-        path => path,
-    };
-    let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    Ok((address, target))
-}
-
-/// Fetches a small file. Redirects are followed, for releases lie behind them; each goes over TLS.
-async fn fetch(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, String> {
-    let mut url = url.to_owned();
-    for _ in 0..=RELEASE_REDIRECTS_MAX {
-        let (address, target) = parts(&url)?;
-        protected(&address)?;
-        match ask(&address, &target, ca).await? {
-            Answer::Here(bytes) => return Ok(bytes),
-            Answer::There(next) if next.starts_with('/') => {
-                let root = Address {
-                    path: String::new(),
-                    ..address
-                };
-                url = format!("{root}{next}");
-            }
-            Answer::There(next) => url = next,
-        }
-    }
-    Err(format!(
-        "{url}: more than {RELEASE_REDIRECTS_MAX} redirects"
-    ))
-}
-
-enum Answer {
-    Here(Vec<u8>),
-    There(String),
-}
-
-async fn ask(address: &Address, target: &str, ca: Option<&Path>) -> Result<Answer, String> {
-    let lost = |why: String| format!("{} {why}", address.authority());
-    let request = Request::builder()
-        .uri(target)
-        .header(HOST, address.authority())
-        .header(
-            USER_AGENT,
-            concat!("clawmesh-node/", env!("CARGO_PKG_VERSION")),
-        )
-        .header(CONNECTION, "close")
-        .body(Full::new(Bytes::new()))
-        .map_err(|e| lost(format!("cannot be asked: {e}")))?;
-    let wire = dial(address, ca).await;
-    let wire = wire.map_err(|e| lost(format!("cannot be reached: {e}")))?;
-    let (mut sender, connection) = begin(wire).await.map_err(|e| lost(e.to_string()))?;
-    let exchange = async {
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|e| lost(format!("broke the connection off: {e}")))?;
-        match answer.status() {
-            StatusCode::OK => {
-                let body = Limited::new(answer.into_body(), RELEASE_LIST_MAX_BYTES).collect();
-                let body = body
-                    .await
-                    .map_err(|e| lost(format!("broke off in its answer, or says too much: {e}")))?;
-                Ok(Answer::Here(body.to_bytes().to_vec()))
-            }
-            status if status.is_redirection() => {
-                let next = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
-                let next =
-                    next.ok_or_else(|| lost("leads elsewhere and does not say where".to_owned()))?;
-                Ok(Answer::There(next.to_owned()))
-            }
-            StatusCode::NOT_FOUND => Err(lost(format!("has no {target}: is there a release?"))),
-            status => Err(lost(format!("answered with {status}"))),
-        }
-    };
-    over(connection, exchange).await
 }
 
 fn signed(key: &PublicKey, list: &[u8], signature: &[u8]) -> Result<(), String> {
@@ -229,25 +139,46 @@ fn signed(key: &PublicKey, list: &[u8], signature: &[u8]) -> Result<(), String> 
         .map_err(|e| format!("the signature of {LIST} is wrong, or of another key: {e}"))
 }
 
-/// The version of the one archive of the headless node for a kind of machine.
-fn version_in(list: &[u8], system: &str, machine: &str) -> Result<Version, String> {
-    let text = std::str::from_utf8(list).map_err(|_| format!("{LIST} is no text"))?;
-    let end = format!("-{system}-{machine}.tar.gz");
-    let names = text.lines().filter_map(|line| line.get(66..));
-    let mut versions = names.filter_map(|name| {
-        let version = name.strip_prefix("clawmesh-node-")?.strip_suffix(&end)?;
-        Some(Version::parse(version))
+/// A file of the list whose name says a version.
+struct Listed<'a> {
+    name: &'a str,
+    /// Its SHA-256, in hexadecimal digits.
+    sum: &'a str,
+    version: Version,
+}
+
+/// The one file of the list whose name is `begin`, a version and `end`; `what` names it in an error.
+fn one<'a>(list: &'a str, begin: &str, end: &str, what: &str) -> Result<Listed<'a>, String> {
+    let mut found = list.lines().filter_map(|line| {
+        let (sum, name) = (line.get(..64)?, line.get(66..)?);
+        // The names of the node's packages begin as those of the desktop application do.
+        if name.starts_with(NODE) && !begin.starts_with(NODE) {
+            return None;
+        }
+        let version = name.strip_prefix(begin)?.strip_suffix(end)?;
+        Some((name, sum, version))
     });
-    match (versions.next(), versions.next()) {
-        (Some(Ok(version)), None) => Ok(version),
-        (None, _) => Err(format!(
-            "the release has no program for {system} on {machine}"
-        )),
-        (Some(Err(e)), _) => Err(format!("the release names a version that is none: {e}")),
-        (Some(_), Some(_)) => Err(format!(
-            "the release lists two programs for {system} on {machine}"
-        )),
-    }
+    let (name, sum, version) = match (found.next(), found.next()) {
+        (Some(one), None) => one,
+        (None, _) => return Err(format!("the release has no {what}")),
+        (Some(_), Some(_)) => return Err(format!("the release lists two files as {what}")),
+    };
+    let version = Version::parse(version)
+        .map_err(|e| format!("the release names a version that is none: {e}"))?;
+    Ok(Listed { name, sum, version })
+}
+
+/// The version of the one program of the headless node for a kind of machine: an archive, on Windows a package.
+fn version_in(list: &str, system: &str, machine: &str) -> Result<Version, String> {
+    let ending = match system {
+        "windows" => "msi",
+        _ => "tar.gz",
+    };
+    let (end, what) = (
+        format!("-{system}-{machine}.{ending}"),
+        format!("program for {system} on {machine}"),
+    );
+    one(list, "clawmesh-node-", &end, &what).map(|listed| listed.version)
 }
 
 #[cfg(test)]
@@ -272,7 +203,7 @@ mod tests {
                 "{text}"
             );
         }
-        let version = version_in(SUMS.as_bytes(), "linux", "x86_64").unwrap();
+        let version = version_in(SUMS, "linux", "x86_64").unwrap();
         assert_eq!(version, Version::new(0, 2, 0));
     }
 
@@ -281,10 +212,13 @@ mod tests {
         let line = |name: &str| format!("{}  {name}\n", "a".repeat(64));
         let of = |names: &[&str]| {
             let list: String = names.iter().map(|name| line(name)).collect();
-            version_in(list.as_bytes(), "linux", "x86_64")
+            version_in(&list, "linux", "x86_64")
         };
         let right = "clawmesh-node-1.10.0-rc.1-linux-x86_64.tar.gz";
         assert_eq!(of(&["x.deb", right]).unwrap().to_string(), "1.10.0-rc.1");
+        let windows = line("clawmesh-node-1.2.3-windows-x86_64.msi");
+        let of_windows = version_in(&windows, "windows", "x86_64");
+        assert_eq!(of_windows.unwrap(), Version::new(1, 2, 3));
         for (names, why) in [
             (
                 &["clawmesh-node-1.0.0-linux-aarch64.tar.gz"][..],
@@ -293,7 +227,7 @@ mod tests {
             (&["short"], "no program"),
             (
                 &[right, "clawmesh-node-1.0.0-linux-x86_64.tar.gz"],
-                "two programs",
+                "two files as program",
             ),
             (&["clawmesh-node-one-linux-x86_64.tar.gz"], "is none"),
         ] {
@@ -317,10 +251,5 @@ mod tests {
                 "{key}"
             );
         }
-        let (address, target) = parts("https://a.example/x/y?sig=a/b&z#f").unwrap();
-        assert_eq!(
-            (address.host.as_str(), target.as_str()),
-            ("a.example", "/x/y?sig=a/b&z")
-        );
     }
 }

@@ -52,7 +52,7 @@ mod sessions;
 pub mod sites;
 pub mod surroundings;
 pub mod timetable;
-mod updates;
+pub mod updates;
 pub mod wiring;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -41,6 +41,14 @@ pub(super) fn begin(context: &Context) {
     });
 }
 
+/// The newer version that the last look found, where the configuration says that one is looked for. Nobody is asked by this.
+pub async fn newer(context: &Context) -> Option<Version> {
+    let from = context.config.updates.as_ref()?.to_string();
+    let here = this_version().ok()?;
+    let last = last_look(context).await.filter(|l| l.from == from)?;
+    (last.version > here).then_some(last.version)
+}
+
 async fn run(context: Context, releases: Releases) {
     let here = match this_version() {
         Ok(here) => here,

@@ -1117,6 +1117,27 @@ export const de = table({
   silentHours: "Stille Stunden, in Ortszeit",
   silentFrom: "Von",
   silentTo: "Bis",
+  updates: "Aktualisierung",
+  updateHere: "Dies ist Version {here}.",
+  updateUnasked: "Ob eine neuere Version angeboten wird, wurde noch nicht gefragt.",
+  updateLooking: "Eine neuere Version wird gesucht …",
+  updateNewest: "Keine neuere Version wird angeboten.",
+  updateOffered:
+    "Version {version} wird angeboten, mit dem erwarteten Schlüssel signiert. Vor dem Installieren eine Sicherung anlegen.",
+  updateSource:
+    "Version {version} wird angeboten. Dieses Programm wurde aus den Quellen gebaut: das neue bauen oder ein Paket der Veröffentlichung installieren.",
+  updateBringing: "Version {version} wird geholt: {megabytes} MB …",
+  updateReady: "Version {version} ist installiert und läuft ab dem nächsten Start.",
+  updateByCommand:
+    "Version {version} ist geholt und geprüft. Dieses Programm gehört der Paketverwaltung; in einem Terminal installieren:",
+  updateBySystem: "Version {version} ist geholt, geprüft und bereit zur Installation.",
+  updateFailed: "Keine Aktualisierung: was installiert ist, blieb, wie es war.",
+  updateLook: "Nach einer neueren Version suchen",
+  updateInstall: "{version} installieren",
+  updateBring: "{version} holen",
+  updateRestart: "Jetzt starten (beendet diesen Knoten vorher ordentlich)",
+  updateInstaller: "Jetzt installieren (beendet diesen Knoten vorher ordentlich)",
+  updateFrom: "Gefragt wird bei {from}",
   graphMany:
     "Graph mit {n} Knoten und {links} Verbindungen. Die Pfeiltasten verschieben ihn, Plus und Minus zoomen, Pos1 zeigt alles. Die Liste hat dasselbe zum Lesen.",
   layingOut: "Wird angeordnet …",

@@ -911,6 +911,27 @@ export const en = {
   silentHours: "Silent hours, in local time",
   silentFrom: "From",
   silentTo: "Until",
+  updates: "Updates",
+  updateHere: "This is version {here}.",
+  updateUnasked: "Whether a newer version is offered was not asked yet.",
+  updateLooking: "Looking for a newer version…",
+  updateNewest: "No newer version is offered.",
+  updateOffered:
+    "Version {version} is offered, signed with the expected key. Make a backup before you install it.",
+  updateSource:
+    "Version {version} is offered. This program was built from the source: build the new one, or install a package of the release.",
+  updateBringing: "Fetching version {version}: {megabytes} MB…",
+  updateReady: "Version {version} is installed and runs from the next start.",
+  updateByCommand:
+    "Version {version} is fetched and checked. This application belongs to the package manager; install it in a terminal:",
+  updateBySystem: "Version {version} is fetched and checked, and ready to be installed.",
+  updateFailed: "No update: what is installed was left as it is.",
+  updateLook: "Look for a newer version",
+  updateInstall: "Install {version}",
+  updateBring: "Fetch {version}",
+  updateRestart: "Start it now (ends this node in order first)",
+  updateInstaller: "Install it now (ends this node in order first)",
+  updateFrom: "Asked at {from}",
 
   language: "Language",
 

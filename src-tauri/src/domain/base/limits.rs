@@ -639,6 +639,16 @@ pub const RELEASE_LIST_MAX_BYTES: usize = 100_000;
 pub const RELEASE_REDIRECTS_MAX: usize = 5;
 /// How long it may take to be had, in milliseconds.
 pub const RELEASE_WAIT_MAX_MS: u64 = 30_000;
+/// Most bytes of a package of the desktop application.
+pub const RELEASE_PACKAGE_MAX_BYTES: usize = 500_000_000;
+/// How long a server may be silent while a file of a release is brought, in milliseconds.
+pub const RELEASE_IDLE_MAX_MS: u64 = 30_000;
+/// How long a package may take to be brought, in milliseconds.
+pub const RELEASE_BRING_MAX_MS: u64 = 3_600_000;
+/// How long after its start the window sees whether the node has found a newer release, in milliseconds; longer each time,
+pub const UPDATE_LOOK_FIRST_MS: u64 = 1_000;
+/// up to this.
+pub const UPDATE_LOOK_LAST_MS: u64 = 60_000;
 /// How often a newer release is looked for, in milliseconds.
 pub const RELEASE_LOOK_EVERY_MS: u64 = 86_400_000;
 /// How often it is seen whether a look is due, in milliseconds.

@@ -15,6 +15,7 @@ use super::lines::Piece;
 use super::settings::Settings;
 use super::stage::{Choice, Stage};
 use super::system;
+use super::update::{self, Step};
 use super::{DeskTold, Desktop, demo};
 use crate::domain::base::limits::WINDOW_PRESS_MS;
 
@@ -135,6 +136,19 @@ pub(super) async fn configure(desktop: Here<'_>, change: Change) -> Result<(), S
     let work = move || desktop.configure(change.autostart, change.settings);
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| e.to_string())?
+}
+
+/// Looks for a newer version of this application, installs it, or starts it. Where no press is seen, what changes the
+/// machine asks in a window of the system's own.
+#[tauri::command]
+pub(super) async fn update(app: AppHandle, desktop: Here<'_>, step: Step) -> Result<(), String> {
+    pressed(&desktop.gestures)?;
+    if let (false, Some(question)) = (system::SEEN, step.question())
+        && !system::confirmed(question).await
+    {
+        return Err("nothing was installed: it needs a yes in the system's own dialog".to_owned());
+    }
+    update::take(&app, &desktop, step).await
 }
 
 /// Starts the demonstration farm in a window of its own, beside this one.

@@ -5,7 +5,7 @@
 //! the node and `lines` brings answers piece by piece, `decide` signs on a press that `gesture` saw. `summary` is what `tray` and `notify` show,
 //! `actions` what a person does there, `stop` what an emergency stop came to. `window` is the window,
 //! `watcher` knows whether a tray shows us, `link` reads addresses that lead here, `stage` is what the window says around the node's life,
-//! `stale` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `demo` the demonstration beside it. The entry point hands in the HTTP
+//! `stale` what a run that was cut short left on the screen, `settings` what it was told, `autostart` its start with the session, `update` newer versions of it and `installed` how it came here, `demo` the demonstration beside it. The entry point hands in the HTTP
 //! surface, which a surface may not name by itself.
 
 mod actions;
@@ -17,6 +17,7 @@ mod demo;
 mod gesture;
 mod host;
 mod icon;
+mod installed;
 mod lines;
 mod link;
 mod notify;
@@ -28,6 +29,7 @@ mod stop;
 mod summary;
 mod system;
 mod tray;
+mod update;
 mod watcher;
 mod window;
 
@@ -55,6 +57,7 @@ use self::stage::Desk;
 use self::stale::Stale;
 use self::stop::{Stopped, Unstopped};
 use self::summary::Summary;
+use self::update::Updates;
 use self::watcher::Watcher;
 use crate::adapters::descriptors;
 use crate::adapters::keystore::dumps;
@@ -81,7 +84,7 @@ pub(crate) enum DeskTold {
     /// The desktop around it.
     Desk {
         /// As it is now.
-        desk: Desk,
+        desk: Box<Desk>,
     },
     /// A place to go to.
     Goto {
@@ -113,6 +116,7 @@ pub(crate) struct Desktop {
     /// Notifications that are shown and listened to.
     shown: TaskTracker,
     stale: Stale,
+    updates: Updates,
 }
 
 /// Messages that the page has been sent, and those to send when it is there.
@@ -126,7 +130,7 @@ struct Told {
 }
 
 impl Desktop {
-    fn new(host: Arc<Host>, runtime: tokio::runtime::Handle) -> Arc<Self> {
+    fn new(host: Arc<Host>, runtime: tokio::runtime::Handle, updates: Updates) -> Arc<Self> {
         let (tasks, gestures) = (Tasks::new(), Gestures::default());
         let (settings, wrong) = Settings::read(host.dir());
         let stops = Unstopped::default();
@@ -153,6 +157,7 @@ impl Desktop {
             told: Mutex::default(),
             tray: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            updates,
         };
         desktop.told().notes.extend(wrong);
         Arc::new(desktop)
@@ -219,12 +224,13 @@ impl Desktop {
             state_dir: self.host.dir().root().display().to_string(),
             settings: self.settings(),
             autostart: self.autostart.as_ref().map(Autostart::is_on),
+            update: self.updates.shown(self.host.running().as_ref()),
         }
     }
 
     /// Tells the page how things stand.
     fn tell(&self) {
-        let desk = self.desk();
+        let desk = Box::new(self.desk());
         let mut told = self.told();
         if let Some(page) = &told.page
             && page.send(DeskTold::Desk { desk }).is_err()
@@ -361,8 +367,11 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
         .map_err(|e| format!("the runtime cannot start: {e}"))?;
     tauri::async_runtime::set(runtime.handle().clone());
     let name = bus_name(&dir);
-    let desktop = Desktop::new(Host::new(dir, make), runtime.handle().clone());
+    let context = tauri::generate_context!("tauri.conf.json");
+    let updates = Updates::of_build(context.config());
+    let desktop = Desktop::new(Host::new(dir, make), runtime.handle().clone(), updates);
     let (first, set_up, again) = (desktop.clone(), desktop.clone(), desktop.clone());
+    let ending = desktop.clone();
     if let Some(link) = &args.link {
         desktop.follow_link(link);
     }
@@ -389,6 +398,7 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             commands::stop_seen,
             commands::configure,
             commands::try_demo,
+            commands::update,
         ])
         .on_page_load(move |_, page| {
             if page.event() == tauri::webview::PageLoadEvent::Started {
@@ -400,11 +410,12 @@ fn run(args: &Args, make: MakeApp) -> Result<ExitCode, String> {
             start(app.handle(), &set_up, hidden, with_stdin)?;
             Ok(())
         })
-        .build(tauri::generate_context!("tauri.conf.json"))
+        .build(context)
         .map_err(|e| format!("the window cannot be made: {e}"))?;
     let code = app.run_return(move |app, event| on_event(app, &desktop, &event));
     // The node has ended by now; a thread that waits for the desktop must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_millis(300));
+    ending.updates.go_on(ending.host.dir())?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -472,6 +483,7 @@ fn start(app: &AppHandle, desktop: &Arc<Desktop>, hidden: bool, stdin: bool) -> 
     let shown = notify::follow(app.clone(), desktop.clone(), seen);
     tasks.passing("notifications", shown);
     tasks.passing("stages", stages(desktop.clone()));
+    tasks.passing("updates", update::follow(desktop.clone()));
     let ending = desktop.host.ending_by_signal();
     tasks.passing("signals", signals(app.clone(), ending, stdin));
     tasks.passing("node", desktop.host.clone().run());

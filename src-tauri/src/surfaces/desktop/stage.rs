@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::settings::Settings;
+use super::update::Update;
 
 /// Where the node inside this process stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +58,8 @@ pub(crate) struct Desk {
     pub settings: Settings,
     /// Whether it starts with the session; absent where that is not offered.
     pub autostart: Option<bool>,
+    /// Newer versions of this application; absent where no place is known to ask.
+    pub update: Option<Update>,
 }
 
 /// A person's choice on the page that asks.
@@ -87,6 +90,7 @@ mod tests {
             state_dir: "/x".to_owned(),
             settings: Settings::default(),
             autostart: Some(false),
+            update: None,
         };
         let text = serde_json::to_value(&desk).unwrap();
         assert_eq!(text["stage"], "keychain");

@@ -13,6 +13,6 @@ mod elsewhere;
 use elsewhere as here;
 
 pub(super) use here::{
-    SEEN, STARTS_WITH_SESSION, addresses, close, confirmed, has_host, minute_of_day, show, urgent,
-    watch, who_shows,
+    SEEN, STARTS_WITH_SESSION, addresses, close, confirmed, has_host, minute_of_day, show,
+    take_over, urgent, watch, who_shows,
 };

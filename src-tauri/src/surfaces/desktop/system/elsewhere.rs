@@ -112,3 +112,13 @@ pub(in crate::surfaces::desktop) fn addresses(event: &tauri::RunEvent) -> Vec<St
     let _ = event;
     Vec::new()
 }
+
+/// Starts a program that goes on after this process, which ends next.
+///
+/// # Errors
+/// The OS error.
+pub(in crate::surfaces::desktop) fn take_over(
+    program: &mut std::process::Command,
+) -> std::io::Result<()> {
+    program.spawn().map(|_| ())
+}

@@ -189,3 +189,15 @@ impl OnScreen {
 pub(in crate::surfaces::desktop) fn addresses(_event: &tauri::RunEvent) -> Vec<String> {
     Vec::new()
 }
+
+/// Has another program take the place of this process, which lets go of everything that it holds; it does not return where
+/// that works.
+///
+/// # Errors
+/// The OS error.
+pub(in crate::surfaces::desktop) fn take_over(
+    program: &mut std::process::Command,
+) -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    Err(program.exec())
+}
