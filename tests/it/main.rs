@@ -69,6 +69,7 @@ mod lifecycle;
 mod local_socket;
 mod lost;
 mod main_job;
+mod mcp;
 mod mesh_models;
 mod modbus;
 mod model_server;

@@ -618,6 +618,13 @@ impl Session {
         said["data"].clone()
     }
 
+    /// The next line, as JSON.
+    pub fn hears(&mut self) -> Value {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
     pub fn say(&mut self, word: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{word}\n").as_bytes()).unwrap();

@@ -1852,6 +1852,140 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/mcp/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Programs that speak MCP with this node, and what each called last.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["McpClientView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Let a program speak MCP with this node; the answer has its token, this once.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["McpAdd"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["McpAdded"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/mcp/clients/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End the token of a program.
+         * @description Needs the admin scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["McpClientView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/meshes": {
         parameters: {
             query?: never;
@@ -6724,6 +6858,61 @@ export interface components {
             scope: components["schemas"]["Scope"];
             /** @description Where to point the browser: good once, and not for long. It is a secret until it is used. */
             url: string;
+        };
+        /** @description A new program. */
+        McpAdd: {
+            /** @description Who adds it, where nobody is signed in. */
+            by?: string | null;
+            /** @description Its name: small letters, digits and `-`. */
+            name: string;
+        };
+        /** @description A program that was added. */
+        McpAdded: {
+            /** @description Its name. */
+            name: string;
+            /** @description Its token; it is shown this once. */
+            token: string;
+        };
+        /** @description A call of a program. */
+        McpCallView: {
+            /**
+             * Format: int64
+             * @description When, in milliseconds since 1970.
+             */
+            at: number;
+            /** @description Why it was refused; absent where it was answered. */
+            refused?: string | null;
+            /** @description The tool. */
+            tool: string;
+        };
+        /** @description A program. */
+        McpClientView: {
+            /**
+             * Format: int64
+             * @description When it was given a token, in milliseconds since 1970; absent for one of this machine that `clawmesh-node mcp` speaks for.
+             */
+            addedAt?: number | null;
+            /**
+             * Format: int64
+             * @description How many tools it called since the node began.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description When it was heard last since the node began, in milliseconds since 1970.
+             */
+            heardAt?: number | null;
+            /** @description Its name. */
+            name: string;
+            /** @description Its last calls, newest first. */
+            recent: components["schemas"]["McpCallView"][];
+            /**
+             * Format: int64
+             * @description How many of its messages were refused since then.
+             */
+            refused: number;
+            /** @description What it says it is, and its version. */
+            says?: string | null;
         };
         /** @description A change of a mesh's join policy. */
         MeshPolicyChange: {

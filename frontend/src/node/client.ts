@@ -49,6 +49,8 @@ export type Way = S["RouteView"];
 export type Route = S["Route"];
 export type Tried = S["Tried"];
 export type Credential = S["CredentialView"];
+/** A program that speaks MCP with this node. */
+export type Program = S["McpClientView"];
 export type Approvals = S["ApprovalsView"];
 /** A standing approval as its executor knows it. */
 export type Given = S["ApprovalView"];

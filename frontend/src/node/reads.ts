@@ -41,6 +41,7 @@ export const useSession = () =>
   });
 export const useSessions = (enabled: boolean) =>
   useQuery({ ...read("sessions", "/sessions", 10_000), enabled });
+export const usePrograms = () => useQuery(read("programs", "/mcp/clients", 10_000));
 /** Whether this browser hears by push; the window has the system's own notifications instead. */
 export const usePush = () => useQuery({ ...read("push", "/push", 10_000), enabled: !inWindow });
 export const useSubscribed = () =>

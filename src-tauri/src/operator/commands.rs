@@ -1,6 +1,8 @@
 //! Acting: decisions, drafts, withdrawals, and changes of policy, trust and operators on a running
 //! node. The rules themselves live in the node and below; here a wish finds its way to them.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::dto::{
@@ -10,7 +12,7 @@ use super::{Answer, Door, registry};
 use crate::adapters::paths::StateDir;
 use crate::domain::admission::TrustRecord;
 use crate::domain::base::limits::DRAFT_TTL_MS;
-use crate::domain::base::{Code, DeviceId, DraftId, FrameId, Refusal};
+use crate::domain::base::{Code, DeviceId, DraftId, FrameId, Refusal, Taint};
 use crate::domain::capability::Action;
 use crate::domain::gate::SignedDecision;
 use crate::domain::plan::Draft;
@@ -49,6 +51,31 @@ fn cite(text: &str) -> Answer<(FrameId, Option<DeviceId>)> {
 
 fn bad(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, message)
+}
+
+/// Who asks for an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A person.
+    Person,
+    /// A model, or a program that may be one.
+    Model,
+}
+
+impl Asker {
+    fn requester(self) -> Requester {
+        match self {
+            Self::Person => Requester::Person,
+            Self::Model => Requester::Llm,
+        }
+    }
+
+    fn taint(self) -> BTreeSet<Taint> {
+        match self {
+            Self::Person => BTreeSet::new(),
+            Self::Model => [Taint::Llm].into(),
+        }
+    }
 }
 
 impl Door {
@@ -109,6 +136,11 @@ impl Door {
     /// `INVALID_PARAMS`, `TARGET_AMBIGUOUS` with the choice where several executors offer the target, or
     /// the executor's refusal.
     pub async fn propose(&self, wish: DraftRequest) -> Answer<DraftView> {
+        self.propose_as(wish, Asker::Person).await
+    }
+
+    /// As [`Door::propose`], for who asks.
+    pub(super) async fn propose_as(&self, wish: DraftRequest, asker: Asker) -> Answer<DraftView> {
         let now = self.handles.now();
         let target = wish
             .target
@@ -125,9 +157,9 @@ impl Door {
             draft_id: DraftId::from(self.handles.fresh_id()?),
             action,
             reason: wish.reason,
-            requester: Requester::Person,
+            requester: asker.requester(),
             requester_name: wish.name,
-            taint: Default::default(),
+            taint: asker.taint(),
             origins: origins.collect(),
             slot: None,
             led_by: None,

@@ -22,6 +22,7 @@ mod holding;
 pub mod hooks;
 pub mod inference;
 mod late_stops;
+pub mod mcp;
 pub mod meshes;
 pub mod model_token;
 pub mod models;

@@ -23,6 +23,7 @@ use super::dto::{
 use super::enrolling::{EnrolAsk, EnrolRequestView};
 use super::estop::{EstopReport, EstopRequest, EstopView};
 use super::inference::InferRequest;
+use super::mcp::{McpAdd, McpAdded, McpClientView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
 use super::models::{
     CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
@@ -222,6 +223,12 @@ routes! {
     CREDENTIAL_SET: Post "/credentials", Admin, CredentialSet => Vec<CredentialView>;
     /// Forget a key of a provider; the `/` of its name is written `%2F`.
     CREDENTIAL_REMOVE: Delete "/credentials/{id}", Admin, () => Vec<CredentialView>;
+    /// Programs that speak MCP with this node, and what each called last.
+    MCP_CLIENTS: Get "/mcp/clients", Read, () => Vec<McpClientView>;
+    /// Let a program speak MCP with this node; the answer has its token, this once.
+    MCP_ADD: Post "/mcp/clients", Admin, McpAdd => McpAdded;
+    /// End the token of a program.
+    MCP_REMOVE: Delete "/mcp/clients/{id}", Admin, () => Vec<McpClientView>;
     /// The alerts that stand, the worst first, with who acknowledged or muted each.
     ALERTS: Get "/alerts", Read, () => Vec<AlertView>;
     /// Alerts, those that are over too, newest first; of more than fit, those that follow the number `before`.

@@ -8,6 +8,7 @@ import { Discovery } from "./Discovery";
 import { OwnKey } from "./OwnKey";
 import { Peers } from "./Peers";
 import { Policy } from "./Policy";
+import { Programs } from "./Programs";
 import { Push } from "./Push";
 import { Sessions } from "./Sessions";
 import { Appearance, Identity, Session } from "./This";
@@ -47,6 +48,7 @@ export function View() {
           <div className="flex flex-col gap-3">
             <Identity />
             <Channels />
+            <Programs />
           </div>
           <div className="flex flex-col gap-3">
             <Session />

@@ -88,6 +88,18 @@ export const de = table({
     "Der Browser von {name} braucht dann einen neuen Link. Ein Schlüssel darin bleibt eingetragen; widerrufen Sie ihn unter Vertrauen, wenn das Gerät verloren ist.",
   thisSession: "diese hier",
   noSessions: "Kein Browser hat eine Sitzung.",
+  programs: "Programme (MCP)",
+  programsText:
+    "Assistenten, die das Mesh lesen und um Aktionen bitten. Keiner kann genehmigen, und Privates erfahren sie nicht.",
+  programToken: "hat ein Token",
+  programHeard: "gehört",
+  programNever: "seit dem Start des Knotens nicht gehört",
+  programCalls: { one: "{n} Aufruf", other: "{n} Aufrufe" },
+  programRefused: { one: "{n} abgelehnt", other: "{n} abgelehnt" },
+  programEnd: "Token beenden",
+  programEndText:
+    "{name} wird ab jetzt abgelehnt. Vorschläge, um die es gebeten hat, bleiben stehen, bis über sie entschieden ist.",
+  noPrograms: "Keine. clawmesh-node mcp add NAME lässt eines zu.",
   lostNever:
     "Keine Verbindung zum Knoten. Prüfen Sie, ob er läuft; diese Seite versucht es von selbst weiter.",
   lost: "Seit {time} keine Verbindung zum Knoten; was Sie sehen, ist {age} alt.",

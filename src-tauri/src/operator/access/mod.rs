@@ -28,6 +28,9 @@ use crate::adapters::files;
 use crate::adapters::paths::{self, PathError, StateDir};
 use crate::domain::base::limits::TOKENS_FILE_MAX_BYTES;
 
+/// The header that names the program which `clawmesh-node mcp` speaks for.
+pub const MCP_CLIENT_HEADER: &str = "x-clawmesh-client";
+
 /// Where the operator API lives on the HTTP listener.
 pub const API_ROOT: &str = "/api/operator/v1";
 /// What a token allows; each scope contains the ones before it.

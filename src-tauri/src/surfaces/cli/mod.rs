@@ -29,6 +29,7 @@ mod hold;
 mod identity;
 mod infer;
 mod layout;
+mod mcp;
 mod meshes;
 mod migrate;
 mod models;
@@ -261,6 +262,9 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Console(args) => console::run(ctx, &args).await,
         #[cfg(feature = "tui")]
         Command::Tui => Box::pin(tui::run(ctx)).await,
+        Command::Mcp { command, client } => {
+            Box::pin(mcp::run(ctx, command.as_ref(), &client)).await
+        }
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
         Command::Update(args) => Box::pin(update::run(ctx, &args)).await,

@@ -21,10 +21,11 @@ use crate::operator::routes::Verb;
 /// The paths of routes that are done on the machine of the node alone, and all below them: links, what its own key signs with
 /// a passphrase, pairing, keys of providers.
 const HERE_ALONE: [&str; 4] = ["/console", "/pairing", "/credentials", "/model-token"];
-/// Routes of which asking stays possible, and changing is done on the machine of the node: who gives a chat a key of theirs.
-const CHANGED_HERE_ALONE: [&str; 1] = ["/channels"];
+/// Routes of which asking stays possible, and changing is done on the machine of the node: who gives a chat a key of theirs, or a program a
+/// token.
+const CHANGED_HERE_ALONE: [&str; 2] = ["/channels", "/mcp"];
 /// Below those, what ends something and makes nothing: it is possible from everywhere.
-const ENDS: [&str; 1] = ["/channels/{id}/end"];
+const ENDS: [&str; 2] = ["/channels/{id}/end", "/mcp/clients/{id}"];
 /// The one path beside pages and the API: a one-time link.
 pub(super) const OPEN: &str = "/console/open";
 
@@ -167,6 +168,7 @@ mod tests {
                 "Get /credentials",
                 "Post /credentials",
                 "Delete /credentials/{id}",
+                "Post /mcp/clients",
                 "Get /channels/offer",
                 "Post /channels",
                 "Post /channels/{id}/void",

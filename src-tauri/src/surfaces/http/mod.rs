@@ -16,6 +16,7 @@ mod connections;
 mod console;
 mod handlers;
 mod hooks;
+mod mcp;
 mod models;
 #[cfg(test)]
 mod models_tests;
@@ -57,6 +58,7 @@ use crate::operator::access::guesses::Guesses;
 use crate::operator::access::sessions::Browsers;
 use crate::operator::access::{API_ROOT, Scope, Tokens};
 use crate::operator::enrolling::EnrolRequests;
+use crate::operator::mcp::Clients;
 use crate::operator::models::Trials;
 use crate::operator::routes::{self, Route, Verb};
 
@@ -73,6 +75,7 @@ pub(crate) struct Api {
     connections: connections::Connections,
     trials: Trials,
     completions: completions::Completions,
+    mcp: Clients,
 }
 
 /// A router over the table of routes: each handler stands under the method and path of its route, behind
@@ -139,6 +142,9 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::MODELS, models::models)
         .on(routes::MODELS_EXPLAIN, models::explain)
         .on(routes::MODELS_TRY, models::try_models)
+        .on(routes::MCP_CLIENTS, mcp::list)
+        .on(routes::MCP_ADD, mcp::add)
+        .on(routes::MCP_REMOVE, mcp::remove)
         .on(routes::CREDENTIALS, models::credentials)
         .on(routes::CREDENTIAL_SET, models::credential_set)
         .on(routes::CREDENTIAL_REMOVE, models::credential_remove)
@@ -252,17 +258,20 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         connections: connections::Connections::default(),
         trials: Trials::default(),
         completions: completions::Completions::default(),
+        mcp: Clients::default(),
     });
     let bound = Bound {
         api: api.clone(),
         router: Router::new(),
     };
+    let bound = mcp::bound(bound);
     let bound = bound.under("/metrics", auth::Asked::by(Scope::Read), get(h::metrics));
     Router::new()
         .route("/healthz", get(h::healthz))
         .route(away::OPEN, get(console::open))
         .merge(completions::routes())
         .merge(hooks::routes())
+        .merge(mcp::routes(&api))
         .merge(people_routes(action_routes(mesh_routes(bound))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)

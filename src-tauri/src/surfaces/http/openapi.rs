@@ -17,8 +17,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, alerts, channels, devices, dto, enrolling, estop, meshes, models, names,
-    pictures, series, standing_approvals, stopping, topology, twin,
+    access, actuators, alerts, channels, devices, dto, enrolling, estop, mcp, meshes, models,
+    names, pictures, series, standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -109,6 +109,10 @@ use crate::operator::{
     models::CredentialSet,
     models::CredentialView,
     TestResult,
+    mcp::McpAdd,
+    mcp::McpAdded,
+    mcp::McpCallView,
+    mcp::McpClientView,
     meshes::MeshView,
     meshes::MeshPolicyChange,
     meshes::Admittance,

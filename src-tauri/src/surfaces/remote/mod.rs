@@ -12,6 +12,7 @@ mod approvals;
 mod calls;
 mod channels;
 mod console;
+mod mcp;
 mod pictures;
 #[cfg(test)]
 mod tests;
@@ -281,7 +282,7 @@ impl Remote {
             Verb::Post => Method::POST,
             Verb::Delete => Method::DELETE,
         };
-        let asking = self.exchange(route.scope, method, path, body, None);
+        let asking = self.exchange(route.scope, (method, path, &[]), body, None);
         let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
             .await
             .map_err(|_| RemoteError::TimedOut {
@@ -323,7 +324,8 @@ impl Remote {
             Some(body) => (Method::POST, serde_json::to_vec(body).ok()),
             None => (Method::GET, None),
         };
-        let asking = self.exchange(route.scope, method, route.path, body, Some(sink));
+        let asked = (method, route.path, &[][..]);
+        let asking = self.exchange(route.scope, asked, body, Some(sink));
         let (status, bytes) = asking.await?;
         match status.is_success() {
             true => Ok(()),
@@ -335,8 +337,7 @@ impl Remote {
     async fn exchange(
         &self,
         scope: Scope,
-        method: Method,
-        path: &str,
+        (method, path, headers): (Method, &str, &[(&str, &str)]),
         body: Option<Vec<u8>>,
         sink: Option<&mut Sink<'_>>,
     ) -> Asked<(StatusCode, Bytes)> {
@@ -352,6 +353,9 @@ impl Remote {
         if let Way::Proven { tokens, .. } = &self.way {
             let token = format!("Bearer {}", tokens.of(scope));
             request = request.header(header::AUTHORIZATION, token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request
             .header(header::CONTENT_TYPE, "application/json")

@@ -22,7 +22,7 @@ impl Remote {
     pub async fn picture(&self, id: &str, sink: &mut Sink<'_>) -> Asked<()> {
         let route = routes::PICTURE;
         let path = route.path.replace("{id}", &escaped(id));
-        let asking = self.exchange(route.scope, Method::GET, &path, None, Some(sink));
+        let asking = self.exchange(route.scope, (Method::GET, &path, &[]), None, Some(sink));
         let (status, bytes) = asking.await?;
         match status.is_success() {
             true => Ok(()),

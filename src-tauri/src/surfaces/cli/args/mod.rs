@@ -4,6 +4,7 @@ mod alerts;
 mod approvals;
 mod channels;
 mod config;
+mod mcp;
 mod models;
 mod people;
 mod recovery;
@@ -20,6 +21,7 @@ pub(super) use self::alerts::*;
 pub(super) use self::approvals::*;
 pub(super) use self::channels::*;
 pub(super) use self::config::*;
+pub(super) use self::mcp::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
 pub(super) use self::recovery::*;
@@ -213,6 +215,15 @@ pub(super) enum Command {
     /// The language models that questions may go to
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Speak the Model Context Protocol over stdin and stdout for an assistant of this machine, which starts this command
+    Mcp {
+        /// What to do instead
+        #[command(subcommand)]
+        command: Option<McpCommand>,
+        /// What the assistant is called here
+        #[arg(long, value_name = "NAME", default_value = "local")]
+        client: String,
+    },
     /// What this node measures with and what it moves: what is configured, whether it answers, what it says
     #[command(subcommand)]
     Device(DeviceCommand),
