@@ -59,9 +59,11 @@ test("an emergency stop that is not complete opens the window and stays in the t
     await lab.shot("desktop-stop-incomplete");
     const unstopped = (labels) => labels.some((l) => /NOT everything is stopped: .*field/.test(l));
     await until("the tray's menu", async () => unstopped(await lab.menu()));
-    const sign = await lab.sign();
-    assert.equal(sign.beside, "NOT STOPPED");
-    assert.notEqual(sign.icon, before.icon);
+    // The icon, the text beside it and the menu are told to the panel one after the other.
+    await until("the tray's sign", async () => {
+      const sign = await lab.sign();
+      return sign.beside === "NOT STOPPED" && sign.icon !== before.icon;
+    });
     // A page that is loaded anew has not been read yet.
     await window.js("location.reload()");
     await window.sees(/Not every executor is known to be safe[^]*field/);
@@ -75,7 +77,7 @@ test("an emergency stop that is not complete opens the window and stays in the t
     await until("the field again", async () => (await lab.menu()).some((l) => /field.* · (connected|emergency)/.test(l)));
     await lab.click("Emergency stop");
     await until("all is stopped", async () => !unstopped(await lab.menu()));
-    assert.equal((await lab.sign()).beside, "");
+    await until("the sign is taken off", async () => (await lab.sign()).beside === "");
     await window.sees(/Every executor that answered is in its safe state/);
     await lab.shot("desktop-stop-complete");
   });

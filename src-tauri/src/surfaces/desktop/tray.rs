@@ -155,10 +155,6 @@ pub(super) async fn follow(
     let (mut mood, mut why) = (None, None);
     loop {
         let summary = summaries.borrow_and_update().clone();
-        let done = menu(&app, &summary).and_then(|menu| tray.set_menu(Some(menu)));
-        if let Err(error) = done {
-            tracing::warn!(%error, "the tray's menu could not be changed");
-        }
         if mood != Some(summary.mood) {
             mood = Some(summary.mood);
             let _ = tray.set_icon(Some(icon::of(summary.mood)));
@@ -169,6 +165,11 @@ pub(super) async fn follow(
         if why.as_ref() != Some(&summary.why) {
             let _ = tray.set_tooltip(Some(format!("ClawMesh: {}", summary.why)));
             why = Some(summary.why.clone());
+        }
+        // After the sign, which is the more urgent: a menu is read when it is opened.
+        let done = menu(&app, &summary).and_then(|menu| tray.set_menu(Some(menu)));
+        if let Err(error) = done {
+            tracing::warn!(%error, "the tray's menu could not be changed");
         }
         if summaries.changed().await.is_err() {
             return;
