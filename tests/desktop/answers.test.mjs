@@ -34,7 +34,7 @@ test("an answer comes into the window piece by piece, and Stop ends it at the mo
     const dir = lab.fresh("answers");
     appendFileSync(join(dir, "config.toml"), `[[model]]\nname = "ollama/x"\nurl = "${model.url}"\n`);
     const window = await lab.window(dir);
-    await window.press(await window.button("owner-only files"));
+    await window.press(() => window.button("owner-only files"));
     await window.sees(/First steps|Needs you/);
     await window.js("history.pushState({}, '', '/command'); dispatchEvent(new PopStateEvent('popstate'))");
     await window.sees(/ollama\/x/);
@@ -42,7 +42,7 @@ test("an answer comes into the window piece by piece, and Stop ends it at the mo
       const before = model.asked.length;
       const field = "return document.querySelector('form input[maxlength]')";
       await window.write(await window.find("the field", field), text);
-      await window.press(await window.button("Send"));
+      await window.press(() => window.button("Send"));
       return until("the model is asked", () => model.asked[before]);
     };
 
@@ -59,7 +59,7 @@ test("an answer comes into the window piece by piece, and Stop ends it at the mo
     const second = await ask("and tomorrow");
     second.say('{"step": "answer", "text": "Tomorrow nobody can say what');
     await window.sees(/Tomorrow nobody can say/);
-    await window.press(await window.button("Stop"));
+    await window.press(() => window.button("Stop"));
     await until("the model's work ends", () => second.gone);
     await until("the line is free", async () => !/Tomorrow nobody/.test(await window.text()));
     await lab.shot("desktop-answer-stopped");

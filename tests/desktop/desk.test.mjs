@@ -22,7 +22,7 @@ const goto = (window, path) =>
 async function ownFiles(lab, name, ...args) {
   const dir = lab.fresh(name);
   const window = await lab.window(dir, ...args);
-  await window.press(await window.button("owner-only files"));
+  await window.press(() => window.button("owner-only files"));
   await window.sees(/First steps|Needs you/);
   return { dir, window };
 }
@@ -68,7 +68,7 @@ test("an emergency stop that is not complete opens the window and stays in the t
     await window.js("location.reload()");
     await window.sees(/Not every executor is known to be safe[^]*field/);
     assert.match(await window.command("stop_seen", {}), /press/, "no script reads it for the person");
-    await window.press(await window.button("Close"));
+    await window.press(() => window.button("Close"));
     await until("it is closed", async () => !/Not every executor/.test(await window.text()));
     assert.ok(unstopped(await lab.menu()), "the field is not stopped by being read about");
     await lab.click("NOT everything is stopped");
@@ -133,17 +133,17 @@ test("the start with the session and the silent hours are chosen by a person", a
     // The press that chose files counted, once.
     assert.match(await window.command("configure", script), /press/);
     assert.equal(entry(), undefined);
-    await window.press(await box("session"));
+    await window.press(() => box("session"));
     const text = await until("the entry", entry);
     assert.match(text, /^Exec=".*clawmesh" --hidden --state-dir ".*state"$/m);
     await until("shown as on", async () => window.js("return arguments[0].checked", await box("session")));
-    await window.press(await box("Silent hours"));
+    await window.press(() => box("Silent hours"));
     const settings = () => JSON.parse(lab.read(dir, "desktop.json") ?? "{}");
     await until("the hours", () => settings().silentHours?.from === "22:00");
     await lab.shot("desktop-settings");
-    await window.press(await box("session"));
+    await window.press(() => box("session"));
     await until("off again", () => !entry());
-    await window.press(await box("notifications"));
+    await window.press(() => box("notifications"));
     await until("silent", () => settings().notifications === false);
     assert.deepEqual(settings().silentHours, { from: "22:00", to: "07:00" });
   });
@@ -157,21 +157,19 @@ test("a script can neither end the window nor start the demo; a person can, and 
     // The press that chose files counted, once.
     for (const name of ["try_demo", "quit", "stop_seen"])
       assert.match(await window.command(name, {}), /press/, name);
-    await window.press(await window.button("Open the demo farm"));
+    await window.press(() => window.button("Open the demo farm"));
     const demo = `${dir}-demo`;
-    const run = await until("the demo's window", () => lab.read(demo, "run.json"));
+    const center = await until("the demo's window", () => JSON.parse(lab.read(demo, "run.json")).pid);
     await until("two windows", async () => (await lab.visible()).length === 2);
     await lab.shot("desktop-demo");
-    const { pid: center } = JSON.parse(run);
     assert.notEqual(center, pid);
+    const field = () => lab.read(join(demo, "demo-field"), "run.json");
+    await until("the demo's field", field);
     process.kill(center, "SIGKILL");
-    await until("the other ends too", () => {
-      const held = lab.read(join(demo, "demo-field"), "run.json");
-      return !held;
-    });
+    await until("the other ends too", () => !field());
     await goto(window, "/settings");
     await window.sees(/demo farm ended with an error[^]*SIGKILL/);
-    assert.deepEqual(zombies(pid), []);
+    await until("nothing dead is left", () => zombies(pid).length === 0);
     await lab.shot("desktop-demo-ended");
     assert.ok(await window.pid());
   });

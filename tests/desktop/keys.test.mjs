@@ -31,17 +31,24 @@ test("identity and operator key lie in the keychain and come out again", async (
     const person = await until("the operator key", () => lab.read(dir, "operator-key.json"));
     for (const text of [JSON.stringify(identity), person]) assert.doesNotMatch(text, /secretKey|sealed/);
     const session = async () => (await window.api("GET", "/session"))[1].decision;
-    const { mode, operator } = await session();
-    assert.deepEqual([mode, operator.name], ["gesture", "ada"]);
-    const [, people] = await window.api("GET", "/operators");
-    assert.equal(people.length, 1, "enrolled at this node");
+    const { operator } = await until("the person may decide", async () => {
+      const decision = await session();
+      return decision.mode === "gesture" && decision;
+    });
+    assert.equal(operator.name, "ada");
+    const people = await until("enrolled at this node", async () => {
+      const [, all] = await window.api("GET", "/operators");
+      return all.length > 0 && all;
+    });
+    assert.equal(people.length, 1);
     await quit(window);
     const refused = await lab.run(join(BIN, "clawmesh-node"), ["--state-dir", dir, "start"], { fails: true });
     assert.match(refused, /keychain/);
     window = await lab.window(dir);
     await window.sees(/First steps|Needs you/);
     assert.equal((await lab.json(dir, "status")).deviceId, identity.deviceId);
-    assert.equal((await session()).operator.operatorId, operator.operatorId);
+    const again = await until("the person may decide again", async () => (await session()).operator);
+    assert.equal(again.operatorId, operator.operatorId);
     await quit(window);
   });
 });
@@ -65,7 +72,7 @@ test("a keychain that is gone is a choice that is shown, and never a second iden
     locked.kill("SIGKILL");
     await locked.over;
     await lab.keychain("open");
-    await window.press(await window.button("Quit"));
+    await window.press(() => window.button("Quit"));
   });
 });
 
@@ -76,10 +83,11 @@ test("without a keychain a person may choose owner-only files", async () => {
     await window.sees(/keychain does not open/i);
     await lab.shot("desktop-keychain-absent");
     assert.equal(lab.read(dir, "identity.json"), undefined, "nothing is decided for the person");
-    await window.press(await window.button("owner-only files"));
+    await window.press(() => window.button("owner-only files"));
     await window.sees(/First steps|Needs you/);
     assert.equal(JSON.parse(lab.read(dir, "identity.json")).storage, "file");
-    assert.equal(JSON.parse(lab.read(dir, "operator-key.json")).storage, "file");
+    const key = await until("the operator key", () => JSON.parse(lab.read(dir, "operator-key.json")));
+    assert.equal(key.storage, "file");
     await quit(window);
   });
 });
@@ -94,12 +102,11 @@ test("a directory that another node holds is named, and tried again when asked",
     await lab.shot("desktop-held");
     other.kill("SIGTERM");
     await other.over;
-    await window.press(await window.button("Try again"));
+    await window.press(() => window.button("Try again"));
     await window.sees(/First steps|Needs you/);
     // No tray and no notifications here: both are said, and closing ends the process.
     const pid = await window.pid();
-    const [id] = await lab.visible();
-    await lab.run("/usr/bin/python3", [new URL("close.py", import.meta.url).pathname, id]);
+    await lab.closeWindow();
     await window.ended(pid);
   });
 });
@@ -122,7 +129,7 @@ test("the usual port in other hands is stepped over, unless a person chose it", 
       writeFileSync(config, `${without}port = 18789\n`);
       window = await lab.window(dir);
       await window.sees(/does not run[^]*port 18789[^]*in use/);
-      await window.press(await window.button("Quit"));
+      await window.press(() => window.button("Quit"));
     });
   } finally {
     holder.close();

@@ -3,7 +3,7 @@
 // everything waits for a condition. Programs come from CLAWMESH_BIN (a directory).
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -14,7 +14,9 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 export const BIN = process.env.CLAWMESH_BIN ?? join(HERE, "../../target/debug");
 const SHOTS = process.env.CLAWMESH_SHOTS;
 /** Generous: the machine may be busy; nothing waits this long when all is well. */
-const PATIENCE_MS = Number(process.env.CLAWMESH_PATIENCE_MS ?? 90_000);
+const PATIENCE_MS = Number(process.env.CLAWMESH_PATIENCE_MS ?? 120_000);
+/** How often a driver is started on another port, if somebody else took the one that was free. */
+const PORT_TRIES = 5;
 
 /** Waits until `look` gives something true, and gives that. */
 export async function until(what, look, patience = PATIENCE_MS) {
@@ -64,7 +66,10 @@ export class Lab {
 
   async #build({ tray, notifications, keychain }) {
     this.home = mkdtempSync(join(tmpdir(), "clawmesh-desktop-"));
-    this.#ends.push(() => rmSync(this.home, { recursive: true, force: true, maxRetries: 5 }));
+    this.#ends.push(async () => {
+      await this.#sweep();
+      rmSync(this.home, { recursive: true, force: true, maxRetries: 5 });
+    });
     const run = join(this.home, "run");
     mkdirSync(run, { mode: 0o700 });
     this.env = {
@@ -147,9 +152,18 @@ export class Lab {
     };
   }
 
+  /** An answer of the tray; a menu that is just being replaced gives none, and is asked again. */
+  #answer(question) {
+    return until(`the tray's ${question.ask}`, async () => {
+      const answer = await this.ask(question);
+      if (answer.why) throw new Error(answer.why);
+      return answer;
+    });
+  }
+
   /** The labels of the tray's menu, submenus as `parent > child`. */
   async menu() {
-    return (await this.ask({ ask: "menu" })).labels ?? [];
+    return (await this.#answer({ ask: "menu" })).labels;
   }
 
   /** Clicks the first item whose label has `text`. */
@@ -184,14 +198,15 @@ export class Lab {
   /** Starts the keychain, open or locked. */
   async keychain(how) {
     const unlock = how === "open" ? ["--unlock"] : [];
+    const name = "string:org.freedesktop.secrets";
+    const owned = async () => (await this.dbus("NameHasOwner", name)).includes("boolean true");
+    // The bus may not yet have seen that the one before has gone.
+    await until("no keychain", async () => !(await owned()));
     const child = this.start("gnome-keyring-daemon", ["--foreground", "--components=secrets", ...unlock], {
       stdio: ["pipe", "ignore", "ignore"],
     });
     child.stdin.end(how === "open" ? "pw" : "");
-    const name = "string:org.freedesktop.secrets";
-    await until("the keychain", async () =>
-      (await this.dbus("NameHasOwner", name)).includes("boolean true"),
-    );
+    await until("the keychain", owned);
     return child;
   }
 
@@ -220,7 +235,7 @@ export class Lab {
 
   /** What the tray shows beside its menu: the icon's name and the text beside it. */
   sign() {
-    return this.ask({ ask: "icon" });
+    return this.#answer({ ask: "icon" });
   }
 
   /** Closes the window as its frame does. */
@@ -243,14 +258,19 @@ export class Lab {
 
   /** Opens the window on a state directory, under the driver's hand; `lab.program` is another program than the built one. */
   async window(dir, ...args) {
-    const port = await freePort();
-    const driver = this.start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
-      stdio: process.env.CLAWMESH_LOUD ? ["ignore", 2, 2] : "ignore",
-    });
-    const window = new Window(this, `http://127.0.0.1:${port}`, driver, dir);
-    await until("the driver", () => window.ask("GET", "/status"));
-    await window.begin(this.program ?? join(BIN, "clawmesh"), ["--state-dir", dir, ...args]);
-    return window;
+    for (let tries = 1; ; tries++) {
+      const port = await freePort();
+      const driver = this.start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
+        stdio: process.env.CLAWMESH_LOUD ? ["ignore", 2, 2] : "ignore",
+      });
+      const window = new Window(this, `http://127.0.0.1:${port}`, driver, dir);
+      // The driver cannot take a port of the system's choice; it ends if this one is in use by now.
+      const gone = () => driver.exitCode !== null || driver.signalCode !== null;
+      await until("the driver", () => gone() || window.ask("GET", "/status"));
+      if (gone() && tries < PORT_TRIES) continue;
+      await window.begin(this.program ?? join(BIN, "clawmesh"), ["--state-dir", dir, ...args]);
+      return window;
+    }
   }
 
   /** The windows of ours that can be seen. */
@@ -265,8 +285,33 @@ export class Lab {
   }
 
   read(dir, file) {
-    const path = join(dir, file);
-    return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+    try {
+      return readFileSync(join(dir, file), "utf8");
+    } catch (error) {
+      if (error.code !== "ENOENT") throw error;
+      return undefined;
+    }
+  }
+
+  /** Ends what processes of this lab have left behind: they would write into the folder that is removed. */
+  async #sweep() {
+    const ours = (pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`HOME=${this.home}`);
+      } catch {
+        return false; // It has ended, or is somebody else's.
+      }
+    };
+    await until("nothing of the lab runs", () => {
+      const left = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && ours(pid));
+      for (const pid of left)
+        try {
+          process.kill(Number(pid), "SIGKILL");
+        } catch {
+          // It has ended meanwhile.
+        }
+      return left.length === 0;
+    });
   }
 
   async close() {
@@ -295,7 +340,7 @@ class Window {
     const wanted = { capabilities: { alwaysMatch: { "webkitgtk:browserOptions": options } } };
     const { sessionId } = await this.ask("POST", "/session", wanted);
     this.session = `/session/${sessionId}`;
-    await this.ask("POST", `${this.session}/timeouts`, { script: 30_000 });
+    await this.ask("POST", `${this.session}/timeouts`, { script: PATIENCE_MS });
   }
 
   js(script, ...args) {
@@ -329,16 +374,18 @@ class Window {
     return this.find(`the button ${name}`, script, name);
   }
 
-  /** Presses an element as the driver does: inside the page, past the toolkit. */
-  async poke(element, ms = 60) {
-    const actions = [
-      { type: "pointerMove", duration: 0, x: 0, y: 0, origin: element },
-      { type: "pointerDown", button: 0 },
-      { type: "pause", duration: ms },
-      { type: "pointerUp", button: 0 },
-    ];
-    const mouse = { type: "pointer", id: "mouse", parameters: { pointerType: "mouse" }, actions };
-    await this.ask("POST", `${this.session}/actions`, { actions: [mouse] });
+  /** Holds an element as the driver does, inside the page and past the toolkit, until the page has had enough. */
+  async poke(look) {
+    const element = await look();
+    await this.#watch(element);
+    const act = (...actions) => {
+      const mouse = { type: "pointer", id: "mouse", parameters: { pointerType: "mouse" }, actions };
+      return this.ask("POST", `${this.session}/actions`, { actions: [mouse] });
+    };
+    const there = { type: "pointerMove", duration: 0, x: 0, y: 0, origin: element };
+    await act(there, { type: "pointerDown", button: 0 });
+    await this.#enough();
+    await act({ type: "pointerUp", button: 0 });
   }
 
   /** Writes into an element. */
@@ -347,23 +394,68 @@ class Window {
     await this.ask("POST", `${this.session}/element/${id}/value`, { text });
   }
 
-  /** Presses an element as a person does, with the display's own pointer, for so long. */
-  async press(element, ms = 60) {
-    const [id] = await until("the window", async () => {
-      const all = await this.lab.visible();
-      return all.length && all;
-    });
-    const place = await this.lab.run("xdotool", ["getwindowgeometry", "--shell", id]);
-    const [left, top] = ["X", "Y"].map((n) => Number(new RegExp(`^${n}=(-?\\d+)$`, "m").exec(place)[1]));
-    const script = `arguments[0].scrollIntoView({ block: "nearest" });
-      const r = arguments[0].getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]`;
-    const [x, y] = await this.js(script, element);
-    const at = [String(Math.round(left + x)), String(Math.round(top + y))];
-    await this.lab.run("xdotool", ["mousemove", "--sync", ...at]);
+  /** Presses what `look` finds as a person does, with the display's own pointer, for so long. */
+  async press(look, ms = 60) {
+    await this.#point(look);
+    // One program does all of it: two that are started one after the other hold as long as the machine likes.
+    await this.lab.run("xdotool", ["mousedown", "1", "sleep", String(ms / 1000), "mouseup", "1"]);
+  }
+
+  /** Holds what `look` finds as a person does, until the page has had enough. */
+  async hold(look) {
+    await this.#watch(await this.#point(look));
     await this.lab.run("xdotool", ["mousedown", "1"]);
-    // A person's hold is a time, not a condition.
-    await new Promise((done) => setTimeout(done, ms));
+    await this.#enough();
     await this.lab.run("xdotool", ["mouseup", "1"]);
+  }
+
+  /** Moves the pointer onto what `look` finds, once that stands still with nothing before it. */
+  async #point(look) {
+    const script = `const e = arguments[0];
+      e.scrollIntoView({ block: "nearest" });
+      const r = e.getBoundingClientRect();
+      const [x, y] = [r.x + r.width / 2, r.y + r.height / 2];
+      const top = document.elementFromPoint(x, y);
+      const clear = top && (e.contains(top) || top.contains(e) || top.closest("label")?.contains(e));
+      return clear ? [x, y] : null`;
+    let last;
+    return until("what is to be pressed stands still", async () => {
+      const element = await look();
+      const [id] = await this.lab.visible();
+      const at = id && (await this.js(script, element));
+      if (!at) throw new Error("it is not in sight");
+      const place = await this.lab.run("xdotool", ["getwindowgeometry", "--shell", id]);
+      const [left, top] = ["X", "Y"].map((n) => Number(new RegExp(`^${n}=(-?\\d+)$`, "m").exec(place)[1]));
+      const spot = [String(Math.round(left + at[0])), String(Math.round(top + at[1]))];
+      // It was there a moment ago as well.
+      if (String(spot) === last) return element;
+      last = String(spot);
+      // With --sync it would wait for fifteen seconds where the pointer is there already.
+      const is = (await this.lab.run("xdotool", ["getmouselocation", "--shell"])).match(/\d+/g).slice(0, 2);
+      if (String(is) !== last) await this.lab.run("xdotool", ["mousemove", "--sync", ...spot]);
+      return false;
+    });
+  }
+
+  /** From now on the page notes when a button that is held has had enough, or is let go. */
+  #watch(element) {
+    const script = `const button = arguments[0];
+      let began = false;
+      window.heldEnough = false;
+      const look = () => {
+        began ||= button.dataset.holding === "true";
+        if (!began || (button.isConnected && button.dataset.holding === "true")) return;
+        window.heldEnough = true;
+        watching.disconnect();
+      };
+      const watching = new MutationObserver(look);
+      watching.observe(document, { subtree: true, childList: true, attributes: true })`;
+    return this.js(script, element);
+  }
+
+  /** Waits for it: a hold is as long as the page says, however busy the machine is. */
+  #enough() {
+    return until("it was held for long enough", () => this.js("return window.heldEnough === true"));
   }
 
   /** Calls a command of the application from the page, as any script in it could. */
