@@ -156,3 +156,31 @@ test("a device's card tells what it may do at worst, what it keeps here, and war
   assert.ok((await l.field.api("GET", "/trust")).every((d) => !d.grants.includes("admin")));
   await page.close();
 });
+
+test("programs that speak MCP are listed with what they called, and a token is ended", async () => {
+  await l.center.cli(["mcp", "add", "desk"]);
+  const call = { name: "list_proposals", arguments: {} };
+  const input = [
+    { jsonrpc: "2.0", id: 1, method: "tools/call", params: call },
+    { jsonrpc: "2.0", id: 2, method: "tools/call", params: { name: "propose", arguments: {} } },
+  ].map((message) => `${JSON.stringify(message)}\n`);
+  await l.center.cli(["mcp", "--client", "helper"], { input: input[0] });
+  await l.center.cli(["mcp", "--client", "helper"], { input: input[1] });
+  await ada.go("/settings");
+  const { page } = ada;
+  const program = (name) => page.getByRole("listitem", { name, exact: true });
+  await program("helper").getByText("2 calls · 1 refused").waitFor();
+  await program("helper")
+    .getByText(/INVALID_PARAMS.*target/)
+    .waitFor();
+  assert.equal(await program("helper").getByRole("button").count(), 0);
+  await accessible(page, "programs");
+  await shot(page, "programs");
+  await program("desk").getByRole("button", { name: "End its token" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "End its token" }).click();
+  await program("desk").waitFor({ state: "detached" });
+  assert.deepEqual(
+    (await l.center.api("GET", "/mcp/clients")).map((one) => one.name),
+    ["helper"],
+  );
+});
