@@ -2,7 +2,7 @@
 // the page says is also asked of the executor.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { accessible, lab, loaded } from "./lab.mjs";
+import { accessible, hold, lab, loaded } from "./lab.mjs";
 import { PASSPHRASE, until } from "./nodes.mjs";
 
 const POLICY = `version = 1
@@ -38,7 +38,7 @@ capability = "actuator:mock:pump-*"
 operations = ["start"]
 level = "L2"
 kind = "held"
-lease_sec = 5
+lease_sec = 9
 deadline_sec = 600
 safe_state = "stop"
 may_cite_nothing = ["person", "llm"]
@@ -64,13 +64,7 @@ after(() => l?.close());
 
 const given = async () => (await l.center.api("GET", "/approvals")).list;
 const main = (page) => page.locator("main#page");
-async function held(page, name, ms = 1_800) {
-  const box = await page.getByRole("button", { name }).boundingBox();
-  await page.mouse.move(box.x + 10, box.y + 10);
-  await page.mouse.down();
-  await page.waitForTimeout(ms);
-  await page.mouse.up();
-}
+const held = (page, name) => hold(page.getByRole("button", { name }));
 /** A person at the executor asks for water there. */
 async function asked(sec, reason) {
   const draft = await l.field.api("POST", "/drafts", {
@@ -223,7 +217,7 @@ test("a held run is kept by one page; another sees by whom, and stops or outlive
     const p = await l.propose({ target: PUMP, operation: "start", params: {}, reason });
     const holder = await l.open(`/approvals?id=${p.id}`);
     await main(holder.page)
-      .getByText(/Held: it runs while somebody keeps it, ends with “stop” 5 s/)
+      .getByText(/Held: it runs while somebody keeps it, ends with “stop” 9 s/)
       .waitFor();
     await holder.page.getByLabel(/Passphrase/).fill(PASSPHRASE);
     await held(holder.page, "Hold to approve");
@@ -243,7 +237,7 @@ test("a held run is kept by one page; another sees by whom, and stops or outlive
     .getByText(/Held by .*at center/)
     .waitFor();
   await main(viewer.page)
-    .getByText(/It ends in \d s unless it is kept, and in 9:\d\d in any case/)
+    .getByText(/It ends in \d s unless it is kept, and in \d:\d\d in any case/)
     .waitFor();
   assert.equal(await viewer.page.getByRole("button", { name: "Hold", exact: true }).count(), 0);
   await accessible(viewer.page, "a run that somebody else holds");

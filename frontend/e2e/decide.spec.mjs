@@ -31,6 +31,7 @@ async function sheet(p, options) {
   await o.page.getByText(p.reason).first().waitFor();
   return o;
 }
+const waiting = (p) => p.status === "awaiting_approval";
 const decisions = (page) => {
   const sent = [];
   page.on(
@@ -148,12 +149,17 @@ test("a new proposal appears by itself, and the count of what waits goes with it
   const o = await l.open("/approvals");
   const count = async () =>
     Number((await o.page.getByRole("banner").innerText()).match(/(\d+)\s+waiting/)?.[1]);
-  const had = await count();
+  // What was decided before is told to this page as it comes.
+  const waits = async () => (await l.center.api("GET", "/proposals")).filter(waiting).length;
+  const had = await until("the page counts as the node does", async () => {
+    const [here, there] = [await count(), await waits()];
+    return here === there && { is: here };
+  });
   const p = await l.propose({ reason: "came by itself" });
   await o.page.getByText("came by itself").first().waitFor();
-  await until("the count has grown", async () => (await count()) === had + 1);
+  await until("the count has grown", async () => (await count()) === had.is + 1);
   await l.field.cli(["withdraw", p.id]);
-  await until("the count is back", async () => (await count()) === had);
+  await until("the count is back", async () => (await count()) === had.is);
   await o.clean();
   await o.close();
 });

@@ -88,12 +88,10 @@ test("markup is shown letter by letter in the world, and each frame opens", asyn
   const o = await l.open("/world");
   await o.page.getByText("<b>metric</b>").first().waitFor();
   assert.ok((await o.page.innerText("main")).includes("window.hacked=1"));
-  for (const [name, id] of Object.entries(frames)) {
-    const began = Date.now();
+  for (const id of Object.values(frames)) {
     await o.go(`/world?tab=frames&frame=${id}`);
     await o.page.getByText(id).first().waitFor();
     await harmless(o);
-    assert.ok(Date.now() - began < 15_000, `${name} took ${Date.now() - began} ms`);
   }
   await o.close();
 });

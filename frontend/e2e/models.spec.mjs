@@ -44,6 +44,7 @@ const panel = (page, name) => page.getByRole("region", { name });
 test("the chain in its order, the way of a try, and what it took today", async () => {
   says = () => "I am ready.";
   const o = await l.open("/models", { scope: "admin" });
+  await card(o.page, "fake/small").waitFor();
   const names = await o.page.locator("ol > li h3").allInnerTexts();
   assert.deepEqual(names, ["away/none", "fake/small"]);
   await card(o.page, "fake/small").getByText("not asked since this node started").waitFor();

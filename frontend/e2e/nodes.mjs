@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 export const BIN = process.env.CLAWMESH_BIN ?? "../target/debug/clawmesh-node";
 export const PASSPHRASE = "water the tomatoes";
 /** How long a condition may take on a busy machine before a test gives up. */
-export const PATIENCE_MS = 45_000;
+export const PATIENCE_MS = 90_000;
 
 /** Waits until `check` gives something; errors on the way are not yet the answer. */
 export async function until(what, check, { every = 60, patience = PATIENCE_MS } = {}) {

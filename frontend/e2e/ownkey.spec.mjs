@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { lab } from "./lab.mjs";
+import { hold, lab } from "./lab.mjs";
 import { until } from "./nodes.mjs";
 
 const PHRASE = "correct horse battery";
@@ -34,18 +34,13 @@ const violations = async (page) => {
 };
 const pictures = (within) => within.locator("ol li").allInnerTexts();
 const panel = () => ada.page.locator("section", { hasText: "Your own key in this browser" }).last();
-const hold = (page) => page.getByRole("button", { name: "Hold to approve" });
 async function sheet(p) {
   await ada.go(`/approvals?id=${p.id}`);
   await ada.page.getByText(p.reason).first().waitFor();
 }
 async function approve(phrase) {
   await ada.page.getByLabel("Passphrase of your key in this browser").fill(phrase);
-  const box = await hold(ada.page).boundingBox();
-  await ada.page.mouse.move(box.x + 10, box.y + 10);
-  await ada.page.mouse.down();
-  await ada.page.waitForTimeout(1_700);
-  await ada.page.mouse.up();
+  await hold(ada.page.getByRole("button", { name: "Hold to approve" }));
 }
 
 test("a key is made under a passphrase and waits, with the pictures that the administrator sees", async () => {

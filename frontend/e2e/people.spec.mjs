@@ -5,7 +5,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { accessible, lab, loaded } from "./lab.mjs";
+import { accessible, hold, lab, loaded, PAGE_MS } from "./lab.mjs";
 import { PASSPHRASE, until } from "./nodes.mjs";
 
 const PHRASE = "correct horse battery";
@@ -15,7 +15,7 @@ let field;
 /** A page of the field node, for its administrator. */
 async function atField(path) {
   const context = await l.browser.newContext({ viewport: { width: 1280, height: 800 } });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(PAGE_MS);
   const page = await context.newPage();
   await page.goto((await l.field.cli(["console", "--print", "--scope", "admin"])).trim());
   await page.goto(l.field.base + path);
@@ -38,11 +38,7 @@ async function approve(page, p) {
   await page.goto(`${l.base}/approvals?id=${p.id}`);
   await page.getByText(p.reason).first().waitFor();
   await page.getByLabel("Passphrase of your key in this browser").fill(PHRASE);
-  const box = await page.getByRole("button", { name: "Hold to approve" }).boundingBox();
-  await page.mouse.move(box.x + 10, box.y + 10);
-  await page.mouse.down();
-  await page.waitForTimeout(1_700);
-  await page.mouse.up();
+  await hold(page.getByRole("button", { name: "Hold to approve" }));
 }
 
 test("a first key from the browser is told at each step what its executor still wants", async () => {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { accessible, lab, loaded } from "./lab.mjs";
+import { accessible, hold, lab, loaded, PAGE_MS } from "./lab.mjs";
 import { until } from "./nodes.mjs";
 import { pushService } from "./push.mjs";
 
@@ -84,7 +84,7 @@ before(async () => {
     isMobile: true,
     hasTouch: true,
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(PAGE_MS);
   phone = { context, page: await context.newPage(), sent: [], errors: [] };
   context.on("request", (r) => phone.sent.push(`${r.method()} ${r.url()} ${r.postData() ?? ""}`));
   phone.page.on("console", (m) => m.type() === "error" && phone.errors.push(m.text()));
@@ -132,7 +132,6 @@ async function registration(session) {
   await session.send("ServiceWorker.enable");
   return until("the worker is there", () => ids.at(-1));
 }
-const hold = () => phone.page.getByRole("button", { name: "Hold to approve" });
 
 test("a link opens the console over TLS, with nothing secret in the address and a cookie of this name alone", async () => {
   const url = await link();
@@ -343,7 +342,7 @@ test("a subscription that the browser replaces is the node's too, and none where
 test("a browser that cannot hear says why and what to do", async () => {
   const other = async (options, script) => {
     const context = await browser.newContext({ viewport: { width: 390, height: 844 }, ...options });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(PAGE_MS);
     if (script) await context.addInitScript(script);
     const page = await context.newPage();
     await context.grantPermissions([], { origin: phone.base });
@@ -397,12 +396,7 @@ test("a key made on the phone is enrolled by an administrator, and approves ther
   await page.getByText(p.reason).first().waitFor();
   await page.getByLabel("Passphrase of your key in this browser").fill(PHRASE);
   await shot("phone-approve");
-  await hold().scrollIntoViewIfNeeded();
-  const box = await hold().boundingBox();
-  await page.mouse.move(box.x + 10, box.y + 10);
-  await page.mouse.down();
-  await page.waitForTimeout(1_700);
-  await page.mouse.up();
+  await hold(page.getByRole("button", { name: "Hold to approve" }));
   await until("it ran", async () => /executing|completed/.test(await l.status(p.id)));
   assert.ok(!phone.sent.join("\n").includes(PHRASE));
   assert.ok(phone.sent.every((one) => !one.includes("/console/decide")));
