@@ -166,7 +166,6 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
         }
     };
     let number = shown.number();
-    desktop.stale.note(number, true).await;
     let ending = desktop.host.ending();
     let over = async {
         tokio::select! {
@@ -174,7 +173,8 @@ async fn asked(desktop: &Desktop, shape: Notification, gone: &CancellationToken)
             () = ending.cancelled() => {}
         }
     };
-    let action = shown.action(over).await;
+    // Listened for at once, and not only when it has been written down: its buttons are on the screen already.
+    let (action, ()) = tokio::join!(shown.action(over), desktop.stale.note(number, true));
     desktop.stale.note(number, false).await;
     action
 }

@@ -95,7 +95,8 @@ pub(in crate::surfaces::desktop) fn has_host() -> bool {
     answer.is_ok_and(|a| a.get::<(bool,)>().is_some_and(|(owned,)| owned))
 }
 
-const PATIENCE_MS: i32 = 500;
+/// How long the session bus may take for an answer, in milliseconds: asked on threads that may block.
+const PATIENCE_MS: i32 = 3_000;
 const NOTIFICATIONS: &str = "org.freedesktop.Notifications";
 
 fn call(to: &str, path: &str, method: &str, args: &Variant, answer: &str) -> Option<Variant> {
