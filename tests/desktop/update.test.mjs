@@ -1,6 +1,7 @@
 // Updates of the window: offered, refused where anything is wrong, installed by a person's press, and started after the node has
 // ended in order. The AppImages are a few lines of shell behind the mark by which one is known; the server is on this machine.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { appendFileSync, copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -20,6 +21,8 @@ function keyOf(seed) {
   return { secret, text: Buffer.concat([Buffer.from("Edkey-id-8"), raw]).toString("base64") };
 }
 const KEY = keyOf(7);
+const mount = (...args) => spawnSync("mount", args).status === 0;
+const umount = (place) => spawnSync("umount", [place]).status === 0;
 
 /** The files of a release, signed with a key. */
 function release(version, program, { key = KEY, cut = program.length } = {}) {
@@ -116,6 +119,16 @@ test("a newer version is offered, and installed by a press alone", async () => {
     served = release("9.0.0", next);
     await look();
     await window.sees(/Version 9\.0\.0 is offered/);
+    // A disk that fills, where one can be mounted.
+    if (mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", home)) {
+      writeFileSync(file, old, { mode: 0o755 });
+      await window.press(await window.button("Install 9.0.0"));
+      await window.sees(/could not be kept on this disk[^]*No space|cannot be written[^]*No space/);
+      untouched();
+      assert.ok(umount(home));
+      await look();
+      await window.sees(/Version 9\.0\.0 is offered/);
+    }
     // What is offered by then is another one: the person was not shown that.
     served = release("9.0.1", next);
     await window.press(() => window.button("Install 9.0.0"));
@@ -134,6 +147,7 @@ test("a newer version is offered, and installed by a press alone", async () => {
     assert.equal(said.trim(), `--state-dir ${dir}`);
     assert.equal(lab.read(dir, "run.json"), undefined, "the node had ended in order");
   } finally {
+    umount(join(lab.home, "Größe und Raum"));
     server.close();
     server.closeAllConnections();
     await lab.close();

@@ -60,3 +60,27 @@ fn a_stop_passes_streams_half_sent_requests_unread_answers_and_connections_that_
     }
     drop((unread, halves, silent, node));
 }
+
+#[test]
+fn a_state_directory_with_umlauts_spaces_and_300_letters_serves_as_any_other() {
+    let home = Place::new();
+    let mut state = home.beside("Käte Müllers Gewächshaus");
+    while state.as_os_str().len() < 300 {
+        state.push("noch ein Stück Weg dorthin");
+    }
+    let place = Place::at(state.join("state"), &home);
+    place.json(&["config", "init"]);
+    let node = place.start(&["--no-discovery"]);
+    let device = place.json(&["status"])["deviceId"].clone();
+    assert!(device.is_string(), "{device}");
+    // Such a path is too long for a socket, which is said; commands come by the port.
+    assert!(!place.state().join("node.sock").exists());
+    assert!(place.log().contains("no local socket"), "{}", place.log());
+    place.json(&["estop", "--reason", "smoke"]);
+    node.kill();
+    let node = place.start(&["--no-discovery"]);
+    let again = place.json(&["status"]);
+    assert_eq!(again["deviceId"], device);
+    assert_eq!(place.json(&["audit", "verify"])["ok"], true);
+    assert_eq!(node.stop(), 0);
+}

@@ -218,3 +218,63 @@ fn frames_without_a_signature_are_marked_as_such() {
     let whose: Vec<_> = shares.iter().map(|k| k.device.clone()).collect();
     assert_eq!(whose, [Some(device(1).at_address()), Some(device(1))]);
 }
+
+#[test]
+fn power_lost_at_any_moment_of_a_migration_leaves_all_that_was_there() {
+    const ROWS: i64 = 200;
+    let (_dir, file) = place();
+    let old = sixth(&file);
+    for n in 0..ROWS {
+        let json = json!({"record": {"issuer": device(1), "name": "x".repeat(500)}}).to_string();
+        let row = (format!("operator-{n}"), json);
+        old.execute(
+            "INSERT INTO operators (operator_id, json, revocation) VALUES (?1, ?2, NULL)",
+            row,
+        )
+        .unwrap();
+    }
+    drop(old);
+    // While the connection is open, what the migration wrote lies in the log beside the file.
+    let open = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+    let log = |file: &std::path::Path| file.with_extension("db-wal");
+    let (before, written) = (
+        std::fs::read(&file).unwrap(),
+        std::fs::read(log(&file)).unwrap(),
+    );
+    let newest: i64 = open
+        .pragma_query_value(None, "user_version", |r| r.get(0))
+        .unwrap();
+    drop(open);
+    let look = |c: &Connection| {
+        let version: i64 = c
+            .pragma_query_value(None, "user_version", |r| r.get(0))
+            .unwrap();
+        let rows: i64 = c
+            .query_row("SELECT count(*) FROM operators", [], |r| r.get(0))
+            .unwrap();
+        let sound: String = c
+            .pragma_query_value(None, "integrity_check", |r| r.get(0))
+            .unwrap();
+        (version, rows, sound)
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    let parts = 24;
+    for part in 0..=parts {
+        // As much of the log as was on the disk when the power went, the last page of it torn.
+        let (_dir, file) = place();
+        let cut = written.len() * part / parts;
+        std::fs::write(&file, &before).unwrap();
+        std::fs::write(log(&file), written.get(..cut).unwrap()).unwrap();
+        let c = Connection::open(&file).unwrap();
+        let (version, rows, sound) = look(&c);
+        assert_eq!((rows, sound.as_str()), (ROWS, "ok"), "{part}: {version}");
+        seen.insert(version);
+        drop(c);
+        // The next start finishes it.
+        let c = super::super::open::connect(&file, StoreOptions::default()).unwrap();
+        let (version, rows, sound) = look(&c);
+        let now = (version, rows, sound.as_str());
+        assert_eq!(now, (newest, ROWS, "ok"), "{part}");
+    }
+    assert!(seen.len() > 1, "the log was never cut within: {seen:?}");
+}
