@@ -1,7 +1,5 @@
 //! Trusted peers that misbehave: slowed or refused with a code, counted, and nobody else notices.
 
-use std::time::Duration;
-
 use clawmesh::domain::wire::handshake::Feature;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
@@ -47,7 +45,7 @@ async fn counted(node: &TestNode, code: &str, at_least: u64) {
 /// Another peer is served at once, whatever the bad one does.
 async fn others_are_served(node: &TestNode) {
     let mut good = Probe::connect(node.address, &key(4), MESH).await;
-    let asked = tokio::time::timeout(Duration::from_secs(5), async {
+    let asked = tokio::time::timeout(PATIENCE, async {
         for _ in 0..50 {
             assert_eq!(good.ask("mesh.ping", json!({})).await["ok"], true);
         }

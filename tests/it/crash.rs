@@ -294,6 +294,7 @@ fn killed_while_a_proposal_waits_it_still_waits() {
     assert_eq!(after["status"], "awaiting_approval");
     assert!(frames(&place) >= counted);
     assert!(place.moves(&id).is_empty(), "nothing moved meanwhile");
+    place.measured();
     let ended = place.json(&["approve", &id, "--wait"]);
     assert_eq!(ended["status"], "completed", "{ended}");
     assert_eq!(place.moves(&id), ["open", "closed"]);

@@ -44,10 +44,24 @@ struct Asked {
     approved: bool,
 }
 
+/// Whether the node answers still; one that died has closed what the command waited for.
+fn lives(place: &Place) -> bool {
+    matches!(place.run(&["status", "--json"]).code, 0 | 7)
+}
+
+/// Asks and approves, as a person does who is refused for a moment, until that is taken or the process has died.
 fn ask(place: &Place, seconds: u32) -> Asked {
-    let proposed = place.try_propose(seconds);
-    let approve = |id: &String| place.run(&["approve", id, "--json"]).code == 0;
-    let approved = proposed.as_ref().is_some_and(approve);
+    let proposed = eventually("the wish is taken, or the node has died", || {
+        let taken = place.try_propose(seconds);
+        (taken.is_some() || !lives(place)).then_some(taken)
+    });
+    let approved = proposed.as_ref().is_some_and(|id| {
+        eventually("the approval is taken, or the node has died", || {
+            let said = place.run(&["approve", id, "--json"]);
+            eprintln!("{said:?}");
+            (said.code == 0 || !lives(place)).then_some(said.code == 0)
+        })
+    });
     Asked { proposed, approved }
 }
 
@@ -89,6 +103,7 @@ fn dies_and_starts_again(point: &Point) {
     if point.status == WAITS {
         assert!(!asked.approved, "{at}: an approval that counted is lost");
         assert_eq!(audited(&place, &id, "decision.approve"), 0, "{at}");
+        place.measured();
         let ended = place.json(&["approve", &id, "--wait"]);
         assert_eq!(ended["status"], "completed", "{at}: {ended}");
         assert_eq!(place.moves(&id), ["open", "closed"], "{at}");

@@ -153,7 +153,10 @@ fn a_key_of_systemd_takes_over_and_a_death_in_the_middle_loses_nothing() {
     let replaced = set(&place, "provider/openai", OTHER);
     replaced.fails(5, &["left as it is"]);
     let node = place.field(&[]);
-    assert!(place.log().contains("a credential does not open"));
+    eventually("the log says so", || {
+        let log = place.log();
+        log.contains("a credential does not open").then_some(())
+    });
     assert_eq!(node.stop(), 0);
     assert_eq!(reveal(with).0, format!("{SECRET}\n"));
 }

@@ -122,7 +122,9 @@ fn a_database_that_is_cut_short_stops_what_runs_and_starts_nothing() {
     let database = std::fs::File::options().write(true).open(database).unwrap();
     database.set_len(4_096).unwrap();
     bed.last("off");
-    assert!(bed.place.log().contains("cut short"));
+    eventually("the log says so", || {
+        bed.place.log().contains("cut short").then_some(())
+    });
     let wish = ["propose", PUMP, "start", "--reason", "dry"];
     let said = bed.place.run(&wish);
     assert_eq!(said.code, 1, "{said:?}");

@@ -30,7 +30,7 @@ pub const MESH: &str = "test";
 /// Which node listens where, for probes that prove themselves to it.
 static NODES: Mutex<BTreeMap<SocketAddr, DeviceId>> = Mutex::new(BTreeMap::new());
 /// How long a condition may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A running node with its own state directory.
 pub struct TestNode {

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::harness::*;
 use crate::main_job::{decision, operator, status};
 
+/// Longer than the policy believes a reading, which a busy machine may be slow to pass on.
+const BELIEVED: Duration = Duration::from_secs(6);
 const POLICY: &str = r#"
 version = 1
 
@@ -35,7 +37,7 @@ required = true
 metric = "level"
 op = ">"
 value = 10.0
-max_age_sec = 2
+max_age_sec = 5
 "#;
 
 fn level(n: u32, value: f64) -> Value {
@@ -89,7 +91,7 @@ async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
     let mut setup = field().trusting(key(5), "observe:T2,relay,read");
     setup = setup.with_operator(operator(), "L2");
     let policy = match then {
-        Then::Lost => POLICY.replace("max_age_sec = 2", "max_age_sec = 60"),
+        Then::Lost => POLICY.replace("max_age_sec = 5", "max_age_sec = 60"),
         _ => POLICY.to_owned(),
     };
     setup.policy = Some(policy);
@@ -116,7 +118,7 @@ async fn opens_and_ends(then: Then) -> (Vec<String>, String) {
     })
     .await;
     // While the level is good and known, it stays open for longer than a reading is believed.
-    tokio::time::sleep(Duration::from_millis(INTERLOCK_BLIND_MAX_MS)).await;
+    tokio::time::sleep(Duration::from_millis(INTERLOCK_BLIND_MAX_MS).max(BELIEVED)).await;
     assert_eq!(moves().last().map(String::as_str), Some("open"));
     let released = match then {
         Then::Is(value) => {
@@ -168,7 +170,7 @@ async fn an_interlock_that_opens_while_it_moves_ends_the_run() {
 async fn a_sensor_that_falls_silent_while_it_moves_ends_the_run() {
     let (moves, detail) = opens_and_ends(Then::Silent).await;
     assert_eq!(moves.last().map(String::as_str), Some("closed"));
-    assert!(detail.contains("younger than 2 s"), "{detail}");
+    assert!(detail.contains("younger than 5 s"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,18 @@ pub struct Place {
     state: PathBuf,
 }
 
+/// A test that failed shows what the nodes said last.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("the nodes of this place said:\n{}", last.join("\n"));
+        }
+    }
+}
+
 /// What a command said.
 #[derive(Debug)]
 pub struct Said {
@@ -284,13 +296,16 @@ impl Place {
     /// As [`Place::propose`]; `None` where that was not answered.
     pub fn try_propose(&self, seconds: u32) -> Option<String> {
         let said = self.draft(seconds);
+        eprintln!("{said:?}");
         let draft: Value = serde_json::from_str(&said.out).ok()?;
         Some(draft["proposalId"].as_str()?.to_owned())
     }
 
-    fn draft(&self, seconds: u32) -> Said {
+    /// Waits until this run of the node has a moisture reading, whose frame it returns, and a tank level: what is
+    /// asked for needs the one, and what is approved the other.
+    pub fn measured(&self) -> String {
         // Of this run: after a crash those from before count for nothing.
-        let cite = eventually("there is a moisture reading and a tank level", || {
+        eventually("there is a moisture reading and a tank level", || {
             let status: Value = serde_json::from_str(&self.run(&["status", "--json"]).out).ok()?;
             let up = status["uptimeMs"].as_u64()?;
             let world = self.json(&["world"]);
@@ -299,7 +314,11 @@ impl Place {
             let tank = facts.iter().any(|f| f["metric"] == "tank.level");
             let moist = facts.into_iter().find(|f| f["metric"] == "moisture")?;
             tank.then(|| moist["frameId"].as_str().unwrap().to_owned())
-        });
+        })
+    }
+
+    fn draft(&self, seconds: u32) -> Said {
+        let cite = self.measured();
         let duration = format!("durationSec={seconds}");
         self.run(&[
             "propose", VALVE, "open", &duration, "--reason", "dry", "--cite", &cite, "--json",

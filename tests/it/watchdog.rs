@@ -2,8 +2,8 @@
 //! a node is ready, alive and ending.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
+use crate::harness::PATIENCE;
 use crate::process::*;
 
 #[test]
@@ -38,9 +38,7 @@ fn the_service_manager_hears_that_the_node_is_ready_alive_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let heard = || {
         let mut words = [0; 512];
         let length = socket.recv(&mut words).unwrap();
