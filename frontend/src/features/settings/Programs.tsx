@@ -1,11 +1,10 @@
 /** Programs that speak MCP with this node, what each called last, and the end of a token. */
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { t } from "@/lib/i18n";
 import { type Program, remove } from "@/node/client";
 import { usePrograms, useSession } from "@/node/reads";
-import { Dialog } from "@/ui/dialog";
 import { Age, Button, Loaded, Panel, Txt } from "@/ui/kit";
+import { Ending } from "./Ending";
 
 export function Programs() {
   const me = useSession().data;
@@ -60,7 +59,14 @@ export function Programs() {
           )
         }
       </Loaded>
-      {ending ? <End program={ending} onClose={() => setEnding(undefined)} /> : null}
+      {ending ? (
+        <Ending
+          title={t("programEnd")}
+          text={t("programEndText", { name: ending.name })}
+          end={() => remove("/mcp/clients/{id}", { id: ending.name })}
+          onClose={() => setEnding(undefined)}
+        />
+      ) : null}
     </Panel>
   );
 }
@@ -76,32 +82,5 @@ function Last({ call }: { call: Program["recent"][number] }) {
         </>
       ) : null}
     </span>
-  );
-}
-
-function End({ program, onClose }: { program: Program; onClose: () => void }) {
-  const client = useQueryClient();
-  const [problem, setProblem] = useState("");
-  const go = () =>
-    remove("/mcp/clients/{id}", { id: program.name })
-      .then(onClose, (e: Error) => setProblem(e.message))
-      .finally(() => void client.invalidateQueries());
-  return (
-    <Dialog title={t("programEnd")} onClose={onClose}>
-      <div className="flex flex-col gap-3">
-        <p className="text-t2">{t("programEndText", { name: program.name })}</p>
-        {problem ? (
-          <p role="alert" className="text-danger">
-            ▲ <Txt max={300}>{problem}</Txt>
-          </p>
-        ) : null}
-        <div className="flex gap-2">
-          <Button tone="danger" onClick={() => void go()}>
-            {t("programEnd")}
-          </Button>
-          <Button onClick={onClose}>{t("cancel")}</Button>
-        </div>
-      </div>
-    </Dialog>
   );
 }

@@ -1,11 +1,10 @@
 /** The browsers that have a session with this node, on its machine and on others, and the end of one of them. */
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { dateTime, t } from "@/lib/i18n";
 import { type OpenSession, post } from "@/node/client";
 import { useSession, useSessions } from "@/node/reads";
-import { Dialog } from "@/ui/dialog";
 import { Age, Button, Loaded, Panel, Txt } from "@/ui/kit";
+import { Ending } from "./Ending";
 
 const scopeWord = (scope: OpenSession["scope"]) =>
   t(scope === "admin" ? "sc_admin" : scope === "operate" ? "sc_operate" : "sc_read");
@@ -59,34 +58,14 @@ export function Sessions() {
           )
         }
       </Loaded>
-      {ending ? <End session={ending} onClose={() => setEnding(undefined)} /> : null}
+      {ending ? (
+        <Ending
+          title={t("sessionEnd")}
+          text={t("sessionEndText", { name: ending.name })}
+          end={() => post("/sessions/{id}/end", undefined, { id: ending.id })}
+          onClose={() => setEnding(undefined)}
+        />
+      ) : null}
     </Panel>
-  );
-}
-
-function End({ session, onClose }: { session: OpenSession; onClose: () => void }) {
-  const client = useQueryClient();
-  const [problem, setProblem] = useState("");
-  const go = () =>
-    post("/sessions/{id}/end", undefined, { id: session.id })
-      .then(onClose, (e: Error) => setProblem(e.message))
-      .finally(() => void client.invalidateQueries());
-  return (
-    <Dialog title={t("sessionEnd")} onClose={onClose}>
-      <div className="flex flex-col gap-3">
-        <p className="text-t2">{t("sessionEndText", { name: session.name })}</p>
-        {problem ? (
-          <p role="alert" className="text-danger">
-            ▲ <Txt max={300}>{problem}</Txt>
-          </p>
-        ) : null}
-        <div className="flex gap-2">
-          <Button tone="danger" onClick={() => void go()}>
-            {t("sessionEnd")}
-          </Button>
-          <Button onClick={onClose}>{t("cancel")}</Button>
-        </div>
-      </div>
-    </Dialog>
   );
 }

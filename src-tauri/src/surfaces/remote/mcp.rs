@@ -2,7 +2,7 @@
 
 use hyper::{Method, StatusCode};
 
-use super::{ANSWER_TIMEOUT, Asked, Remote, RemoteError};
+use super::{Asked, Remote};
 use crate::operator::access::{MCP_CLIENT_HEADER, Scope};
 use crate::operator::mcp::{McpAdd, McpAdded, McpClientView};
 use crate::operator::routes;
@@ -50,12 +50,7 @@ impl Remote {
         headers.extend(version.map(|version| ("mcp-protocol-version", version)));
         let body = Some(message.as_bytes().to_vec());
         let asking = self.exchange(Scope::Operate, (Method::POST, "/mcp", &headers), body, None);
-        let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
-            .await
-            .map_err(|_| RemoteError::TimedOut {
-                address: self.address,
-                seconds: ANSWER_TIMEOUT.as_secs(),
-            })??;
+        let (status, bytes) = self.in_time(asking).await?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         match status {
             StatusCode::ACCEPTED => Ok(None),

@@ -283,12 +283,7 @@ impl Remote {
             Verb::Delete => Method::DELETE,
         };
         let asking = self.exchange(route.scope, (method, path, &[]), body, None);
-        let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asking)
-            .await
-            .map_err(|_| RemoteError::TimedOut {
-                address: self.address,
-                seconds: ANSWER_TIMEOUT.as_secs(),
-            })??;
+        let (status, bytes) = self.in_time(asking).await?;
         let odd = |why: String| RemoteError::Answer {
             address: self.address,
             why,
@@ -297,6 +292,15 @@ impl Remote {
             true => serde_json::from_slice(&bytes).map_err(|e| odd(e.to_string())),
             false => Err(self.refused(status, &bytes)),
         }
+    }
+
+    /// What is asked, no longer than an answer may take.
+    async fn in_time<T>(&self, asking: impl Future<Output = Asked<T>>) -> Asked<T> {
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, asking).await;
+        asked.unwrap_or(Err(RemoteError::TimedOut {
+            address: self.address,
+            seconds: ANSWER_TIMEOUT.as_secs(),
+        }))
     }
 
     /// The refusal of a node that did not answer with success.
