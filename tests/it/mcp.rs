@@ -239,6 +239,18 @@ fn a_program_that_asks_for_much_has_a_few_proposals_waiting() {
     let open = open.as_array().unwrap().len();
     assert!((1..=8).contains(&open), "{open}: {said:?}");
     assert!(said.last().unwrap().contains("RATE_EXCEEDED"), "{said:?}");
+    // Under as many names as it likes it keeps a place for people.
+    for name in 0..4 {
+        let mut assistant = Assistant::start(&place, &format!("eager-{name}"));
+        for seconds in 0..8 {
+            let mut wanted = wish(50 + name * 8 + seconds);
+            wanted["cites"] = json!([frame]);
+            said.push(assistant.tool("propose", wanted).0);
+        }
+    }
+    let open = place.json(&["proposals"]);
+    assert_eq!(open.as_array().unwrap().len(), 24, "{said:?}");
+    place.propose(3);
     assert_eq!(node.stop(), 0);
 }
 
@@ -357,8 +369,27 @@ fn nothing_private_is_told() {
     let id = draft.json()["proposalId"].as_str().unwrap().to_owned();
     let seen = assistant.data("list_proposals", json!({"all": true}));
     assert_eq!(seen["withheldAsPrivate"], 1, "{seen}");
-    assert!(assistant.tool("show_proposal", json!({"id": id})).1);
+    let (hidden, refused) = assistant.tool("show_proposal", json!({"id": id}));
+    assert!(refused);
+    let (unknown, _) = assistant.tool("show_proposal", json!({"id": "0000"}));
+    assert_eq!(hidden.replace(&id, "ID"), unknown.replace("0000", "ID"));
+    let named = |data: &Value| data.to_string().contains(&id[..8]);
+    // Neither whether the policy allows it now, which looks at a private reading.
+    for tool in ["explain_policy", "propose"] {
+        let mut wanted = wish(3);
+        if tool == "explain_policy" {
+            wanted = json!({"target": VALVE, "operation": "open", "params": {"durationSec": 3}});
+        }
+        let (said, refused) = assistant.tool(tool, wanted);
+        assert!(
+            refused && said.contains("looks at what is private"),
+            "{said}"
+        );
+    }
     let events = assistant.data("list_events", json!({}));
-    assert!(!events.to_string().contains("zone-1"), "{events}");
+    assert!(
+        !events.to_string().contains("zone-1") && !named(&events),
+        "{events}"
+    );
     assert_eq!(node.stop(), 0);
 }

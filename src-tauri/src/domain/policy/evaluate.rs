@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::evidence::evidence;
 use self::lasting::{duration, pause, steps, within};
+pub use self::world::PRIVATE_VALUE;
 use self::world::{caps, holds};
 use super::kind::Kind;
 use super::rule::Rule;

@@ -15,7 +15,9 @@ mod selftest;
 pub mod sequence;
 mod starter;
 
-pub use evaluate::{Check, Denial, EvidenceView, History, Phase, Request, Ruling, RunView, Terms};
+pub use evaluate::{
+    Check, Denial, EvidenceView, History, PRIVATE_VALUE, Phase, Request, Ruling, RunView, Terms,
+};
 pub use kind::Kind;
 pub use level::{Class, Level, Requester};
 pub use lint::{Finding, Offered};

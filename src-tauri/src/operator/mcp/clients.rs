@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::limits::{
-    MCP_ALL_AT_ONCE_MAX, MCP_AT_ONCE_MAX, MCP_CALLS_KEPT, MCP_CLIENTS_MAX, MCP_NAME_MAX_BYTES,
-    MCP_PER_MINUTE_MAX, MCP_PROPOSALS_PER_HOUR_MAX,
+    MCP_ALL_AT_ONCE_MAX, MCP_ALL_PROPOSALS_PER_HOUR_MAX, MCP_AT_ONCE_MAX, MCP_CALLS_KEPT,
+    MCP_CLIENTS_MAX, MCP_NAME_MAX_BYTES, MCP_PER_MINUTE_MAX, MCP_PROPOSALS_PER_HOUR_MAX,
 };
 use crate::domain::base::{AuditKind, Code, Digest, Refusal, TimeMs};
 use crate::node::context::rate::PerMinute;
@@ -116,8 +116,22 @@ struct Seen {
     recent: VecDeque<McpCallView>,
     rate: PerMinute,
     places: Arc<Semaphore>,
-    /// When it asked for actions within the last hour, by the machine's uptime.
-    wishes: VecDeque<u64>,
+    wishes: Recently,
+}
+
+/// When actions were asked for within the last hour, by the machine's uptime.
+#[derive(Debug, Default)]
+struct Recently(VecDeque<u64>);
+
+impl Recently {
+    /// Whether there are fewer than so many.
+    fn has_room(&mut self, most: usize, uptime_ms: u64) -> bool {
+        let over = |at: &u64| uptime_ms.saturating_sub(*at) >= HOUR_MS;
+        while self.0.front().is_some_and(over) {
+            self.0.pop_front();
+        }
+        self.0.len() < most
+    }
 }
 
 impl Seen {
@@ -130,7 +144,7 @@ impl Seen {
             recent: VecDeque::new(),
             rate: PerMinute::default(),
             places: Arc::new(Semaphore::new(MCP_AT_ONCE_MAX)),
-            wishes: VecDeque::new(),
+            wishes: Recently::default(),
         }
     }
 }
@@ -139,6 +153,7 @@ impl Seen {
 #[derive(Debug)]
 pub struct Clients {
     seen: Mutex<BTreeMap<String, Seen>>,
+    wishes: Mutex<Recently>,
     places: Arc<Semaphore>,
 }
 
@@ -146,6 +161,7 @@ impl Default for Clients {
     fn default() -> Self {
         Self {
             seen: Mutex::default(),
+            wishes: Mutex::default(),
             places: Arc::new(Semaphore::new(MCP_ALL_AT_ONCE_MAX)),
         }
     }
@@ -255,21 +271,25 @@ impl Clients {
         });
     }
 
-    /// Takes a wish out of the share of an hour.
+    /// Takes a wish out of the share of an hour, and out of that of all programs.
     ///
     /// # Errors
     /// `RATE_EXCEEDED`.
     pub fn may_wish(&self, client: &Client, now: TimeMs, uptime_ms: u64) -> Answer<()> {
+        let mut all = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
         self.of(client, now, |seen| {
-            let over = |at: &u64| uptime_ms.saturating_sub(*at) >= HOUR_MS;
-            while seen.wishes.front().is_some_and(over) {
-                seen.wishes.pop_front();
+            let refused = |most: usize, of: &str| {
+                let why = format!("{of} may ask for {most} actions in an hour");
+                Err(busy(Code::RateExceeded, why))
+            };
+            if !seen.wishes.has_room(MCP_PROPOSALS_PER_HOUR_MAX, uptime_ms) {
+                return refused(MCP_PROPOSALS_PER_HOUR_MAX, "a program");
             }
-            if seen.wishes.len() >= MCP_PROPOSALS_PER_HOUR_MAX {
-                let why = format!("at most {MCP_PROPOSALS_PER_HOUR_MAX} actions in an hour");
-                return Err(busy(Code::RateExceeded, why));
+            if !all.has_room(MCP_ALL_PROPOSALS_PER_HOUR_MAX, uptime_ms) {
+                return refused(MCP_ALL_PROPOSALS_PER_HOUR_MAX, "all programs together");
             }
-            seen.wishes.push_back(uptime_ms);
+            seen.wishes.0.push_back(uptime_ms);
+            all.0.push_back(uptime_ms);
             Ok(())
         })
     }

@@ -4,13 +4,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Client, Clients};
-use crate::domain::base::limits::{MCP_LIST_DEFAULT, MCP_LIST_MAX, MCP_WAITING_MAX};
+use crate::domain::base::limits::{
+    MCP_ALL_WAITING_MAX, MCP_LIST_DEFAULT, MCP_LIST_MAX, MCP_WAITING_MAX, NAME_MAX_BYTES,
+};
+use crate::domain::base::text::shown;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::capability::Params;
-use crate::domain::policy::Requester;
+use crate::domain::policy::{PRIVATE_VALUE, Requester};
 use crate::domain::proposal::Status;
 use crate::operator::commands::Asker;
-use crate::operator::dto::{DraftRequest, ExplainRequest, FactView, ProposalView};
+use crate::operator::dto::{DraftRequest, EventView, ExplainRequest, FactView, ProposalView};
 use crate::operator::queries::{EventQuery, FactQuery, ProposalQuery};
 use crate::operator::{Answer, Door};
 
@@ -42,8 +45,6 @@ pub struct McpPropose {
     pub cites: Vec<String>,
     /// The executor that is meant.
     pub executor: Option<String>,
-    /// A zone that the executor has readings of.
-    pub zone: Option<String>,
 }
 
 fn bad(why: impl Into<String>) -> Refusal {
@@ -91,18 +92,33 @@ fn proposal(p: ProposalView) -> Value {
     })
 }
 
+/// What ends the names of programs as proposals have them.
+const ASKER: &str = " (MCP)";
+
 impl Client {
     /// Its name as proposals have it.
     fn asker(&self) -> String {
-        format!("{} (MCP)", self.name)
+        format!("{}{ASKER}", self.name)
     }
+}
+
+/// The answer about an action whose policy looks at what is private: whether it would be allowed is not told either.
+fn looks_at_private() -> Refusal {
+    let why = "the policy looks at what is private for this action, so no program may ask for it; a person may";
+    Refusal::new(Code::NotAuthorized, why)
+}
+
+/// Whether a sentence tells of a private reading without its value: already that it does may say on which side of a threshold that is.
+fn is_of_private(text: &str) -> bool {
+    let told = |before: &str| text.contains(&format!("{before}{PRIVATE_VALUE}"));
+    told(" is ") || told(", ")
 }
 
 impl Door {
     /// Whether the words of an entry name nothing that is labelled private here.
     fn is_public(&self, shown: &Value) -> bool {
-        let labels = self.handles.inference.labels();
-        labels.is_empty() || !labels.text(&shown.to_string()).is_private()
+        let (labels, text) = (self.handles.inference.labels(), shown.to_string());
+        !is_of_private(&text) && !labels.text(&text).is_private()
     }
 
     /// Those entries that are public, and how many are not.
@@ -139,13 +155,28 @@ impl Door {
     /// The newest readings, each with where it comes from.
     ///
     /// # Errors
-    /// As [`Door::facts`].
+    /// `INVALID_PARAMS` for a limit out of bounds, or what the store says.
     pub async fn mcp_world(&self, query: FactQuery, limit: Option<usize>) -> Answer<Value> {
         let limit = bounded(limit)?;
-        let facts = self.facts(query).await?;
-        let (private, public): (Vec<_>, Vec<_>) = facts.into_iter().partition(|f| f.private);
-        let (public, labelled) = self.public(public.into_iter().map(fact));
-        Ok(listed("readings", public, limit, private.len() + labelled))
+        // All are looked at, so that how many are left out does not depend on what is asked for.
+        let facts = self.facts(FactQuery::default()).await?;
+        let fits = |asked: &Option<String>, is: Option<&str>| {
+            asked.as_deref().is_none_or(|asked| is == Some(asked))
+        };
+        let (mut fitting, mut private) = (Vec::new(), 0);
+        for one in facts {
+            let wanted = fits(&query.metric, Some(&one.metric))
+                && fits(&query.zone, one.zone.as_deref())
+                && fits(&query.origin, Some(&one.origin));
+            let hidden = one.private;
+            let shown = fact(one);
+            match hidden || !self.is_public(&shown) {
+                true => private += 1,
+                false if wanted => fitting.push(shown),
+                false => {}
+            }
+        }
+        Ok(listed("readings", fitting, limit, private))
     }
 
     /// Every actuator that is known here.
@@ -199,9 +230,20 @@ impl Door {
         };
         let events = self.events(query).await?;
         let last = events.last().map(|event| event.seq);
+        let proposals = self.proposals(true).await?;
+        let hidden = proposals.into_iter().map(proposal);
+        let hidden = hidden.filter(|p| !self.is_public(p));
+        let hidden: Vec<String> = hidden
+            .filter_map(|p| Some(p["id"].as_str()?.to_owned()))
+            .collect();
+        let of_hidden = |event: &EventView| {
+            let data = event.data.to_string();
+            hidden.iter().any(|id| data.contains(id.as_str()))
+        };
         let all = events
             .into_iter()
             .filter(|event| FAMILIES.iter().any(|family| event.kind.starts_with(family)))
+            .filter(|event| !of_hidden(event))
             .map(|e| {
                 json!({
                     "seq": e.seq, "time": e.time, "kind": e.kind, "severity": e.severity,
@@ -233,12 +275,15 @@ impl Door {
     /// One proposal.
     ///
     /// # Errors
-    /// As [`Door::proposal`]; `NOT_FOUND` for one that names what is private.
+    /// As [`Door::proposal`]; one that names what is private is as one that is not there.
     pub async fn mcp_proposal(&self, id: &str) -> Answer<Value> {
         let found = proposal(self.proposal(id).await?);
         match self.is_public(&found) {
             true => Ok(found),
-            false => Err(Refusal::new(Code::ProposalNotFound, "it is private")),
+            false => Err(Refusal::new(
+                Code::ProposalNotFound,
+                format!("there is no proposal {:?}", shown(id, NAME_MAX_BYTES)),
+            )),
         }
     }
 
@@ -262,10 +307,7 @@ impl Door {
         let said = said.map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
         match self.is_public(&said) {
             true => Ok(said),
-            false => Err(Refusal::new(
-                Code::NotAuthorized,
-                "the policy looks at what is private here, so this is not told",
-            )),
+            false => Err(looks_at_private()),
         }
     }
 
@@ -282,18 +324,36 @@ impl Door {
         if let Some(pause) = self.handles.planner.pause() {
             return Err(pause.refusal());
         }
+        if wish.reason.trim().is_empty() {
+            return Err(bad("reason: say why, for the person who decides"));
+        }
         let name = client.asker();
         let own = self.handles.own_id().as_str();
         let waiting = self.proposals(false).await?.into_iter().filter(|p| {
             p.status == Status::AwaitingApproval
-                && p.requested_by.name == name
+                && p.requested_by.kind == Requester::Llm
+                && p.requested_by.name.ends_with(ASKER)
                 && p.requested_by.device_id.as_str() == own
         });
-        if waiting.count() >= MCP_WAITING_MAX {
-            let why = format!(
-                "{MCP_WAITING_MAX} proposals of this program wait for people; ask again when some are decided"
-            );
+        let waiting: Vec<String> = waiting.map(|p| p.requested_by.name).collect();
+        let mine = waiting.iter().filter(|asker| **asker == name).count();
+        let too_many = match mine >= MCP_WAITING_MAX {
+            true => Some(format!("{mine} proposals of this program")),
+            false if waiting.len() >= MCP_ALL_WAITING_MAX => {
+                Some(format!("{} proposals of programs", waiting.len()))
+            }
+            false => None,
+        };
+        if let Some(which) = too_many {
+            let why = format!("{which} wait for people; ask again when some are decided");
             return Err(Refusal::new(Code::RateExceeded, why));
+        }
+        let (target, params) = (wish.target.clone(), wish.params.clone());
+        let explained = self.mcp_explain(target, wish.operation.clone(), params);
+        if let Err(refusal) = explained.await
+            && refusal.code == Code::NotAuthorized
+        {
+            return Err(refusal);
         }
         let context = self.context();
         clients.may_wish(client, context.now(), context.clock.steady_ms())?;
@@ -305,9 +365,13 @@ impl Door {
             name,
             cites: wish.cites,
             executor: wish.executor,
-            zone: wish.zone,
+            zone: None,
         };
-        let view = self.propose_as(draft, Asker::Model).await?;
+        let view = self.propose_as(draft, Asker::Model).await;
+        let view = view.map_err(|refusal| match is_of_private(&refusal.message) {
+            true => looks_at_private(),
+            false => refusal,
+        })?;
         Ok(json!({
             "status": view.status, "proposalId": view.proposal_id, "detail": view.detail,
             "stoodAlready": view.standing, "expiresAt": view.expires_at,

@@ -153,6 +153,12 @@ async fn answer(
         Ok(message) => message,
         Err(error) => return Some(fault(&Value::Null, -32700, &format!("no JSON: {error}"))),
     };
+    let id = message.get("id");
+    let is_id = |id: &Value| id.is_string() || id.is_i64() || id.is_u64();
+    if message["jsonrpc"] != "2.0" || id.is_some_and(|id| !is_id(id)) {
+        let why = "a message is an object with \"jsonrpc\": \"2.0\"; its id, where it has one, is a text or a whole number";
+        return Some(fault(&Value::Null, -32600, why));
+    }
     let agreed = version
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -165,8 +171,7 @@ async fn answer(
         Ok(said) => said?,
         Err(failure) => {
             // A notification has no answer.
-            let id = message.get("id")?;
-            return Some(fault(id, -32000, &failure.to_string()));
+            return Some(fault(id?, -32000, &failure.to_string()));
         }
     };
     let read: Value = serde_json::from_str(&said).unwrap_or_default();

@@ -311,7 +311,8 @@ impl Mover {
     /// Resolves, with why, when an actuator that was moved does not stand any more where it was moved to, or cannot be read: its
     /// device may have started again, or somebody else has written to it.
     async fn changed(&self) -> String {
-        let (mut moved, mut missed) = (None, 0);
+        let (mut moved, mut missed, mut stayed) = (None, 0, 0);
+        let begun = Instant::now();
         if self.feedback.is_none() && self.stays.load(Ordering::Relaxed) {
             moved = Some(self.safe.1.clone());
         }
@@ -341,6 +342,12 @@ impl Mover {
             }
             if away {
                 moved = Some(words);
+                continue;
+            }
+            stayed += 1;
+            if self.feedback.is_some() && stayed >= 2 && begun.elapsed() >= self.within() {
+                let shown = self.shown(&words);
+                return format!("the write was accepted and it did not move: {shown}");
             }
         }
     }

@@ -16,6 +16,10 @@ pub const MCP_ALL_AT_ONCE_MAX: usize = 16;
 pub const MCP_PROPOSALS_PER_HOUR_MAX: usize = 30;
 /// Proposals of one that wait for people; no more is asked for until some are decided.
 pub const MCP_WAITING_MAX: usize = 8;
+/// As [`MCP_WAITING_MAX`], of all programs of a node: one may give itself many names.
+pub const MCP_ALL_WAITING_MAX: usize = 24;
+/// As [`MCP_PROPOSALS_PER_HOUR_MAX`], of all programs of a node.
+pub const MCP_ALL_PROPOSALS_PER_HOUR_MAX: usize = 120;
 /// Calls of one that are remembered, for people.
 pub const MCP_CALLS_KEPT: usize = 32;
 /// Entries of a list where a program does not say how many.

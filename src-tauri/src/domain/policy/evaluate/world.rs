@@ -9,6 +9,9 @@ use crate::domain::world::{Fact, Facts, SignatureState};
 
 const HOUR_MS: u64 = 3_600_000;
 
+/// What stands in a sentence in place of the value of a private reading.
+pub const PRIVATE_VALUE: &str = "private";
+
 pub(super) fn caps(
     sheet: &mut Sheet,
     rule: &Rule,
@@ -119,7 +122,7 @@ pub(super) fn holds(
     let shown: Vec<String> = fresh
         .iter()
         .map(|f| match f.private {
-            true => "private".to_owned(),
+            true => PRIVATE_VALUE.to_owned(),
             false => f.value.to_string(),
         })
         .collect();

@@ -107,8 +107,6 @@ struct Wish {
     cites: Vec<String>,
     /// The executor that is meant, where several offer the target
     executor: Option<String>,
-    /// A zone that the executor has readings of, instead of its name
-    zone: Option<String>,
 }
 
 fn read<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Answer<T> {
@@ -267,7 +265,6 @@ impl Tool {
                     reason: asked.reason,
                     cites: asked.cites,
                     executor: asked.executor,
-                    zone: asked.zone,
                 };
                 door.mcp_propose(clients, client, wish).await
             }

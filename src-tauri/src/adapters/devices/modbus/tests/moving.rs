@@ -366,3 +366,21 @@ async fn the_feedback_may_follow_late_and_differ_and_its_way_back_ends_the_run()
         () = told => {}
     }
 }
+
+#[tokio::test]
+async fn a_device_that_takes_the_write_and_does_not_move_ends_the_run() {
+    let slave = Slave::new();
+    let feedback = FEEDBACK.replace("3000", "100");
+    let text = PUMP.replace(
+        "[[actuator.operation]]\nname = \"start\"",
+        &format!("{feedback}[[actuator.operation]]\nname = \"start\""),
+    );
+    let pump = made(&format!("{}{text}", head(&slave)))
+        .unwrap()
+        .actuators
+        .swap_remove(0);
+    pump.make_safe("start").await.unwrap();
+    pump.act(act(&*pump, "start", "j")).await.unwrap();
+    let why = pump.lost().await;
+    assert!(why.contains("did not move: input:3 is 0"), "{why}");
+}
