@@ -240,17 +240,27 @@ fn a_program_that_asks_for_much_has_a_few_proposals_waiting() {
     assert!((1..=8).contains(&open), "{open}: {said:?}");
     assert!(said.last().unwrap().contains("RATE_EXCEEDED"), "{said:?}");
     // Under as many names as it likes it keeps a place for people.
-    for name in 0..4 {
-        let mut assistant = Assistant::start(&place, &format!("eager-{name}"));
-        for seconds in 0..8 {
-            let mut wanted = wish(50 + name * 8 + seconds);
-            wanted["cites"] = json!([frame]);
+    let others = [
+        (VALVE, "open", 9..=16_u64),
+        ("actuator:mock:pump-1", "start", 1..=8),
+        (VALVE, "open", 17..=20),
+    ];
+    for (number, (target, operation, durations)) in others.into_iter().enumerate() {
+        let mut assistant = Assistant::start(&place, &format!("eager-{number}"));
+        for seconds in durations {
+            let mut wanted = wish(seconds);
+            wanted["target"] = target.into();
+            wanted["operation"] = operation.into();
             said.push(assistant.tool("propose", wanted).0);
         }
     }
+    assert!(
+        said.last().unwrap().contains("proposals of programs wait"),
+        "{said:?}"
+    );
     let open = place.json(&["proposals"]);
     assert_eq!(open.as_array().unwrap().len(), 24, "{said:?}");
-    place.propose(3);
+    place.propose(20);
     assert_eq!(node.stop(), 0);
 }
 

@@ -50,7 +50,7 @@ impl Remote {
         headers.extend(version.map(|version| ("mcp-protocol-version", version)));
         let body = Some(message.as_bytes().to_vec());
         let asking = self.exchange(Scope::Operate, (Method::POST, "/mcp", &headers), body, None);
-        let (status, bytes) = self.in_time(asking).await?;
+        let (status, bytes) = self.in_time(Box::pin(asking)).await?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         match status {
             StatusCode::ACCEPTED => Ok(None),

@@ -13,6 +13,7 @@ mod calls;
 mod channels;
 mod console;
 mod mcp;
+mod path;
 mod pictures;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::path::{escaped, with};
 use crate::adapters::files;
 use crate::adapters::keystore;
 use crate::adapters::paths::StateDir;
@@ -283,7 +285,7 @@ impl Remote {
             Verb::Delete => Method::DELETE,
         };
         let asking = self.exchange(route.scope, (method, path, &[]), body, None);
-        let (status, bytes) = self.in_time(asking).await?;
+        let (status, bytes) = self.in_time(Box::pin(asking)).await?;
         let odd = |why: String| RemoteError::Answer {
             address: self.address,
             why,
@@ -473,30 +475,5 @@ fn lock_is_free(state_dir: &Path) -> bool {
     match files::open(&StateDir::at(state_dir).lock_file()) {
         Ok(file) => file.try_lock_shared().is_ok(),
         Err(e) => e.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-/// A text as one piece of a path or query.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-fn with(path: &str, query: &[(&str, Option<&str>)]) -> String {
-    let pairs: Vec<String> = query
-        .iter()
-        .filter_map(|(name, value)| value.map(|v| format!("{name}={}", escaped(v))))
-        .collect();
-    if pairs.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", pairs.join("&"))
     }
 }
