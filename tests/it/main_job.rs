@@ -1,7 +1,7 @@
 //! The main job between two real nodes: a reading becomes an approved, executed, audited action.
 
 use clawmesh::adapters::store::{audit, proposals as rows};
-use clawmesh::domain::base::{Code, DraftId};
+use clawmesh::domain::base::{Code, DraftId, Tier};
 use clawmesh::domain::capability::{Action, Params};
 use clawmesh::domain::gate::approval::Verdict;
 use clawmesh::domain::gate::{Decision, SignedDecision};
@@ -27,7 +27,7 @@ pub fn operator() -> OperatorKey {
     OperatorKey::from_seed(&[77; 32])
 }
 
-/// A wish to water for some seconds, resting on the node's own newest moisture reading.
+/// A wish to water for some seconds, resting on the newest moisture reading that the node vouches for.
 pub async fn draft(shared: &Handles, seconds: i64) -> Draft {
     let fact = until("there is a moisture reading and a tank level", || async {
         let at = shared.moment();
@@ -39,7 +39,8 @@ pub async fn draft(shared: &Handles, seconds: i64) -> Draft {
             .await
             .unwrap();
         let tank = facts.iter().any(|f| f.metric == "tank.level");
-        let fresh = |f: &Fact| at.wall.since(f.sensed_at) < 60_000;
+        // A reading of a device that this node does not vouch for may be there first: it proves nothing.
+        let fresh = |f: &Fact| at.wall.since(f.sensed_at) < 60_000 && f.effective >= Tier::T2;
         let mut moist = facts.into_iter().filter(|f| f.metric == "moisture");
         moist.find(|f| tank && fresh(f))
     })
