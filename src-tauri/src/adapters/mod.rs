@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod devices;
 pub mod discovery;
 pub mod files;
+pub mod gateway;
 pub mod http_client;
 pub mod keystore;
 pub mod lines;
