@@ -21,6 +21,7 @@ export const PAGES = [
   ["telemetry", "/telemetry"],
   ["command", "/command"],
   ["models", "/models"],
+  ["gateways", "/gateways"],
   ["world", "/world"],
   ["frames", "/world?tab=frames"],
   ["trace", "/world?tab=trace"],

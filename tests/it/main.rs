@@ -45,6 +45,8 @@ mod fallback;
 mod files;
 mod full_disk;
 mod gate;
+mod gateway_stub;
+mod gateways;
 mod gen1_actuators;
 mod gen1_links;
 mod gen1_listener;

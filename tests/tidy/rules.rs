@@ -30,12 +30,13 @@ const DOMAIN_ROOMS: [&str; 18] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 51] = [
+const NODE_ROOMS: [&str; 52] = [
     "surroundings",
     "config",
     "context",
     "inference",
     "credentials",
+    "gateways",
     "naming",
     "sites",
     "policy_book",

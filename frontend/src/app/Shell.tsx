@@ -260,6 +260,7 @@ const ALARM_PAGE: Record<string, string> = {
   "address.over-budget": "/topology",
   "policy.warns": "/settings",
   "planner.suspended": "/models",
+  "gateway.lost": "/gateways",
 };
 
 interface Told {

@@ -28,6 +28,7 @@ const routes = root.addChildren([
   page("/telemetry", () => import("@/features/telemetry/View")),
   page("/command", () => import("@/features/command/View")),
   page("/models", () => import("@/features/models/View")),
+  page("/gateways", () => import("@/features/gateways/View")),
   page("/approvals", () => import("@/features/approvals/View")),
   page("/world", () => import("@/features/world/View")),
   page("/trust", () => import("@/features/trust/View")),

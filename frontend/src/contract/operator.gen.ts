@@ -1804,6 +1804,226 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/operator/v1/gateways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The gateways of agents of this node, and how each stands.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GatewayView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Add a gateway and connect it; its token never comes back.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["GatewayAdd"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GatewayView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/gateways/found": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Gateways that OpenClaw's configuration names on this machine or that announce themselves on the LAN; nothing proves them.
+         * @description Needs the read scope.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GatewayFound"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/operator/v1/gateways/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rename, enable or disable a gateway.
+         * @description Needs the admin scope.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["GatewayChange"];
+                };
+            };
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GatewayView"];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        /**
+         * Remove a gateway and forget its tokens.
+         * @description Needs the admin scope.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["GatewayView"][];
+                    };
+                };
+                /** @description Refused. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ErrorBody"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/operator/v1/grants": {
         parameters: {
             query?: never;
@@ -6549,6 +6769,94 @@ export interface components {
              * @description Its time, as far as we believe it.
              */
             time: number;
+        };
+        /** @description A gateway to add. */
+        GatewayAdd: {
+            /** @description The person's name, where a session does not tell it. */
+            by?: string | null;
+            /** @description Confirms that token and texts may go to another machine unencrypted. */
+            insecure?: boolean;
+            /** @description Its name; its host where none is given. */
+            name?: string | null;
+            /** @description Its token; never shown. */
+            token?: string | null;
+            /** @description Its address, as in `ws://127.0.0.1:18789`; absent for the one that OpenClaw of the node's user is configured for. */
+            url?: string | null;
+        };
+        /** @description An agent of a gateway, as the gateway says. */
+        GatewayAgent: {
+            /** @description Its id there. */
+            id: string;
+            /** @description Its model, where the gateway says. */
+            model?: string | null;
+            /** @description Its name. */
+            name: string;
+        };
+        /** @description A change of a gateway. */
+        GatewayChange: {
+            /** @description The person's name, where a session does not tell it. */
+            by?: string | null;
+            /** @description Whether it is connected. */
+            enabled?: boolean | null;
+            /** @description Its new name. */
+            name?: string | null;
+        };
+        /** @description A gateway that was found. Nothing proves what it says of itself. */
+        GatewayFound: {
+            /** @description The gateway here that has this address, if one has. */
+            added?: string | null;
+            /** @description Whether its token was found with it, so that none need be given. */
+            hasToken: boolean;
+            /** @description Whether OpenClaw's configuration on this machine names it; otherwise it announces itself on the network. */
+            here: boolean;
+            /** @description What it is called there. */
+            name: string;
+            /** @description Its address. */
+            url: string;
+        };
+        /**
+         * @description Where a gateway stands.
+         * @enum {string}
+         */
+        GatewayState: "starting" | "connecting" | "pairing-required" | "ready" | "disabled" | "failed";
+        /** @description A gateway. */
+        GatewayView: {
+            /**
+             * Format: int64
+             * @description When it was added, in milliseconds since 1970.
+             */
+            addedAt: number;
+            /** @description Its agents. */
+            agents: components["schemas"]["GatewayAgent"][];
+            /** @description The command by which a person lets this node in, on the gateway's machine. */
+            command?: string | null;
+            /**
+             * Format: int64
+             * @description When it was heard last, in milliseconds since 1970.
+             */
+            heardAt?: number | null;
+            /** @description Its id here, which stays. */
+            id: string;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many sessions it has.
+             */
+            sessions?: number | null;
+            /**
+             * Format: int64
+             * @description Since when it stands like that, in milliseconds since 1970.
+             */
+            since: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["GatewayState"];
+            /** @description Its address. */
+            url: string;
+            /** @description The version of its OpenClaw. */
+            version?: string | null;
+            /** @description Why it is not connected, or what is wrong and what to do. */
+            why?: string | null;
         };
         /** @description What a gen-1 node is told to do, exactly; a person agrees to this. */
         Gen1Command: {

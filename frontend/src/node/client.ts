@@ -51,6 +51,8 @@ export type Tried = S["Tried"];
 export type Credential = S["CredentialView"];
 /** A program that speaks MCP with this node. */
 export type Program = S["McpClientView"];
+/** An OpenClaw gateway of this node. */
+export type Gateway = S["GatewayView"];
 export type Approvals = S["ApprovalsView"];
 /** A standing approval as its executor knows it. */
 export type Given = S["ApprovalView"];

@@ -42,6 +42,9 @@ export const useSession = () =>
 export const useSessions = (enabled: boolean) =>
   useQuery({ ...read("sessions", "/sessions", 10_000), enabled });
 export const usePrograms = () => useQuery(read("programs", "/mcp/clients", 10_000));
+export const useGateways = () => useQuery(read("gateways", "/gateways", 3_000));
+/** It listens on the network for a moment: asked once, while somebody adds one. */
+export const useGatewaysFound = () => useQuery({ ...read("found", "/gateways/found"), staleTime: 30_000 });
 /** Whether this browser hears by push; the window has the system's own notifications instead. */
 export const usePush = () => useQuery({ ...read("push", "/push", 10_000), enabled: !inWindow });
 export const useSubscribed = () =>

@@ -360,7 +360,6 @@ async fn assemble(
         keeper: own,
         hooks,
     };
-    let kept = Kept::new(dir.clone(), credentials);
     let inference = Inference::open(inference::Needs {
         served,
         edge_first: config.models.edge_first,
@@ -447,7 +446,7 @@ async fn assemble(
         reach: reach.clone(),
     };
     let authority = Authority::new(executor.clone(), key.clone());
-    let channels = Channels::new(authority.clone(), key.clone(), bot_credentials);
+    let channels = Channels::new(authority.clone(), key.clone(), bot_credentials.clone());
     let pairing = Pairing::new(authority.clone(), key.clone(), tls.clone(), dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
     let sensing = Sensors::default();
@@ -460,6 +459,7 @@ async fn assemble(
         sessions,
         pairing,
         asking,
+        gateways: super::gateways::Gateways::new(&executor, bot_credentials, variables),
         executor,
         drafts,
         leading,
@@ -474,7 +474,7 @@ async fn assemble(
         pulse: Pulse::default(),
         sensors: sensing,
         wiring,
-        credentials: kept,
+        credentials: Kept::new(dir, credentials),
     });
     wire.belongs_to(&handles);
     handles.inference.reach(Arc::new(Elsewhere {

@@ -9,6 +9,7 @@ use super::authority::Authority;
 use super::channels::Channels;
 use super::credentials::Kept;
 use super::discovery::Nearby;
+use super::gateways::Gateways;
 use super::inference::Inference;
 use super::leading::Leading;
 use super::links::Reach;
@@ -45,6 +46,8 @@ pub struct Inner {
     pub peers: Arc<Peers>,
     /// Dials those with which no link is needed otherwise.
     pub reach: Arc<dyn Reach>,
+    /// The gateways of agents.
+    pub gateways: Gateways,
     /// Who is on the LAN.
     pub nearby: Arc<Nearby>,
     /// How its sensors are.

@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod discovery;
 pub mod ending;
 pub mod frame_log;
+pub mod gateways;
 pub mod gen1;
 mod gossip;
 pub mod guards;
@@ -226,6 +227,7 @@ impl Node {
             let pulse = handles.pulse.clone().run(handles.tasks.clone());
             handles.tasks.essential("pulse", pulse);
         }
+        handles.gateways.begin().await;
         updates::begin(&handles.context);
         let alerts = alerts::run(handles.alerts.clone());
         handles.tasks.essential("alerts", alerts);

@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod dto;
 pub mod enrolling;
 pub mod estop;
+pub mod gateways;
 mod holding;
 pub mod hooks;
 pub mod inference;

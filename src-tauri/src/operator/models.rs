@@ -139,6 +139,13 @@ pub struct CredentialSet {
     pub by: Option<String>,
 }
 
+impl Secret {
+    /// The text, for whoever keeps it.
+    pub(super) fn into_text(self) -> Zeroizing<String> {
+        self.0
+    }
+}
+
 /// A key on its way in. What is no text is refused without a word of it.
 pub struct Secret(Zeroizing<String>);
 
@@ -311,6 +318,7 @@ impl Door {
         let s = &self.handles;
         let kept = (&s.credentials, &s.inference);
         credentials::set(s, kept, &asked.name, asked.secret.0, by).await?;
+        s.gateways.credential_changed(&asked.name);
         self.credentials().await
     }
 

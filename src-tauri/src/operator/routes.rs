@@ -22,6 +22,7 @@ use super::dto::{
 };
 use super::enrolling::{EnrolAsk, EnrolRequestView};
 use super::estop::{EstopReport, EstopRequest, EstopView};
+use super::gateways::{GatewayAdd, GatewayChange, GatewayFound, GatewayView};
 use super::inference::InferRequest;
 use super::mcp::{McpAdd, McpAdded, McpClientView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
@@ -229,6 +230,16 @@ routes! {
     MCP_ADD: Post "/mcp/clients", Admin, McpAdd => McpAdded;
     /// End the token of a program.
     MCP_REMOVE: Delete "/mcp/clients/{id}", Admin, () => Vec<McpClientView>;
+    /// The gateways of agents of this node, and how each stands.
+    GATEWAYS: Get "/gateways", Read, () => Vec<GatewayView>;
+    /// Gateways that OpenClaw's configuration names on this machine or that announce themselves on the LAN; nothing proves them.
+    GATEWAYS_FOUND: Get "/gateways/found", Read, () => Vec<GatewayFound>;
+    /// Add a gateway and connect it; its token never comes back.
+    GATEWAY_ADD: Post "/gateways", Admin, GatewayAdd => GatewayView;
+    /// Rename, enable or disable a gateway.
+    GATEWAY_CHANGE: Post "/gateways/{id}", Admin, GatewayChange => GatewayView;
+    /// Remove a gateway and forget its tokens.
+    GATEWAY_REMOVE: Delete "/gateways/{id}", Admin, () => Vec<GatewayView>;
     /// The alerts that stand, the worst first, with who acknowledged or muted each.
     ALERTS: Get "/alerts", Read, () => Vec<AlertView>;
     /// Alerts, those that are over too, newest first; of more than fit, those that follow the number `before`.

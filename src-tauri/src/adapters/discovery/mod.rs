@@ -4,6 +4,7 @@
 //! only. Whom to trust and whom to dial is decided elsewhere. The daemon of `mdns-sd` has a thread of
 //! its own, so that nothing here blocks.
 
+mod gateways;
 mod table;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -14,6 +15,7 @@ use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, Se
 
 use tokio::sync::Notify;
 
+pub use self::gateways::{Announced, gateways};
 use self::table::Table;
 use crate::adapters::system;
 use crate::domain::base::limits::{NAME_MAX_BYTES, NEARBY_ADDRESSES_MAX};

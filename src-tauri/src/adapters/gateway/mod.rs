@@ -2,6 +2,8 @@
 //! one of its agents says is text of strangers: it is cut, made fit to be shown and marked by those who use it, and nothing here
 //! reads an instruction out of it. What a person has allowed is not known here.
 
+mod found;
+pub mod openclaw;
 mod repeater;
 
 use futures_util::future::BoxFuture;
@@ -9,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+pub use self::found::{Found, at_home};
 pub use self::repeater::{Repeater, Said};
 
 /// A question to an agent of a gateway.

@@ -22,8 +22,8 @@ use crate::domain::base::limits::{
 };
 use crate::domain::identity::DeviceKey;
 
-/// Prefixes of credential names: keys of providers, passwords of devices, tokens of channels, and what else a person keeps.
-const KINDS: [&str; 4] = ["provider/", "device/", "channel/", "custom/"];
+/// Prefixes of credential names: keys of providers, passwords of devices, tokens of channels and gateways, and what else a person keeps.
+const KINDS: [&str; 5] = ["provider/", "device/", "channel/", "gateway/", "custom/"];
 
 /// The credentials of a state directory.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ pub struct CredentialCard {
     pub sealed_by: SealedBy,
 }
 
-/// Whether a text names a credential: a kind (`provider/`, `device/`, `channel/` or `custom/`) and a word of small letters,
+/// Whether a text names a credential: a kind (`provider/`, `device/`, `channel/`, `gateway/` or `custom/`) and a word of small letters,
 /// digits and dashes.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ pub fn credential_name(text: &str) -> Result<(), String> {
         true => Ok(()),
         // The text may be a key in the wrong place, so it is not repeated.
         false => Err(
-            "that names no credential: write provider/NAME, device/NAME, channel/NAME or custom/NAME, as in provider/openai, \
+            "that names no credential: write provider/NAME, device/NAME, channel/NAME, gateway/NAME or custom/NAME, as in provider/openai, \
              in small letters, digits and '-'"
                 .to_owned(),
         ),

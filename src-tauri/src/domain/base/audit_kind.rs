@@ -45,6 +45,9 @@ audit_kinds! {
     DevicesReloaded = "devices.reloaded", "The devices of the configuration were changed while the node ran.";
     EstopEngaged = "estop.engaged", "The emergency stop was engaged.";
     EstopReleased = "estop.released", "The emergency stop was released.";
+    GatewayAdded = "gateway.added", "A person added a gateway of agents to the node.";
+    GatewayChanged = "gateway.changed", "A person renamed, enabled or disabled a gateway.";
+    GatewayRemoved = "gateway.removed", "A person removed a gateway.";
     MeshPolicy = "mesh.policy", "A person said how this node takes part in a mesh it found.";
     NodeNamed = "node.named", "The node or its mesh was given a name.";
     OperatorEnrolled = "operator.enrolled", "An operator's key was enrolled.";

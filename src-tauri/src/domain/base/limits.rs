@@ -2,6 +2,7 @@
 
 mod camera;
 mod chats;
+mod gateways;
 mod gen1;
 mod gpio;
 mod mcp;
@@ -13,6 +14,7 @@ mod serial;
 
 pub use self::camera::*;
 pub use self::chats::*;
+pub use self::gateways::*;
 pub use self::gen1::*;
 pub use self::gpio::*;
 pub use self::mcp::*;

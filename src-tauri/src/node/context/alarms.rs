@@ -78,6 +78,7 @@ alarm_kinds! {
     ConsoleCertificate = "console.certificate", Warning, "The console for browsers of other machines is not open, or its certificate ends, has ended or cannot be renewed. No subject.";
     AtNodeCodes = "at_node.codes", Warning, "A rule of the policy goes by a code that is shown at this node, and none can be shown, or none is taken because many were wrong. No subject.";
     UpdateOffered = "update.offered", Info, "A newer release is offered where the configuration says, signed with its key ([updates]). No subject.";
+    GatewayLost = "gateway.lost", Warning, "A gateway of agents that is enabled has not been ready for a minute or longer. Subject: its id.";
     PolicyWarns = "policy.warns", Warning, "The policy in force says something that is probably not meant. No subject.";
 }
 
@@ -109,7 +110,11 @@ impl AlarmKind {
     pub fn is_of_node(self) -> bool {
         let for_people = matches!(
             self,
-            Self::PeerLost | Self::ProposalWaits | Self::EstopLatched | Self::UpdateOffered
+            Self::PeerLost
+                | Self::GatewayLost
+                | Self::ProposalWaits
+                | Self::EstopLatched
+                | Self::UpdateOffered
         );
         !for_people && !self.is_of_rule()
     }

@@ -84,6 +84,13 @@ events! {
 
     CredentialSet = "credential.set", "A credential (of a provider, a device or a channel) was set.";
     CredentialRemoved = "credential.removed", "A credential was removed.";
+    GatewayAdded = "gateway.added", "A person added a gateway of agents to this node.";
+    GatewayChanged = "gateway.changed", "A person renamed, enabled or disabled a gateway.";
+    GatewayRemoved = "gateway.removed", "A person removed a gateway.";
+    GatewayReady = "gateway.ready", "A gateway takes questions.";
+    GatewayLost = "gateway.lost", "A gateway that took questions does not any more; it is tried for ever.";
+    GatewayPairing = "gateway.pairing", "A gateway waits for a person to let this node in.";
+    GatewayRefused = "gateway.refused", "A gateway refuses this node, or is another one than the one that was added.";
     ModelTried = "model.tried", "A person tried the language models with a short text.";
 
     PlannerPaused = "planner.paused", "The planner of this node is paused.";

@@ -25,6 +25,7 @@ mod estop;
 mod example;
 mod fail;
 mod format;
+mod gateway;
 mod hold;
 mod identity;
 mod infer;
@@ -262,6 +263,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Console(args) => console::run(ctx, &args).await,
         #[cfg(feature = "tui")]
         Command::Tui => Box::pin(tui::run(ctx)).await,
+        Command::Gateway(command) => Box::pin(gateway::run(ctx, &command)).await,
         Command::Mcp { command, client } => {
             Box::pin(mcp::run(ctx, command.as_ref(), &client)).await
         }

@@ -63,6 +63,35 @@ pub(super) fn secret(prompt: &str, most_bytes: usize) -> Result<Zeroizing<String
     typed
 }
 
+/// As [`secret`], where there may be none.
+///
+/// # Errors
+/// If it is too long.
+pub(super) fn perhaps(
+    prompt: &str,
+    most_bytes: usize,
+) -> Result<Option<Zeroizing<String>>, Failure> {
+    let typed = match std::io::stdin().is_terminal() {
+        true => {
+            let quiet = quiet()?;
+            say(prompt);
+            let typed = read_line(most_bytes);
+            drop(quiet);
+            say("\n");
+            typed
+        }
+        false => read_line(most_bytes),
+    };
+    let typed = typed.map_err(|e| Failure::failed(format!("the token could not be read: {e}")))?;
+    match typed.len() {
+        0 => Ok(None),
+        n if n > most_bytes => Err(Failure::usage(format!(
+            "the token has more than {most_bytes} bytes"
+        ))),
+        _ => Ok(Some(typed)),
+    }
+}
+
 fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let written = stderr.write_all(text.as_bytes());

@@ -21,9 +21,9 @@ use crate::operator::routes::Verb;
 /// The paths of routes that are done on the machine of the node alone, and all below them: links, what its own key signs with
 /// a passphrase, pairing, keys of providers.
 const HERE_ALONE: [&str; 4] = ["/console", "/pairing", "/credentials", "/model-token"];
-/// Routes of which asking stays possible, and changing is done on the machine of the node: who gives a chat a key of theirs, or a program a
-/// token.
-const CHANGED_HERE_ALONE: [&str; 2] = ["/channels", "/mcp"];
+/// Routes of which asking stays possible, and changing is done on the machine of the node: who gives a chat a key of theirs, a program a
+/// token, or a gateway its token.
+const CHANGED_HERE_ALONE: [&str; 3] = ["/channels", "/mcp", "/gateways"];
 /// Below those, what ends something and makes nothing: it is possible from everywhere.
 const ENDS: [&str; 2] = ["/channels/{id}/end", "/mcp/clients/{id}"];
 /// The one path beside pages and the API: a one-time link.
@@ -169,6 +169,9 @@ mod tests {
                 "Post /credentials",
                 "Delete /credentials/{id}",
                 "Post /mcp/clients",
+                "Post /gateways",
+                "Post /gateways/{id}",
+                "Delete /gateways/{id}",
                 "Get /channels/offer",
                 "Post /channels",
                 "Post /channels/{id}/void",

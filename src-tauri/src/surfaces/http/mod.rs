@@ -14,6 +14,7 @@ mod channels;
 mod completions;
 mod connections;
 mod console;
+mod gateways;
 mod handlers;
 mod hooks;
 mod mcp;
@@ -145,6 +146,11 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::MCP_CLIENTS, mcp::list)
         .on(routes::MCP_ADD, mcp::add)
         .on(routes::MCP_REMOVE, mcp::remove)
+        .on(routes::GATEWAYS, gateways::list)
+        .on(routes::GATEWAYS_FOUND, gateways::found)
+        .on(routes::GATEWAY_ADD, gateways::add)
+        .on(routes::GATEWAY_CHANGE, gateways::change)
+        .on(routes::GATEWAY_REMOVE, gateways::remove)
         .on(routes::CREDENTIALS, models::credentials)
         .on(routes::CREDENTIAL_SET, models::credential_set)
         .on(routes::CREDENTIAL_REMOVE, models::credential_remove)

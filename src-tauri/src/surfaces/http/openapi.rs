@@ -17,8 +17,8 @@ use crate::operator::access::API_ROOT;
 use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
-    access, actuators, alerts, channels, devices, dto, enrolling, estop, mcp, meshes, models,
-    names, pictures, series, standing_approvals, stopping, topology, twin,
+    access, actuators, alerts, channels, devices, dto, enrolling, estop, gateways, mcp, meshes,
+    models, names, pictures, series, standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -109,6 +109,12 @@ use crate::operator::{
     models::CredentialSet,
     models::CredentialView,
     TestResult,
+    gateways::GatewayAdd,
+    gateways::GatewayAgent,
+    gateways::GatewayChange,
+    gateways::GatewayFound,
+    gateways::GatewayState,
+    gateways::GatewayView,
     mcp::McpAdd,
     mcp::McpAdded,
     mcp::McpCallView,

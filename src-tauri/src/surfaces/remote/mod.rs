@@ -12,6 +12,7 @@ mod approvals;
 mod calls;
 mod channels;
 mod console;
+mod gateways;
 mod mcp;
 mod path;
 mod pictures;

@@ -4,6 +4,7 @@ mod alerts;
 mod approvals;
 mod channels;
 mod config;
+mod gateways;
 mod mcp;
 mod models;
 mod people;
@@ -21,6 +22,7 @@ pub(super) use self::alerts::*;
 pub(super) use self::approvals::*;
 pub(super) use self::channels::*;
 pub(super) use self::config::*;
+pub(super) use self::gateways::*;
 pub(super) use self::mcp::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
@@ -215,6 +217,9 @@ pub(super) enum Command {
     /// The language models that questions may go to
     #[command(subcommand)]
     Model(ModelCommand),
+    /// OpenClaw gateways that this node is connected to, with their agents
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Speak the Model Context Protocol over stdin and stdout for an assistant of this machine, which starts this command
     Mcp {
         /// What to do instead
