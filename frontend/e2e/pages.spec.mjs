@@ -57,6 +57,7 @@ const REAL = {
   // The policy of the kit takes none, and says so.
   standing: async () => ["standing_approvals = true"],
   devices: async () => ["[[device]]", "clawmesh-node device test"],
+  gateways: async () => ["This node has no gateway.", "clawmesh-node gateway add"],
   topology: async () => [
     l.center.name,
     l.field.name,
@@ -100,6 +101,41 @@ for (const [name, path] of PAGES)
     await accessible(o.page, name);
     await o.clean();
   });
+
+test("a gateway is added by its address, named, turned off and removed, and its token is on no page", async () => {
+  const TOKEN = "gw-planted-71c0";
+  await o.go("/gateways");
+  await o.page.getByRole("button", { name: "Add a gateway" }).click();
+  const add = o.page.getByRole("dialog", { name: "Add a gateway" });
+  await add.getByLabel("Address").fill("ws://127.0.0.1:1");
+  await add.getByLabel("Name (optional)").fill("Bench");
+  await add.getByLabel("Token of the gateway").fill(TOKEN);
+  await accessible(o.page, "adding a gateway");
+  await add.getByRole("button", { name: "Add a gateway" }).click();
+  await add.waitFor({ state: "detached" });
+  const bench = o.page.getByRole("listitem", { name: "Bench" });
+  await bench.getByText("ws://127.0.0.1:1").waitFor();
+  await bench.getByText("cannot be reached").waitFor();
+  await accessible(o.page, "a gateway that is not there");
+  await bench.getByRole("button", { name: "Disable Bench" }).click();
+  await bench.getByText("disabled").waitFor();
+  await bench.getByRole("button", { name: "Rename Bench" }).click();
+  const rename = o.page.getByRole("dialog", { name: "Rename Bench" });
+  await rename.getByRole("textbox").fill("Shed");
+  await rename.getByRole("button", { name: "Rename", exact: true }).click();
+  await o.page.getByRole("listitem", { name: "Shed" }).waitFor();
+  assert.ok(!(await o.page.content()).includes(TOKEN));
+  const kept = await l.center.api("GET", "/gateways");
+  assert.deepEqual(
+    kept.map((one) => [one.name, one.state]),
+    [["Shed", "disabled"]],
+  );
+  await o.page.getByRole("button", { name: "Remove Shed" }).click();
+  const gone = o.page.getByRole("dialog", { name: "Remove Shed" });
+  await gone.getByRole("button", { name: "Remove", exact: true }).click();
+  await o.page.getByText("This node has no gateway.").waitFor();
+  await o.clean();
+});
 
 test("what never scrolls away says how many nodes and what waits", async () => {
   await o.go("/");

@@ -15,6 +15,7 @@ const SAME: Partial<Record<"de", ReadonlySet<Key>>> = {
     "kindStep",
     ...(["system", "filter", "name", "version", "port", "mesh", "zone", "frame", "frames", "graph"] as const),
     ...(["exportCsv", "exportJson"] as const),
+    "gateways",
     ...(["keyName", "serverWord", "tryText"] as const),
     ...(["plan", "ki_tank", "ki_sensor", "ki_motor", "ki_station"] as const),
   ]),
