@@ -4,6 +4,7 @@
 #                   in the desktop window where there is a display
 #   make test       install what is missing, then every check and test (this is all that CI does)
 #   make test-model  ask a real small model on this machine (fetches 1.2 GB once)
+#   make test-openclaw  connect a node to a real OpenClaw on this machine (fetches 150 MB once)
 #   make test-long  the long simulations, property tests, fresh machines (root, network), and the node for Windows (Wine) and arm64 as well
 #   make mutants    change the rules one at a time and see whether their tests notice (hours; docs/mutants.md)
 #   make check-foreign  check that the code compiles for Windows and macOS (part of make test)
@@ -21,7 +22,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-model check-foreign mutants sim console desktop package package-node release-check node bench fmt clean
+.PHONY: help setup run test test-long test-model test-openclaw check-foreign mutants sim console desktop package package-node release-check node bench fmt clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,9 @@ test-long:
 
 test-model:
 	@scripts/test-model
+
+test-openclaw:
+	@scripts/test-openclaw
 
 check-foreign:
 	@scripts/foreign

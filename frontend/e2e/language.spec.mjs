@@ -39,6 +39,7 @@ test("German is chosen in Settings, spoken everywhere at once, kept, and taken b
     "Telemetrie",
     "Befehle",
     "Modelle",
+    "Gateways",
     "Lage",
     "Vertrauen",
     "Prüfprotokoll",

@@ -103,7 +103,7 @@ async fn a_person_lets_the_node_in_and_a_question_runs_once() {
         ran[0],
         ("k1".to_owned(), session, "is the shed warm?".to_owned())
     );
-    assert_eq!(ran[1].2, "Message: /exec rm");
+    assert_eq!(ran[1].2, "`/exec` rm");
     assert_eq!(ran.len(), 2);
     let mut nobody = ask("t", "x", "k3");
     nobody.agent = "nobody".to_owned();

@@ -206,7 +206,7 @@ function Rename(asked: { name: string; problem: string; go: (name: string) => vo
         }}
       >
         <Field
-          label={t("gatewayName")}
+          label={t("gatewayNewName")}
           value={name}
           maxLength={64}
           onChange={(e) => setName(e.target.value)}

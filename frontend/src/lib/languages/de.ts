@@ -95,6 +95,7 @@ export const de = table({
     "Dieser Knoten hat kein Gateway. Fügen Sie hier eines hinzu oder mit clawmesh-node gateway add.",
   gatewayAdd: "Gateway hinzufügen",
   gatewayName: "Name (freiwillig)",
+  gatewayNewName: "Neuer Name",
   gatewayAddress: "Adresse",
   gatewayToken: "Token des Gateways",
   gatewayTokenFound: "Token des Gateways (leer: das gefundene)",

@@ -89,6 +89,7 @@ export const en = {
   gatewaysNone: "This node has no gateway. Add one here, or with clawmesh-node gateway add.",
   gatewayAdd: "Add a gateway",
   gatewayName: "Name (optional)",
+  gatewayNewName: "New name",
   gatewayAddress: "Address",
   gatewayToken: "Token of the gateway",
   gatewayTokenFound: "Token of the gateway (empty: the one that was found)",

@@ -16,6 +16,7 @@ use super::hello::{self, Challenge, Refused, Shown};
 use super::link::{Gone, Link};
 use super::reading::{agents, answer_of, said, sessions, text_of};
 use super::runs::{Ticket, too_long};
+use super::wording::as_text;
 use crate::domain::base::limits::{
     GATEWAY_ANSWER_MAX_BYTES, GATEWAY_ANSWER_MS, GATEWAY_FIRST_MAX_BYTES, GATEWAY_LOOK_MS,
     GATEWAY_RUNS_MAX,
@@ -79,14 +80,6 @@ struct Talk<'a> {
     link: Link,
     asked: BTreeMap<String, Asked>,
     going: BTreeMap<String, Going>,
-}
-
-/// A text as a message: what begins like a command of the gateway is none.
-fn message(text: &str) -> String {
-    match text.trim_start().starts_with(['/', '!']) {
-        true => format!("Message: {text}"),
-        false => text.to_owned(),
-    }
 }
 
 impl OpenClaw {
@@ -318,7 +311,7 @@ impl Talk<'_> {
                 let session = format!("agent:{}:clawmesh:{}", ask.agent, ask.session);
                 let params = json!({
                     "sessionKey": session,
-                    "message": message(&ask.text),
+                    "message": as_text(&ask.text),
                     "idempotencyKey": ask.key,
                 });
                 ticket.is_sent();

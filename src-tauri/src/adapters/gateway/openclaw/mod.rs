@@ -8,6 +8,7 @@ mod hello;
 mod link;
 mod reading;
 mod runs;
+mod wording;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
