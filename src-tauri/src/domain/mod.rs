@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod base;
 pub mod capability;
 pub mod continuity;
+pub mod coordination;
 pub mod gate;
 pub mod identity;
 pub mod inference;

@@ -35,6 +35,7 @@ use super::leading::Leading;
 use super::links::known::Known;
 use super::links::{Links, Reach};
 use super::mesh_models::{Elsewhere, MeshModels};
+use super::messages::Messages;
 use super::pairing::{Pairing, Unsettled};
 use super::pause::PlannerState;
 use super::peers::{Dialed, Peers};
@@ -425,6 +426,7 @@ async fn assemble(
         reach: reach.clone(),
         traffic: Arc::new(traffic),
     };
+    let messages = Messages::open(mesh_models.clone()).await?;
     let leading = Leading::new(log.clone(), inference.clone(), planner.clone());
     let answering = Answering::new(log.clone());
     let footing = Footing::new(footing::Parts {
@@ -442,6 +444,7 @@ async fn assemble(
         answering: answering.clone(),
         asking: asking.clone(),
         mesh_models: mesh_models.clone(),
+        messages: messages.clone(),
         other_planners: Arc::default(),
         reach: reach.clone(),
     };
@@ -467,6 +470,7 @@ async fn assemble(
         planner,
         inference,
         mesh_models,
+        messages,
         peers,
         reach,
         sites: super::sites::SiteBook::default(),

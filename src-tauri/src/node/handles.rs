@@ -14,6 +14,7 @@ use super::inference::Inference;
 use super::leading::Leading;
 use super::links::Reach;
 use super::mesh_models::MeshModels;
+use super::messages::Messages;
 use super::pairing::Pairing;
 use super::pause::PlannerState;
 use super::peers::Peers;
@@ -62,6 +63,8 @@ pub struct Inner {
     pub credentials: Kept,
     /// The models that devices use of each other.
     pub mesh_models: MeshModels,
+    /// Messages to agents.
+    pub messages: Messages,
     /// Whether its tasks run.
     pub pulse: Pulse,
     /// Whether the planner rests.

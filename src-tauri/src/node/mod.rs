@@ -31,6 +31,7 @@ mod ingress;
 pub mod leading;
 pub mod links;
 mod mesh_models;
+pub mod messages;
 pub mod naming;
 pub mod pairing;
 pub mod pause;
@@ -200,6 +201,8 @@ impl Node {
         let answering = answering::run(handles.answering.clone());
         handles.tasks.essential("answering", answering);
         planner::start(&handles.asking);
+        let messages = messages::run(handles.messages.clone());
+        handles.tasks.essential("messages", messages);
         let drafts = planning::retry_waiting(handles.drafts.clone());
         handles.tasks.essential("drafts", drafts);
         let expiry = proposals::expire(handles.executor.clone());

@@ -21,7 +21,7 @@ use super::links::target::{KEEP, SEEN};
 use super::planner::passed_on;
 use super::proposals::estop::Told;
 use super::proposals::{self, checks, hold, mirror};
-use super::{answering, authority, leading, mesh_models, reconcile};
+use super::{answering, authority, leading, mesh_models, messages, reconcile};
 use crate::adapters::store::{commands, room};
 use crate::domain::admission::Grant;
 use crate::domain::admission::budget::Cause;
@@ -99,6 +99,21 @@ pub(super) async fn answer(
         }
         passed_on::TOLD if link.info.speaks(Feature::Lease) => {
             passed_on::told(&protocol.asking, link, &params).map(Reply::Ok)
+        }
+        messages::RUN if link.info.speaks(Feature::Messages) => {
+            match need(protocol, link, Grant::Llm) {
+                Ok(()) => messages::asked(&protocol.messages, link, params)
+                    .await
+                    .map(Reply::Ok),
+                Err(refusal) => Err(refusal),
+            }
+        }
+        messages::TOLD if link.info.speaks(Feature::Messages) => {
+            let told = messages::told(&protocol.messages, link, &params).await;
+            told.map(Reply::Ok)
+        }
+        messages::CANCEL if link.info.speaks(Feature::Messages) => {
+            messages::cancelled(&protocol.messages, link, &params).map(Reply::Ok)
         }
         "chat.subscribe" => need(protocol, link, Grant::Read)
             .map(|()| Reply::Ok(conversation::subscribe(protocol, link))),
@@ -209,6 +224,9 @@ pub(super) async fn event(
             leading::heard(&protocol.leading, link, payload)
         }
         answering::CLAIM => answering::heard(&protocol.answering, link, payload),
+        messages::OFFER if link.info.speaks(Feature::Messages) => {
+            messages::heard(&protocol.messages, link, payload)
+        }
         OFFERS if link.info.speaks(Feature::Offers) => {
             offered::changed(protocol, link, &payload).await
         }

@@ -25,6 +25,7 @@ pub mod inference;
 mod late_stops;
 pub mod mcp;
 pub mod meshes;
+pub mod messages;
 pub mod model_token;
 pub mod models;
 pub mod names;

@@ -26,6 +26,9 @@ use super::gateways::{GatewayAdd, GatewayChange, GatewayFound, GatewayView};
 use super::inference::InferRequest;
 use super::mcp::{McpAdd, McpAdded, McpClientView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
+use super::messages::{
+    MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
+};
 use super::models::{
     CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
 };
@@ -212,6 +215,22 @@ routes! {
     INFER: Post "/models/infer", Operate, InferRequest => Lines;
     /// The questions that were answered last, newest first.
     ANSWERED: Get "/planner/answered", Read, () => Vec<Answered>;
+    /// Messages to agents, newest first; `state` may name several with commas.
+    MESSAGES: Get "/messages" ? [state: string, text: string, before: integer, limit: integer], Operate, () => MessagesView;
+    /// Send a message to an agent; it is on the disk when this answers.
+    MESSAGE_SEND: Post "/messages", Operate, MessageSend => MessageView;
+    /// One message, with what its agent has said so far.
+    MESSAGE: Get "/messages/{id}", Operate, () => MessageView;
+    /// Take a message back; what an agent has done by then stays done.
+    MESSAGE_CANCEL: Delete "/messages/{id}", Operate, () => MessageView;
+    /// Send a message once more that was not answered.
+    MESSAGE_AGAIN: Post "/messages/{id}/again", Operate, () => MessageView;
+    /// The rules by which messages find a node.
+    ROUTING: Get "/routing", Operate, () => RulesView;
+    /// Put other rules in force, or only try them and their tests.
+    ROUTING_SET: Post "/routing", Admin, RulesSet => RulesView;
+    /// Where a message would go, and why; nothing is sent.
+    ROUTING_EXPLAIN: Post "/routing/explain", Operate, RouteAsk => RoutedView;
     /// The language models of this node: how each is, what it used today, what decides between them.
     MODELS: Get "/models", Read, () => ModelsView;
     /// Which model a question would go to now and why; nobody is asked.

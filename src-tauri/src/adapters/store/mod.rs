@@ -27,6 +27,7 @@ pub mod history;
 mod horizon;
 pub mod issuers;
 pub mod kv;
+pub mod messages;
 mod named;
 mod open;
 pub mod operators;

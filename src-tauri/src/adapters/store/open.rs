@@ -26,7 +26,7 @@ const PAGE_BYTES: i64 = 1_024;
 /// How long the log beside the file may become before it is written into it, in bytes.
 const CHECKPOINT_BYTES: i64 = 16_384_000;
 /// The newest schema this program knows.
-const SCHEMA: i64 = 25;
+const SCHEMA: i64 = 26;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
 const MIGRATION_2: &str = include_str!("migrations/0002.sql");
 const MIGRATION_3: &str = include_str!("migrations/0003.sql");
@@ -52,6 +52,7 @@ const MIGRATION_22: &str = include_str!("migrations/0022.sql");
 const MIGRATION_23: &str = include_str!("migrations/0023.sql");
 const MIGRATION_24: &str = include_str!("migrations/0024.sql");
 const MIGRATION_25: &str = include_str!("migrations/0025.sql");
+const MIGRATION_26: &str = include_str!("migrations/0026.sql");
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -249,6 +250,7 @@ fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
         M::up(MIGRATION_23),
         M::up(MIGRATION_24),
         M::up(MIGRATION_25),
+        M::up(MIGRATION_26),
     ];
     Migrations::from_slice(&steps)
         .to_latest(conn)

@@ -62,11 +62,13 @@ pub enum Feature {
     Answering,
     /// They do so for bots of other kinds than Telegram too.
     Bots,
+    /// Messages to agents travel between nodes.
+    Messages,
 }
 
 impl Feature {
     /// Everything this version speaks.
-    pub const OURS: [Feature; 20] = [
+    pub const OURS: [Feature; 21] = [
         Feature::Sig,
         Feature::Hlc,
         Feature::Seq,
@@ -87,6 +89,7 @@ impl Feature {
         Feature::Offers,
         Feature::Answering,
         Feature::Bots,
+        Feature::Messages,
     ];
 
     fn name(self) -> &'static str {
@@ -111,6 +114,7 @@ impl Feature {
             Feature::Offers => "offers",
             Feature::Answering => "answering",
             Feature::Bots => "bots",
+            Feature::Messages => "messages",
         }
     }
 }

@@ -126,6 +126,9 @@ events! {
     DeviceOverBudget = "device.over-budget", "A device has used up one of its shares.";
     AddressOverBudget = "address.over-budget", "What answers at an address without proof has used up its share.";
 
+    MessageUnanswered = "message.unanswered", "A message to an agent is over and was not answered.";
+    RoutingChanged = "routing.changed", "A person changed the rules by which messages find a node.";
+
     TrustAdded = "trust.added", "A person trusts a device.";
     TrustRemoved = "trust.removed", "A person took a device out of the trust records.";
     TrustGranted = "trust.granted", "A person gave a device grants.";

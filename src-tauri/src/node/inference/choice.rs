@@ -169,6 +169,11 @@ impl super::Inference {
         !self.0.among(&Wanted::Shared(model.clone())).is_empty()
     }
 
+    /// Whether other devices may use a model of this node.
+    pub fn shares_any(&self) -> bool {
+        !self.0.among(&Wanted::AllShared).is_empty()
+    }
+
     /// The models of other devices that may be asked though no configuration names them, as `mesh/DEVICE/…`.
     pub fn elsewhere(&self) -> Vec<ModelRef> {
         let offers = match self.0.use_mesh {

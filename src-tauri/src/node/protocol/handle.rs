@@ -7,6 +7,7 @@ use crate::node::gen1::conversation::OtherPlanners;
 use crate::node::leading::Leading;
 use crate::node::links::Reach;
 use crate::node::mesh_models::MeshModels;
+use crate::node::messages::Messages;
 use crate::node::planner::Planner;
 use crate::node::proposals::Executor;
 
@@ -24,6 +25,8 @@ pub struct Protocol {
     pub asking: Planner,
     /// The models that devices use of each other.
     pub mesh_models: MeshModels,
+    /// Messages to agents.
+    pub messages: Messages,
     /// Proposals of the planners of gen-1 nodes.
     pub other_planners: Arc<OtherPlanners>,
     /// Who makes links.

@@ -32,6 +32,7 @@ mod infer;
 mod layout;
 mod mcp;
 mod meshes;
+mod messages;
 mod migrate;
 mod models;
 mod moves;
@@ -267,6 +268,9 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Mcp { command, client } => {
             Box::pin(mcp::run(ctx, command.as_ref(), &client)).await
         }
+        Command::Send(args) => Box::pin(messages::send(ctx, &args)).await,
+        Command::Message(command) => messages::run(ctx, &command).await,
+        Command::Route(command) => messages::route(ctx, &command).await,
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,
         Command::Update(args) => Box::pin(update::run(ctx, &args)).await,

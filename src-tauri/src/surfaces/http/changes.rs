@@ -6,10 +6,12 @@ use super::auth::route;
 use crate::operator::routes::{self, Verb};
 
 /// The routes below `admin` whose every call leaves an event, an audit entry, a row or a message to somebody.
-const COUNTED: [(Verb, &str); 12] = [
+const COUNTED: [(Verb, &str); 14] = [
     route(&routes::PLANNER_RESUME),
     route(&routes::ASK),
     route(&routes::LATER),
+    route(&routes::MESSAGE_SEND),
+    route(&routes::MESSAGE_AGAIN),
     route(&routes::ALERT_MUTE),
     route(&routes::NOTIFY_TEST),
     route(&routes::PROPOSE),
@@ -33,7 +35,7 @@ mod tests {
     use crate::operator::access::Scope;
 
     /// Those below `admin` that are not counted, and why none of them fills anything.
-    const BOUNDED: [(Verb, &str); 21] = [
+    const BOUNDED: [(Verb, &str); 23] = [
         // They stop: never refused. One that changes nothing is recorded within a share of its own.
         route(&routes::ESTOP_ENGAGE),
         route(&routes::PROPOSAL_STOP),
@@ -41,6 +43,7 @@ mod tests {
         route(&routes::PLANNER_PAUSE),
         // Each ends something that was begun, once.
         route(&routes::LATER_CANCEL),
+        route(&routes::MESSAGE_CANCEL),
         route(&routes::ALERT_ACKNOWLEDGE),
         route(&routes::ALERT_UNMUTE),
         route(&routes::PROPOSAL_WITHDRAW),
@@ -62,6 +65,7 @@ mod tests {
         // They keep nothing, or no session may ask for them.
         route(&routes::MODELS_EXPLAIN),
         route(&routes::POLICY_EXPLAIN),
+        route(&routes::ROUTING_EXPLAIN),
         route(&routes::CONSOLE_LINK),
     ];
 

@@ -18,6 +18,7 @@ mod gateways;
 mod handlers;
 mod hooks;
 mod mcp;
+mod messages;
 mod models;
 #[cfg(test)]
 mod models_tests;
@@ -156,6 +157,19 @@ fn mesh_routes(bound: Bound) -> Bound {
         .on(routes::CREDENTIAL_REMOVE, models::credential_remove)
 }
 
+/// Messages to agents, and their rules.
+fn message_routes(bound: Bound) -> Bound {
+    bound
+        .on(routes::MESSAGES, messages::list)
+        .on(routes::MESSAGE_SEND, messages::send)
+        .on(routes::MESSAGE, messages::one)
+        .on(routes::MESSAGE_CANCEL, messages::cancel)
+        .on(routes::MESSAGE_AGAIN, messages::again)
+        .on(routes::ROUTING, messages::routing)
+        .on(routes::ROUTING_SET, messages::routing_set)
+        .on(routes::ROUTING_EXPLAIN, messages::explain)
+}
+
 /// Events, proposals, policy and the audit trail.
 fn action_routes(bound: Bound) -> Bound {
     bound
@@ -278,7 +292,7 @@ pub fn app(door: Door, tokens: Tokens) -> Router {
         .merge(completions::routes())
         .merge(hooks::routes())
         .merge(mcp::routes(&api))
-        .merge(people_routes(action_routes(mesh_routes(bound))).router)
+        .merge(people_routes(action_routes(message_routes(mesh_routes(bound)))).router)
         .fallback(h::nothing_here)
         .method_not_allowed_fallback(h::wrong_method)
         .layer(DefaultBodyLimit::max(HTTP_BODY_MAX_BYTES))

@@ -18,6 +18,7 @@ use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
     access, actuators, alerts, channels, devices, dto, enrolling, estop, gateways, mcp, meshes,
+    messages,
     models, names, pictures, series, standing_approvals, stopping, topology, twin,
 };
 
@@ -55,6 +56,16 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    messages::MessageSend,
+    messages::MessageView,
+    messages::MessagesView,
+    messages::AttemptView,
+    messages::RouteAsk,
+    messages::RoutedView,
+    messages::ChoiceView,
+    messages::RuleView,
+    messages::RulesView,
+    messages::RulesSet,
     alerts::AlertView,
     alerts::AlertNote,
     alerts::AlertMute,

@@ -14,6 +14,7 @@ mod channels;
 mod console;
 mod gateways;
 mod mcp;
+mod messages;
 mod path;
 mod pictures;
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod channels;
 mod config;
 mod gateways;
 mod mcp;
+mod messages;
 mod models;
 mod people;
 mod recovery;
@@ -24,6 +25,7 @@ pub(super) use self::channels::*;
 pub(super) use self::config::*;
 pub(super) use self::gateways::*;
 pub(super) use self::mcp::*;
+pub(super) use self::messages::*;
 pub(super) use self::models::*;
 pub(super) use self::people::*;
 pub(super) use self::recovery::*;
@@ -220,6 +222,14 @@ pub(super) enum Command {
     /// OpenClaw gateways that this node is connected to, with their agents
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// Send a message to an agent of the mesh and print the answer; it is text and moves nothing
+    Send(SendArgs),
+    /// Messages to agents: where each stands, the answers, and those that were not answered
+    #[command(subcommand)]
+    Message(MessageCommand),
+    /// The rules by which messages find a node
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Speak the Model Context Protocol over stdin and stdout for an assistant of this machine, which starts this command
     Mcp {
         /// What to do instead

@@ -1,0 +1,513 @@
+//! Messages to agents, and runs of the agents of this node. It must not know where a message goes or what an agent is.
+
+use std::fmt::Display;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+
+use super::{StoreError, row};
+use crate::domain::base::limits::{MESSAGES_KEPT_MAX, RUNS_KEPT_MAX};
+use crate::domain::base::{DeviceId, TimeMs};
+use crate::domain::coordination::message::{Message, MessageState};
+
+const COLUMNS: &str = "id, state, priority, created_at, expires_at, next_at, ended_at, source, sender, key, place, rule, \
+                       retry, attempts, text, answer, why";
+
+fn wrong(column: usize, why: impl Display) -> rusqlite::Error {
+    let why = why.to_string();
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|e| wrong(column, e))
+}
+
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<TimeMs> {
+    row.get(column).map(TimeMs::from_i64)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let state: String = row.get(1)?;
+    let ended: Option<i64> = row.get(6)?;
+    Ok(Message {
+        id: row.get(0)?,
+        state: MessageState::named(&state).ok_or_else(|| wrong(1, "no state"))?,
+        priority: row.get(2)?,
+        created_at: moment(row, 3)?,
+        expires_at: moment(row, 4)?,
+        next_at: moment(row, 5)?,
+        ended_at: ended.map(TimeMs::from_i64),
+        source: row.get(7)?,
+        sender: row.get(8)?,
+        key: row.get(9)?,
+        place: from_json(row, 10)?,
+        rule: row.get(11)?,
+        retry: from_json(row, 12)?,
+        attempts: from_json(row, 13)?,
+        text: row.get(14)?,
+        answer: row.get(15)?,
+        why: row.get(16)?,
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Writes a message, over what is there of this id.
+///
+/// # Errors
+/// Any SQLite error; a second message of one sender and key.
+pub fn put(conn: &Connection, message: &Message) -> Result<(), StoreError> {
+    let sql = "INSERT INTO messages (id, state, priority, created_at, expires_at, next_at, ended_at, source, sender, key, \
+               place, rule, retry, attempts, text, answer, why) VALUES (:id, :state, :priority, :created, :expires, :next, \
+               :ended, :source, :sender, :key, :place, :rule, :retry, :attempts, :text, :answer, :why) \
+               ON CONFLICT (id) DO UPDATE SET state = :state, priority = :priority, expires_at = :expires, \
+               next_at = :next, ended_at = :ended, rule = :rule, retry = :retry, attempts = :attempts, answer = :answer, \
+               why = :why";
+    conn.prepare_cached(sql)?.execute(named_params! {
+        ":id": message.id,
+        ":state": message.state.as_str(),
+        ":priority": message.priority,
+        ":created": message.created_at.to_i64(),
+        ":expires": message.expires_at.to_i64(),
+        ":next": message.next_at.to_i64(),
+        ":ended": message.ended_at.map(TimeMs::to_i64),
+        ":source": message.source,
+        ":sender": message.sender,
+        ":key": message.key,
+        ":place": json(&message.place),
+        ":rule": message.rule,
+        ":retry": json(&message.retry),
+        ":attempts": json(&message.attempts),
+        ":text": message.text,
+        ":answer": message.answer,
+        ":why": message.why,
+    })?;
+    Ok(())
+}
+
+/// Changes a message that is not over; `None` if there is none, or it is over: then nothing is changed.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn change(
+    conn: &Connection,
+    id: &str,
+    change: impl FnOnce(&mut Message),
+) -> Result<Option<Message>, StoreError> {
+    let Some(mut message) = get(conn, id)?.filter(|m| !m.state.is_over()) else {
+        return Ok(None);
+    };
+    change(&mut message);
+    put(conn, &message)?;
+    Ok(Some(message))
+}
+
+/// One message.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn get(conn: &Connection, id: &str) -> Result<Option<Message>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM messages WHERE id = ?1");
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([id], read)
+        .optional()?)
+}
+
+/// The message that this sender gave this key.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn by_key(
+    conn: &Connection,
+    source: &str,
+    sender: &str,
+    key: &str,
+) -> Result<Option<Message>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM messages WHERE source = ?1 AND sender = ?2 AND key = ?3");
+    let mut query = conn.prepare_cached(&sql)?;
+    Ok(query.query_row([source, sender, key], read).optional()?)
+}
+
+/// How many messages are not over.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn open(conn: &Connection) -> Result<usize, StoreError> {
+    let sql = "SELECT count(*) FROM messages WHERE ended_at IS NULL";
+    let count: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+fn list(
+    conn: &Connection,
+    rest: &str,
+    with: impl rusqlite::Params,
+) -> Result<Vec<Message>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM messages {rest}");
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map(with, read)?;
+    row::readable(rows)
+}
+
+/// Queued messages that look for a node now, those of the greatest priority first, then the oldest.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn due(conn: &Connection, now: TimeMs, most: usize) -> Result<Vec<Message>, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rest =
+        "WHERE state = 'queued' AND next_at <= ?1 ORDER BY priority DESC, created_at LIMIT ?2";
+    list(conn, rest, params![now.to_i64(), most])
+}
+
+/// Messages that were under way.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn under_way(conn: &Connection) -> Result<Vec<Message>, StoreError> {
+    list(
+        conn,
+        "WHERE ended_at IS NULL AND state <> 'queued' ORDER BY created_at",
+        [],
+    )
+}
+
+/// Queued messages whose time is over.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn overdue(conn: &Connection, now: TimeMs, most: usize) -> Result<Vec<Message>, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rest = "WHERE ended_at IS NULL AND state = 'queued' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+    list(conn, rest, params![now.to_i64(), most])
+}
+
+/// Has every queued message look for a node now.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn wake(conn: &Connection) -> Result<(), StoreError> {
+    let sql = "UPDATE messages SET next_at = 0 WHERE state = 'queued' AND next_at > 0";
+    conn.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Which messages are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// In one of these states; any where empty.
+    pub states: Vec<MessageState>,
+    /// With this text in the message or its answer.
+    pub text: Option<String>,
+    /// That came before this moment.
+    pub before: Option<TimeMs>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Messages, newest first.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn page(conn: &Connection, page: &Page) -> Result<Vec<Message>, StoreError> {
+    let states: Vec<&str> = page.states.iter().map(|s| s.as_str()).collect();
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    let rest = "WHERE created_at < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) \
+                AND (?3 IS NULL OR instr(lower(text), lower(?3)) > 0 OR instr(lower(answer), lower(?3)) > 0) \
+                ORDER BY created_at DESC, id LIMIT ?4";
+    let before = page.before.map_or(i64::MAX, TimeMs::to_i64);
+    list(conn, rest, params![before, json(&states), page.text, limit])
+}
+
+/// How many messages stand in each state.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn counts(conn: &Connection) -> Result<Vec<(MessageState, u64)>, StoreError> {
+    let mut query = conn.prepare_cached("SELECT state, count(*) FROM messages GROUP BY state")?;
+    let rows = query.query_map([], |row| {
+        let state: String = row.get(0)?;
+        let state = MessageState::named(&state).ok_or_else(|| wrong(0, "no state"))?;
+        let count: i64 = row.get(1)?;
+        Ok((state, u64::try_from(count).unwrap_or_default()))
+    })?;
+    row::readable(rows)
+}
+
+fn excess(conn: &Connection, table: &str, most: usize) -> Result<i64, StoreError> {
+    let sql = format!("SELECT count(*) FROM {table} WHERE ended_at IS NOT NULL");
+    let count: i64 = conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+    Ok(count
+        .saturating_sub(i64::try_from(most).unwrap_or(i64::MAX))
+        .max(0))
+}
+
+/// Deletes messages that have been over for long, and outcomes of runs from before `runs_before`.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn prune(conn: &Connection, runs_before: TimeMs) -> Result<(), StoreError> {
+    let over = excess(conn, "messages", MESSAGES_KEPT_MAX)?;
+    let sql = "DELETE FROM messages WHERE id IN \
+               (SELECT id FROM messages WHERE ended_at IS NOT NULL ORDER BY ended_at LIMIT ?1)";
+    conn.prepare_cached(sql)?.execute([over])?;
+    let sql = "DELETE FROM message_runs WHERE ended_at < ?1";
+    conn.prepare_cached(sql)?.execute([runs_before.to_i64()])?;
+    let over = excess(conn, "message_runs", RUNS_KEPT_MAX)?;
+    let sql = "DELETE FROM message_runs WHERE (device, id) IN \
+               (SELECT device, id FROM message_runs WHERE ended_at IS NOT NULL ORDER BY ended_at LIMIT ?1)";
+    conn.prepare_cached(sql)?.execute([over])?;
+    Ok(())
+}
+
+/// How a run of an agent stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunState {
+    /// The agent was asked, or is about to be.
+    Running,
+    /// It answered.
+    Answered(String),
+    /// It ended with an error.
+    Failed(String),
+    /// Nothing was run.
+    NotRun(String),
+    /// The node ended meanwhile; whether the agent acted is not known.
+    Interrupted(String),
+}
+
+impl RunState {
+    fn parts(&self) -> (&'static str, Option<&str>, Option<&str>) {
+        match self {
+            Self::Running => ("running", None, None),
+            Self::Answered(answer) => ("answered", Some(answer), None),
+            Self::Failed(why) => ("failed", None, Some(why)),
+            Self::NotRun(why) => ("not-run", None, Some(why)),
+            Self::Interrupted(why) => ("interrupted", None, Some(why)),
+        }
+    }
+}
+
+/// Begins a run, unless this device has begun it before: then how that one stands.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn begin_run(
+    conn: &Connection,
+    device: &DeviceId,
+    id: &str,
+    agent: &str,
+    now: TimeMs,
+) -> Result<Option<RunState>, StoreError> {
+    if let Some(known) = run(conn, device, id)? {
+        return Ok(Some(known));
+    }
+    let sql = "INSERT INTO message_runs (device, id, agent, state, began_at) VALUES (?1, ?2, ?3, 'running', ?4)";
+    conn.prepare_cached(sql)?
+        .execute(params![device.as_str(), id, agent, now.to_i64()])?;
+    Ok(None)
+}
+
+/// How a run stands.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn run(conn: &Connection, device: &DeviceId, id: &str) -> Result<Option<RunState>, StoreError> {
+    let sql = "SELECT state, answer, why FROM message_runs WHERE device = ?1 AND id = ?2";
+    let read = |row: &Row<'_>| {
+        let (state, answer, why): (String, Option<String>, Option<String>) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let why = why.unwrap_or_default();
+        Ok(match state.as_str() {
+            "running" => RunState::Running,
+            "answered" => RunState::Answered(answer.unwrap_or_default()),
+            "failed" => RunState::Failed(why),
+            "not-run" => RunState::NotRun(why),
+            "interrupted" => RunState::Interrupted(why),
+            _ => return Err(wrong(0, "no state")),
+        })
+    };
+    let mut query = conn.prepare_cached(sql)?;
+    Ok(query
+        .query_row(params![device.as_str(), id], read)
+        .optional()?)
+}
+
+/// Ends a run that is under way; one that is over stays as it is.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn end_run(
+    conn: &Connection,
+    device: &DeviceId,
+    id: &str,
+    state: &RunState,
+    now: TimeMs,
+) -> Result<(), StoreError> {
+    let (name, answer, why) = state.parts();
+    let sql = "UPDATE message_runs SET state = ?3, answer = ?4, why = ?5, ended_at = ?6 \
+               WHERE device = ?1 AND id = ?2 AND ended_at IS NULL";
+    conn.prepare_cached(sql)?.execute(params![
+        device.as_str(),
+        id,
+        name,
+        answer,
+        why,
+        now.to_i64()
+    ])?;
+    Ok(())
+}
+
+/// Ends the runs that were under way when the node ended before. A run of its model had no effects and counts as not run.
+///
+/// # Errors
+/// Any SQLite error.
+pub fn interrupt_runs(
+    conn: &Connection,
+    model: &str,
+    why: &str,
+    now: TimeMs,
+) -> Result<usize, StoreError> {
+    let sql = "UPDATE message_runs SET state = CASE agent WHEN ?1 THEN 'not-run' ELSE 'interrupted' END, why = ?2, \
+               ended_at = ?3 WHERE ended_at IS NULL";
+    Ok(conn
+        .prepare_cached(sql)?
+        .execute(params![model, why, now.to_i64()])?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::coordination::choose::Place;
+
+    fn database() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("migrations/0026.sql"))
+            .unwrap();
+        conn
+    }
+
+    fn message(id: &str, priority: i64, at: u64) -> Message {
+        Message {
+            id: id.into(),
+            text: format!("text of {id}"),
+            source: "cli".into(),
+            sender: "ada".into(),
+            key: Some(id.into()),
+            place: Place::default(),
+            priority,
+            created_at: TimeMs(at),
+            expires_at: TimeMs(at + 100),
+            state: MessageState::Queued,
+            next_at: TimeMs(0),
+            rule: None,
+            retry: Default::default(),
+            attempts: Vec::new(),
+            answer: None,
+            why: None,
+            ended_at: None,
+        }
+    }
+
+    fn ids(all: &[Message]) -> Vec<&str> {
+        all.iter().map(|m| m.id.as_str()).collect()
+    }
+
+    #[test]
+    fn messages_are_due_by_priority_and_one_that_is_over_changes_no_more() {
+        let conn = database();
+        for (id, priority, at) in [("a", 0, 1), ("b", 0, 2), ("c", 1, 3)] {
+            put(&conn, &message(id, priority, at)).unwrap();
+        }
+        assert!(
+            put(
+                &conn,
+                &Message {
+                    key: Some("a".into()),
+                    ..message("d", 0, 1)
+                }
+            )
+            .is_err()
+        );
+        assert_eq!(ids(&due(&conn, TimeMs(5), 2).unwrap()), ["c", "a"]);
+        assert_eq!(
+            by_key(&conn, "cli", "ada", "b").unwrap().unwrap(),
+            message("b", 0, 2)
+        );
+        let end = |m: &mut Message| {
+            m.state = MessageState::Answered;
+            m.answer = Some("Forty-two".into());
+            m.ended_at = Some(TimeMs(9));
+        };
+        assert!(change(&conn, "a", end).unwrap().is_some());
+        let again = change(&conn, "a", |m| m.answer = Some("other".into())).unwrap();
+        assert_eq!(again, None);
+        assert_eq!(
+            get(&conn, "a").unwrap().unwrap().answer.as_deref(),
+            Some("Forty-two")
+        );
+        let later = |m: &mut Message| m.next_at = TimeMs(50);
+        change(&conn, "c", later).unwrap();
+        assert_eq!(ids(&due(&conn, TimeMs(5), 9).unwrap()), ["b"]);
+        wake(&conn).unwrap();
+        assert_eq!(ids(&due(&conn, TimeMs(5), 9).unwrap()), ["c", "b"]);
+        assert_eq!(ids(&overdue(&conn, TimeMs(102), 9).unwrap()), ["b"]);
+        assert_eq!(open(&conn).unwrap(), 2);
+        let found = Page {
+            text: Some("FORTY".into()),
+            limit: 9,
+            ..Page::default()
+        };
+        assert_eq!(ids(&page(&conn, &found).unwrap()), ["a"]);
+        let queued = Page {
+            states: vec![MessageState::Queued],
+            limit: 1,
+            ..Page::default()
+        };
+        assert_eq!(ids(&page(&conn, &queued).unwrap()), ["c"]);
+        assert_eq!(counts(&conn).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_run_is_begun_once_and_one_that_was_cut_off_says_so() {
+        let conn = database();
+        let device: DeviceId = "ab".repeat(32).parse().unwrap();
+        let begin =
+            |id: &str, agent: &str| begin_run(&conn, &device, id, agent, TimeMs(1)).unwrap();
+        for (id, agent) in [("x.1", "home/main"), ("y.1", "model"), ("z.1", "home/main")] {
+            assert_eq!(begin(id, agent), None);
+            assert_eq!(begin(id, agent), Some(RunState::Running));
+        }
+        let answered = RunState::Answered("yes".into());
+        end_run(&conn, &device, "x.1", &answered, TimeMs(2)).unwrap();
+        end_run(
+            &conn,
+            &device,
+            "x.1",
+            &RunState::Failed("late".into()),
+            TimeMs(3),
+        )
+        .unwrap();
+        assert_eq!(
+            interrupt_runs(&conn, "model", "it ended", TimeMs(4)).unwrap(),
+            2
+        );
+        assert_eq!(begin("x.1", "home/main"), Some(answered));
+        assert_eq!(
+            begin("y.1", "model"),
+            Some(RunState::NotRun("it ended".into()))
+        );
+        assert_eq!(
+            begin("z.1", "home/main"),
+            Some(RunState::Interrupted("it ended".into()))
+        );
+        prune(&conn, TimeMs(4)).unwrap();
+        assert_eq!(run(&conn, &device, "x.1").unwrap(), None);
+        assert!(run(&conn, &device, "z.1").unwrap().is_some());
+    }
+}

@@ -1,0 +1,124 @@
+//! What a node tells others of the agents that it answers with for them (`message.offer` `{"agents": [..], "inFlight": n}`,
+//! feature `messages`), when it changes and every few seconds. What another says is its word: it decides whom a message goes to
+//! and nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Messages;
+use crate::domain::admission::Grant;
+use crate::domain::base::limits::{AGENTS_OF_NODE_MAX, MESSAGE_OFFER_EVERY_MS};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::coordination::choose::AgentRef;
+use crate::domain::wire::Message as Wire;
+use crate::domain::wire::handshake::Feature;
+use crate::node::links::LinkHandle;
+
+/// How a node tells another what it answers with.
+pub const OFFER: &str = "message.offer";
+
+/// How often it is looked at whether something changed.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What a node says that it answers with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told {
+    /// Its agents, the usual one first.
+    pub(super) agents: Vec<AgentRef>,
+    /// How many messages it has under way.
+    pub(super) in_flight: u32,
+}
+
+impl Messages {
+    /// The agents of this node.
+    pub(super) fn own_agents(&self) -> Vec<AgentRef> {
+        match self.0.models.inference.is_empty() {
+            true => Vec::new(),
+            false => vec![AgentRef::model()],
+        }
+    }
+
+    /// The agents that this node answers with for another device.
+    pub(super) fn agents_for(&self, device: &DeviceId) -> Vec<AgentRef> {
+        let record = self.trust.live(device);
+        if !record.is_some_and(|r| r.grants.has(Grant::Llm)) {
+            return Vec::new();
+        }
+        match self.0.models.inference.shares_any() {
+            true => vec![AgentRef::model()],
+            false => Vec::new(),
+        }
+    }
+}
+
+/// Tells links what changed, and forgets what those that ended said.
+pub(super) async fn run(messages: Messages) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // By link, since another one to the same device has heard nothing.
+    let mut said: BTreeMap<DeviceId, (u64, Told, u64)> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = messages.tasks.stop().cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = messages.clock.steady_ms();
+        let links = messages.links.all();
+        said.retain(|device, _| links.iter().any(|l| l.info.device == *device));
+        for link in links {
+            if !link.info.speaks(Feature::Messages) {
+                continue;
+            }
+            let device = &link.info.device;
+            let offer = Told {
+                agents: messages.agents_for(device),
+                in_flight: messages.0.runs.count(),
+            };
+            let begun = link.info.connected_at.0;
+            let known = said.get(device);
+            let same = known.is_some_and(|(of, told, at)| {
+                *of == begun && *told == offer && now.saturating_sub(*at) < MESSAGE_OFFER_EVERY_MS
+            });
+            let nothing = offer.agents.is_empty() && known.is_none();
+            if same || nothing {
+                continue;
+            }
+            let payload = serde_json::to_value(&offer).unwrap_or_default();
+            link.tell(Wire::event(OFFER, &payload));
+            said.insert(device.clone(), (begun, offer, now));
+        }
+    }
+}
+
+/// A node says what it answers with.
+///
+/// # Errors
+/// `INVALID_PARAMS` for what does not read.
+pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
+    let wrong = |why: String| Refusal::new(Code::InvalidParams, format!("{OFFER}: {why}"));
+    let agents = payload
+        .get("agents")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    if agents > AGENTS_OF_NODE_MAX {
+        return Err(wrong(format!("more than {AGENTS_OF_NODE_MAX} agents")));
+    }
+    let told: Told = serde_json::from_value(payload).map_err(|e| wrong(e.to_string()))?;
+    let mut all = messages
+        .0
+        .told
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    all.retain(|device, _| messages.trust.trusts(device));
+    let before = all.insert(link.info.device.clone(), told.clone());
+    drop(all);
+    if before.is_none_or(|before| before.agents != told.agents) {
+        messages.wake_soon();
+    }
+    Ok(())
+}

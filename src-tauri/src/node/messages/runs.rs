@@ -1,0 +1,487 @@
+//! Runs of the agents of this node, for messages of this node and of others. A run is written down before its agent is asked, so
+//! that it is begun once, whatever is sent twice and whenever the node dies; its outcome is kept for who asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::Messages;
+use crate::adapters::store::messages::{self as rows, RunState};
+use crate::domain::base::limits::{
+    MESSAGE_ANSWER_MAX_BYTES, MESSAGE_SLICE_MAX_BYTES, MESSAGE_TEXT_MAX_BYTES,
+    MESSAGE_TIMEOUT_MAX_MS, MODEL_OUTPUT_TOKENS, NAME_MAX_BYTES, RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX,
+    RUNS_OF_DEVICE_PER_HOUR,
+};
+use crate::domain::base::{Code, DeviceId, Refusal};
+use crate::domain::coordination::choose::{AgentRef, MODEL_AGENT};
+use crate::domain::inference::{FailureKind, InferenceRequest, Message, Piece};
+use crate::node::context::{DURABLE, store_refusal};
+use crate::node::inference::Wanted;
+use crate::node::links::LinkHandle;
+use crate::node::mesh_models;
+
+/// Has an agent run a message: `{id, key, agent, text, timeoutMs}` → `{}`, once it is written down.
+pub const RUN: &str = "message.run";
+/// How a run stands: `{id, from}` → [`Told`], with its text from that byte on.
+pub const TOLD: &str = "message.told";
+/// Ends a run: `{id}` → `{}`.
+pub const CANCEL: &str = "message.cancel";
+
+const HOUR_MS: u64 = 3_600_000;
+const ABOUT: &str = "You answer a message that a person or a program sent to a mesh of machines. You have no tools and cannot act. Answer \
+    plainly and briefly.";
+
+/// What is asked of an agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunAsk {
+    /// The run.
+    pub id: String,
+    /// What a gateway knows it by.
+    pub key: String,
+    /// The agent.
+    pub agent: AgentRef,
+    /// The text.
+    pub text: String,
+    /// How long it may take.
+    pub timeout_ms: u64,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// The agent works on it.
+    Running,
+    /// It answered.
+    Answered,
+    /// It ended with an error.
+    Failed,
+    /// Nothing was run.
+    NotRun,
+    /// The node ended meanwhile.
+    Interrupted,
+}
+
+/// What is told of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told {
+    /// How far it has come.
+    pub state: Progress,
+    /// What the agent said, from the byte that was asked for.
+    #[serde(default)]
+    pub text: String,
+    /// How many bytes it has said in all.
+    #[serde(default)]
+    pub length: usize,
+    /// Why it has no answer.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// A run that is under way.
+#[derive(Debug, Default)]
+struct Live {
+    text: Mutex<String>,
+    cancel: CancellationToken,
+}
+
+impl Live {
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what the agent says next; `false` where it is too much.
+    fn says(&self, piece: &str) -> bool {
+        let mut text = self.text();
+        text.push_str(piece);
+        text.len() <= MESSAGE_ANSWER_MAX_BYTES
+    }
+}
+
+type Key = (DeviceId, String);
+
+/// The runs under way.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    live: Mutex<BTreeMap<Key, Arc<Live>>>,
+    begun: Mutex<BTreeMap<DeviceId, VecDeque<u64>>>,
+}
+
+impl Runs {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.live().len()).unwrap_or(u32::MAX)
+    }
+
+    fn get(&self, key: &Key) -> Option<Arc<Live>> {
+        self.live().get(key).cloned()
+    }
+
+    /// Takes a place; `None` where the run is under way.
+    fn place(&self, key: &Key, own: bool) -> Result<Option<Arc<Live>>, Refusal> {
+        let busy = |why: String| Err(Refusal::new(Code::Busy, why));
+        let mut live = self.live();
+        if live.contains_key(key) {
+            return Ok(None);
+        }
+        let of_device = live.keys().filter(|(device, _)| *device == key.0).count();
+        if !own && of_device >= RUNS_OF_DEVICE_MAX {
+            return busy(format!(
+                "{RUNS_OF_DEVICE_MAX} messages of yours are answered already"
+            ));
+        }
+        if live.len() >= RUNS_AT_ONCE {
+            return busy(format!("{RUNS_AT_ONCE} messages are answered already"));
+        }
+        let new = Arc::new(Live::default());
+        live.insert(key.clone(), new.clone());
+        Ok(Some(new))
+    }
+
+    fn end(&self, key: &Key) {
+        self.live().remove(key);
+    }
+
+    /// Takes a run out of a device's share of an hour.
+    fn admits(&self, device: &DeviceId, now: u64) -> bool {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.retain(|_, at| {
+            at.back()
+                .is_some_and(|last| now.saturating_sub(*last) < HOUR_MS)
+        });
+        let of = begun.entry(device.clone()).or_default();
+        while of
+            .front()
+            .is_some_and(|at| now.saturating_sub(*at) >= HOUR_MS)
+        {
+            of.pop_front();
+        }
+        let room = of.len() < RUNS_OF_DEVICE_PER_HOUR;
+        if room {
+            of.push_back(now);
+        }
+        room
+    }
+}
+
+fn invalid(why: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidParams, why)
+}
+
+/// Begins a run; nothing is begun twice.
+///
+/// # Errors
+/// `NOT_AUTHORIZED` or `UNKNOWN_TARGET` for an agent that does not answer this device, `BUSY`, `OVER_BUDGET`, or what the store says.
+pub(super) async fn begin(
+    messages: &Messages,
+    device: &DeviceId,
+    ask: RunAsk,
+) -> Result<(), Refusal> {
+    let own = device == messages.own_id();
+    let agents = match own {
+        true => messages.own_agents(),
+        false => messages.agents_for(device),
+    };
+    if !agents.contains(&ask.agent) {
+        let why = match agents.is_empty() {
+            true => "no agent of this node answers messages of this device".to_owned(),
+            false => format!(
+                "the agent {} does not answer messages of this device",
+                ask.agent
+            ),
+        };
+        return Err(Refusal::new(Code::UnknownTarget, why));
+    }
+    if ask.text.is_empty() || ask.text.len() > MESSAGE_TEXT_MAX_BYTES {
+        return Err(invalid(format!(
+            "text must have 1 to {MESSAGE_TEXT_MAX_BYTES} bytes"
+        )));
+    }
+    let id = |id: &str| !id.is_empty() && id.len() <= NAME_MAX_BYTES;
+    if !id(&ask.id) || !id(&ask.key) {
+        return Err(invalid(format!(
+            "id and key must have 1 to {NAME_MAX_BYTES} bytes"
+        )));
+    }
+    let key = (device.clone(), ask.id.clone());
+    if !own && !messages.0.runs.admits(device, messages.clock.steady_ms()) {
+        let why = format!("more than {RUNS_OF_DEVICE_PER_HOUR} messages in an hour");
+        return Err(Refusal::new(Code::OverBudget, why));
+    }
+    let Some(live) = messages.0.runs.place(&key, own)? else {
+        return Ok(());
+    };
+    let (run, of, agent, now) = (
+        ask.id.clone(),
+        device.clone(),
+        ask.agent.to_string(),
+        messages.now(),
+    );
+    let begun = messages
+        .store
+        .write(DURABLE, "message run", move |c| {
+            rows::begin_run(c, &of, &run, &agent, now)
+        })
+        .await;
+    match begun {
+        Ok(None) => {}
+        // It was begun before, and is over.
+        Ok(Some(_)) => {
+            messages.0.runs.end(&key);
+            return Ok(());
+        }
+        Err(error) => {
+            messages.0.runs.end(&key);
+            return Err(store_refusal(&error));
+        }
+    }
+    let task = Box::pin(carry_out(messages.clone(), key, ask, live));
+    messages.tasks.passing("run of an agent", task);
+    Ok(())
+}
+
+async fn carry_out(messages: Messages, key: Key, ask: RunAsk, live: Arc<Live>) {
+    let limit = Duration::from_millis(ask.timeout_ms.min(MESSAGE_TIMEOUT_MAX_MS));
+    let end = tokio::select! {
+        biased;
+        () = live.cancel.cancelled() => RunState::Failed("it was taken back".to_owned()),
+        () = messages.tasks.stop().cancelled() => match ask.agent.is_without_effects() {
+            true => RunState::NotRun("the node ended".to_owned()),
+            false => RunState::Interrupted("the node ended".to_owned()),
+        },
+        end = tokio::time::timeout(limit, of_model(&messages, &key.0, &ask, &live)) => {
+            end.unwrap_or_else(|_| RunState::Failed("it gave no answer in time".to_owned()))
+        }
+    };
+    let (device, id) = key.clone();
+    let now = messages.now();
+    let written = messages
+        .store
+        .write(DURABLE, "message run", move |c| {
+            rows::end_run(c, &device, &id, &end, now)
+        })
+        .await;
+    if let Err(error) = written {
+        tracing::error!("the outcome of a message is not written down: {error}");
+    }
+    messages.0.runs.end(&key);
+}
+
+/// Asks the model of this node.
+async fn of_model(messages: &Messages, device: &DeviceId, ask: &RunAsk, live: &Live) -> RunState {
+    let models = &messages.0.models;
+    let about = models.inference.labels().text(&ask.text);
+    let request = InferenceRequest {
+        messages: vec![
+            Message::System(ABOUT.to_owned()),
+            Message::User(ask.text.clone()),
+        ],
+        max_output_tokens: MODEL_OUTPUT_TOKENS,
+        ..InferenceRequest::default()
+    };
+    let mut pieces = match device == messages.own_id() {
+        true => {
+            models
+                .inference
+                .ask_of(&Wanted::Chain, request, &about)
+                .await
+                .1
+        }
+        false => match mesh_models::ask_for(models, device, request, &about).await {
+            Ok((_, pieces)) => pieces,
+            Err(refusal) => return RunState::NotRun(refusal.message),
+        },
+    };
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(Piece::Text(text)) => {
+                if !live.says(&text) {
+                    return RunState::Failed(format!(
+                        "its answer has more than {MESSAGE_ANSWER_MAX_BYTES} bytes"
+                    ));
+                }
+            }
+            Ok(Piece::Call(_)) => {}
+            Ok(Piece::End(_)) => return RunState::Answered(live.text().clone()),
+            // It may answer later, or another node's may.
+            Err(failure) if failure.kind.may_pass() || failure.kind == FailureKind::Budget => {
+                return RunState::NotRun(failure.why);
+            }
+            Err(failure) => return RunState::Failed(failure.why),
+        }
+    }
+    RunState::Failed("the model's answer broke off".to_owned())
+}
+
+/// The part of a text from a byte on, cut between characters.
+fn slice(text: &str, from: usize) -> String {
+    let end = from.saturating_add(MESSAGE_SLICE_MAX_BYTES).min(text.len());
+    let whole = |at: &usize| text.is_char_boundary(*at);
+    let (Some(from), Some(end)) = ((from..=text.len()).find(whole), (0..=end).rev().find(whole))
+    else {
+        return String::new();
+    };
+    text.get(from..end.max(from)).unwrap_or_default().to_owned()
+}
+
+/// How a run stands, with its text from a byte on.
+///
+/// # Errors
+/// `NOT_FOUND` where this device has begun none of this id, or what the store says.
+pub(super) async fn look(
+    messages: &Messages,
+    device: &DeviceId,
+    id: &str,
+    from: usize,
+) -> Result<Told, Refusal> {
+    let key = (device.clone(), id.to_owned());
+    let running = |live: &Live| {
+        let text = live.text();
+        Told {
+            state: Progress::Running,
+            text: slice(&text, from),
+            length: text.len(),
+            why: None,
+        }
+    };
+    if let Some(live) = messages.0.runs.get(&key) {
+        return Ok(running(&live));
+    }
+    let (of, run) = key;
+    let read = messages
+        .store
+        .read_committed("message run", move |c| rows::run(c, &of, &run));
+    let state = read.await.map_err(|e| store_refusal(&e))?;
+    let ended = |state: Progress, why: String| Told {
+        state,
+        text: String::new(),
+        length: 0,
+        why: Some(why),
+    };
+    Ok(match state {
+        None => return Err(Refusal::new(Code::NotFound, "no such run was begun here")),
+        Some(RunState::Running) => Told {
+            state: Progress::Running,
+            text: String::new(),
+            length: 0,
+            why: None,
+        },
+        Some(RunState::Answered(answer)) => Told {
+            state: Progress::Answered,
+            text: slice(&answer, from),
+            length: answer.len(),
+            why: None,
+        },
+        Some(RunState::Failed(why)) => ended(Progress::Failed, why),
+        Some(RunState::NotRun(why)) => ended(Progress::NotRun, why),
+        Some(RunState::Interrupted(why)) => ended(Progress::Interrupted, why),
+    })
+}
+
+/// Ends a run that is under way.
+pub(super) fn cancel(messages: &Messages, device: &DeviceId, id: &str) {
+    let key = (device.clone(), id.to_owned());
+    if let Some(live) = messages.0.runs.get(&key) {
+        live.cancel.cancel();
+    }
+}
+
+/// Ends the runs that were under way when the node ended before.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn recover(messages: &Messages) -> Result<(), crate::adapters::store::StoreError> {
+    let (now, why) = (messages.now(), "the node ended while it was run");
+    let ended = messages
+        .store
+        .write(DURABLE, "message runs", move |c| {
+            rows::interrupt_runs(c, MODEL_AGENT, why, now)
+        })
+        .await?;
+    if ended > 0 {
+        tracing::warn!("{ended} runs of agents were cut off when the node ended before");
+    }
+    Ok(())
+}
+
+fn id_of(params: &Map<String, Value>) -> Result<&str, Refusal> {
+    let id = params.get("id").and_then(Value::as_str);
+    id.filter(|id| id.len() <= NAME_MAX_BYTES)
+        .ok_or_else(|| invalid("id must be a text"))
+}
+
+/// Another node asks an agent of this one.
+///
+/// # Errors
+/// As [`begin`].
+pub(in crate::node) async fn asked(
+    messages: &Messages,
+    link: &LinkHandle,
+    params: Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let ask: RunAsk =
+        serde_json::from_value(Value::Object(params)).map_err(|e| invalid(e.to_string()))?;
+    begin(messages, &link.info.device, ask).await?;
+    Ok(json!({}))
+}
+
+/// Another node asks how its run stands.
+///
+/// # Errors
+/// As [`look`].
+pub(in crate::node) async fn told(
+    messages: &Messages,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    let from = params
+        .get("from")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let told = look(messages, &link.info.device, id_of(params)?, from).await?;
+    Ok(serde_json::to_value(told).unwrap_or_default())
+}
+
+/// Another node takes its run back.
+///
+/// # Errors
+/// `INVALID_PARAMS`.
+pub(in crate::node) fn cancelled(
+    messages: &Messages,
+    link: &LinkHandle,
+    params: &Map<String, Value>,
+) -> Result<Value, Refusal> {
+    cancel(messages, &link.info.device, id_of(params)?);
+    Ok(json!({}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_cut_between_characters_and_many_make_the_whole() {
+        let text = "é".repeat(MESSAGE_SLICE_MAX_BYTES);
+        let mut whole = String::new();
+        while whole.len() < text.len() {
+            let next = slice(&text, whole.len());
+            assert!(!next.is_empty() && next.len() <= MESSAGE_SLICE_MAX_BYTES);
+            whole.push_str(&next);
+        }
+        assert_eq!(whole, text);
+        assert_eq!(slice("abc", 3), "");
+        assert_eq!(slice("abc", 99), "");
+        assert_eq!(slice("é", 1), "");
+    }
+}
