@@ -1,6 +1,7 @@
 //! IO. Each family has its trait in `mod.rs`, its real implementation beside it and a twin for
 //! tests; families never import each other.
 
+pub mod abilities;
 pub mod authorities;
 #[cfg(feature = "chat")]
 pub mod channel;

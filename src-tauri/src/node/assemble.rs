@@ -27,6 +27,7 @@ use super::continuity::{Begin, Continuity, Footing, Ground, footing};
 use super::credentials::{self, Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
+use super::gateways::Gateways;
 use super::gen1::actuators::Wire;
 use super::guards::{Cut, Fitter, Guards, RunStarter, moved};
 use super::handles::{Handles, Inner};
@@ -426,7 +427,6 @@ async fn assemble(
         reach: reach.clone(),
         traffic: Arc::new(traffic),
     };
-    let messages = Messages::open(mesh_models.clone()).await?;
     let leading = Leading::new(log.clone(), inference.clone(), planner.clone());
     let answering = Answering::new(log.clone());
     let footing = Footing::new(footing::Parts {
@@ -436,6 +436,8 @@ async fn assemble(
         ground,
     });
     let executor = Executor::new(footing, starter, key.clone(), policy);
+    let gateways = Gateways::new(&executor, bot_credentials.clone(), variables);
+    let messages = Messages::open(mesh_models.clone(), gateways.clone()).await?;
     let drafts = Drafts::new(leading.clone(), executor.clone(), reach.clone());
     let asking = Planner::new(drafts.clone(), mesh_models.clone());
     let protocol = Protocol {
@@ -449,7 +451,7 @@ async fn assemble(
         reach: reach.clone(),
     };
     let authority = Authority::new(executor.clone(), key.clone());
-    let channels = Channels::new(authority.clone(), key.clone(), bot_credentials.clone());
+    let channels = Channels::new(authority.clone(), key.clone(), bot_credentials);
     let pairing = Pairing::new(authority.clone(), key.clone(), tls.clone(), dialer.clone());
     let sessions = Sessions::new(protocol, pairing.clone(), key, tls.clone(), dialer);
     let sensing = Sensors::default();
@@ -462,7 +464,7 @@ async fn assemble(
         sessions,
         pairing,
         asking,
-        gateways: super::gateways::Gateways::new(&executor, bot_credentials, variables),
+        gateways,
         executor,
         drafts,
         leading,

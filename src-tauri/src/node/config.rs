@@ -8,6 +8,7 @@ pub mod console;
 pub mod edit;
 pub mod environment;
 pub mod keys;
+pub mod messages;
 pub mod models;
 pub mod notify;
 mod peer;
@@ -154,6 +155,8 @@ pub struct RawConfig {
     pub slack: Option<bot::RawBot>,
     /// The console for browsers of other machines.
     pub console: Option<console::RawConsole>,
+    /// `[messages]`: which agents answer other devices.
+    pub messages: Option<messages::RawMessages>,
     /// `[updates]`: where newer releases are looked for.
     pub updates: Option<updates::RawUpdates>,
     /// `[[alert]]`: readings that become an alert.
@@ -285,6 +288,7 @@ impl RawConfig {
             slack: bot::RawBot::resolve(self.slack, ChannelKind::Slack)?,
             notify: notify::resolve(self.notify, self.console.is_some())?,
             console: console::resolve(self.console)?,
+            shared_agents: messages::resolve(self.messages)?,
             updates: updates::resolve(self.updates)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
             fixed: self.fixed,
@@ -350,6 +354,8 @@ pub struct Config {
     pub code_display: Option<PathBuf>,
     /// Where newer releases are looked for, if anywhere.
     pub updates: Option<Releases>,
+    /// The agents that other devices may ask.
+    pub shared_agents: messages::SharedAgents,
     /// What becomes an alert.
     pub alerts: alerts::Alerts,
     /// Where people are told of alerts.

@@ -11,8 +11,9 @@ use super::{Answer, Door};
 use crate::adapters::store::messages::{self as rows, Page};
 use crate::domain::base::limits::{MESSAGES_PAGE_MAX, NAME_MAX_BYTES};
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
-use crate::domain::coordination::choose::{Place, RuleLook};
+use crate::domain::coordination::choose::{Candidate, Place, RuleLook};
 use crate::domain::coordination::message::{Message, MessageState};
+use crate::domain::coordination::profile::Profile;
 use crate::domain::coordination::routes::{Incoming, Retry, Routes, Strategy};
 use crate::node::context::{Event, Severity};
 use crate::node::messages::{Rules, Sent};
@@ -243,6 +244,44 @@ pub struct RulesSet {
     pub name: Option<String>,
 }
 
+/// A node that messages may go to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AbleView {
+    /// Its device id.
+    pub device_id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is this node.
+    pub own: bool,
+    /// Why it cannot be asked now.
+    #[serde(default)]
+    pub away: Option<String>,
+    /// The agents that it answers with for this node, the usual one first.
+    pub agents: Vec<String>,
+    /// How many messages it has under way.
+    pub in_flight: u32,
+    /// How long a request to it takes, in milliseconds, where it was measured.
+    #[serde(default)]
+    pub latency_ms: Option<u64>,
+    /// What it says that it can do.
+    pub profile: Profile,
+}
+
+/// Tags that this node gets and loses.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TagsChange {
+    /// Those it gets.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// Those it loses.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
 fn view_of(rules: &Rules) -> RulesView {
     let view = |rule: &crate::domain::coordination::routes::Ready| RuleView {
         name: rule.name.clone(),
@@ -380,6 +419,33 @@ impl Door {
     /// `NOT_FOUND`, `CONFLICT`, `BUSY`, or what the store says.
     pub async fn message_again(&self, id: &str) -> Answer<MessageView> {
         Ok(self.shown(self.handles.messages.send_again(id).await?))
+    }
+
+    /// This node and the devices that it trusts, with what each says that it can do.
+    pub fn abilities(&self) -> Vec<AbleView> {
+        let own = self.handles.own_id();
+        let all = self.handles.messages.abilities().into_iter();
+        let view = |c: Candidate| AbleView {
+            own: c.device == *own,
+            device_id: c.device.as_str().to_owned(),
+            name: c.name,
+            away: c.away,
+            agents: c.agents.iter().map(ToString::to_string).collect(),
+            in_flight: c.in_flight,
+            latency_ms: c.latency_ms,
+            profile: c.profile,
+        };
+        all.map(view).collect()
+    }
+
+    /// Gives this node tags and takes others away; it has those that are returned.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS`, or what the store says.
+    pub async fn tag(&self, change: TagsChange) -> Answer<Vec<String>> {
+        let messages = &self.handles.messages;
+        let tags = messages.tag(change.add, &change.remove).await?;
+        Ok(tags.into_iter().collect())
     }
 
     /// The rules by which messages find a node.

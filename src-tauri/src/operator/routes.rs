@@ -27,7 +27,8 @@ use super::inference::InferRequest;
 use super::mcp::{McpAdd, McpAdded, McpClientView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
 use super::messages::{
-    MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
+    AbleView, MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
+    TagsChange,
 };
 use super::models::{
     CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
@@ -225,6 +226,10 @@ routes! {
     MESSAGE_CANCEL: Delete "/messages/{id}", Operate, () => MessageView;
     /// Send a message once more that was not answered.
     MESSAGE_AGAIN: Post "/messages/{id}/again", Operate, () => MessageView;
+    /// This node and the devices it trusts, with the agents and abilities that each tells of.
+    ABILITIES: Get "/abilities", Read, () => Vec<AbleView>;
+    /// Give this node tags and take others away; answered with those it has then.
+    TAG: Post "/abilities/tags", Admin, TagsChange => Vec<String>;
     /// The rules by which messages find a node.
     ROUTING: Get "/routing", Operate, () => RulesView;
     /// Put other rules in force, or only try them and their tests.

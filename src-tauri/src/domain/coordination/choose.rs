@@ -1,7 +1,6 @@
 //! Which nodes a message goes to, in which order, and why not to the others. Nothing of what is chosen here permits anything:
 //! the node that is asked decides itself whether it answers whom.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -98,8 +97,6 @@ pub struct Candidate {
     pub profile: Profile,
     /// The agents that it answers with for this node, the usual one first.
     pub agents: Vec<AgentRef>,
-    /// The groups it is in.
-    pub groups: BTreeSet<String>,
     /// How many messages it has under way, by its own word, and of this node for certain.
     pub in_flight: u32,
     /// How long a request to it takes, where it was measured.
@@ -204,17 +201,19 @@ fn is_called(candidate: &Candidate, name: &str) -> bool {
 }
 
 /// Why a node does not fit, whatever its agents.
-fn misfit(wants: &NodeMatch, candidate: &Candidate) -> Option<String> {
+fn misfit(routes: &Routes, wants: &NodeMatch, candidate: &Candidate) -> Option<String> {
     let profile = &candidate.profile;
     if !wants.name.is_empty() && !wants.name.iter().any(|n| is_called(candidate, n)) {
         return Some("it is not one of the nodes that are named".to_owned());
     }
-    if let Some(group) = wants
-        .group
-        .as_ref()
-        .filter(|g| !candidate.groups.contains(*g))
-    {
-        return Some(format!("it is not in the group {group:?}"));
+    if let Some(group) = &wants.group {
+        let Some(of_group) = routes.group(group) else {
+            return Some(format!("there is no group {group:?}"));
+        };
+        // A group names no other group.
+        if misfit(routes, of_group, candidate).is_some() {
+            return Some(format!("it is not in the group {group:?}"));
+        }
     }
     if let Some(os) = wants.os.as_ref().filter(|os| !same(os, &profile.os)) {
         return Some(format!("its system is {:?}, not {os:?}", profile.os));
@@ -226,10 +225,7 @@ fn misfit(wants: &NodeMatch, candidate: &Candidate) -> Option<String> {
         let has = if gpu { "no" } else { "a" };
         return Some(format!("it has {has} graphics processor"));
     }
-    let can = |skill: &String| {
-        let mut skills = profile.skills.iter();
-        skills.any(|s| s.executable && s.name == *skill)
-    };
+    let can = |skill: &String| profile.can(skill);
     if let Some(skill) = wants.skills.iter().find(|skill| !can(skill)) {
         return Some(format!("it does not have the skill {skill:?}"));
     }
@@ -240,10 +236,7 @@ fn misfit(wants: &NodeMatch, candidate: &Candidate) -> Option<String> {
         ));
     }
     if let Some(kind) = wants.skill_kind
-        && !profile
-            .skills
-            .iter()
-            .any(|s| s.executable && s.kind == kind)
+        && !profile.skills.iter().any(|s| s.kind == kind)
     {
         return Some("it has no skill of the kind that is wanted".to_owned());
     }
@@ -252,8 +245,8 @@ fn misfit(wants: &NodeMatch, candidate: &Candidate) -> Option<String> {
 }
 
 /// The agent of a node that is asked, or why it is not.
-fn fit(wanted: &Wanted<'_>, candidate: &Candidate) -> Result<AgentRef, String> {
-    if let Some(why) = misfit(wanted.node, candidate) {
+fn fit(routes: &Routes, wanted: &Wanted<'_>, candidate: &Candidate) -> Result<AgentRef, String> {
+    if let Some(why) = misfit(routes, wanted.node, candidate) {
         return Err(why);
     }
     if let Some(why) = &candidate.away {
@@ -333,12 +326,13 @@ fn order(
 
 /// Looks at every node as a rule wants it.
 fn look<'a>(
+    routes: &Routes,
     wanted: &Wanted<'_>,
     candidates: &'a [Candidate],
 ) -> (Vec<(&'a Candidate, AgentRef)>, Vec<NodeLook>) {
     let (mut fits, mut looks) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let fit = fit(wanted, candidate);
+        let fit = fit(routes, wanted, candidate);
         looks.push(NodeLook {
             device_id: candidate.device.as_str().to_owned(),
             name: candidate.name.clone(),
@@ -393,7 +387,7 @@ pub fn choose(
                 strategy: rule.strategy,
                 weight: &|c| weight_of(rule, c),
             };
-            let (mut fits, nodes) = look(&wanted, candidates);
+            let (mut fits, nodes) = look(routes, &wanted, candidates);
             // A node of weight 0 gets none.
             fits.retain(|(c, _)| rule.strategy != Strategy::Weighted || weight_of(rule, c) > 0);
             seen.nodes = nodes;
@@ -422,7 +416,7 @@ pub fn choose(
         strategy: Strategy::LeastBusy,
         weight: &one,
     };
-    let (mut fits, nodes) = look(&wanted, candidates);
+    let (mut fits, nodes) = look(routes, &wanted, candidates);
     order(&wanted, &mut fits, message, turn);
     let none = fits.is_empty().then(|| "no node fits".to_owned());
     plan.looks.push(RuleLook {

@@ -7,7 +7,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::base::limits::{
-    MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, ROUTE_LIST_MAX, ROUTE_PATTERN_MAX_BYTES,
+    GROUPS_MAX, MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, ROUTE_LIST_MAX, ROUTE_PATTERN_MAX_BYTES,
     ROUTE_RULES_MAX, ROUTE_TESTS_MAX, ROUTES_MAX_BYTES,
 };
 use crate::domain::base::text::one_line;
@@ -149,6 +149,16 @@ pub struct RouteTest {
     pub rule: Option<String>,
 }
 
+/// A group of nodes: those that are named, or that are as it says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Which nodes are in it.
+    pub node: NodeMatch,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -157,6 +167,8 @@ struct Written {
     rules: Vec<Rule>,
     #[serde(default, rename = "test")]
     tests: Vec<RouteTest>,
+    #[serde(default, rename = "group")]
+    groups: Vec<Group>,
 }
 
 /// A rule that can be used, its pattern compiled.
@@ -178,6 +190,7 @@ impl std::ops::Deref for Ready {
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     rules: Vec<Ready>,
+    groups: BTreeMap<String, NodeMatch>,
     tests: usize,
 }
 
@@ -203,6 +216,23 @@ impl Routes {
         if written.tests.len() > ROUTE_TESTS_MAX {
             return Err(format!("there are more than {ROUTE_TESTS_MAX} tests"));
         }
+        if written.groups.len() > GROUPS_MAX {
+            return Err(format!("there are more than {GROUPS_MAX} groups"));
+        }
+        let mut groups = BTreeMap::new();
+        for group in written.groups {
+            let name = group.name;
+            let bad = |why: String| format!("group {name:?}: {why}");
+            plain("its name", &name).map_err(bad)?;
+            group.node.checked().map_err(bad)?;
+            if group.node == NodeMatch::default() || group.node.group.is_some() {
+                let why = "node must say which nodes are in it, and name no other group";
+                return Err(bad(why.to_owned()));
+            }
+            if groups.insert(name.clone(), group.node).is_some() {
+                return Err(format!("two groups are called {name:?}"));
+            }
+        }
         let mut names = BTreeSet::new();
         let mut rules = Vec::with_capacity(written.rules.len());
         for rule in written.rules {
@@ -210,10 +240,23 @@ impl Routes {
                 return Err(format!("two rules are called {:?}", rule.name));
             }
             let name = rule.name.clone();
-            rules.push(Ready::new(rule).map_err(|why| format!("rule {name:?}: {why}"))?);
+            let ready = Ready::new(rule).map_err(|why| format!("rule {name:?}: {why}"))?;
+            if let Some(group) = ready
+                .node
+                .group
+                .as_ref()
+                .filter(|g| !groups.contains_key(*g))
+            {
+                return Err(format!("rule {name:?}: there is no group {group:?}"));
+            }
+            rules.push(ready);
         }
         let tests = written.tests.len();
-        let routes = Self { rules, tests };
+        let routes = Self {
+            rules,
+            groups,
+            tests,
+        };
         for (at, test) in written.tests.iter().enumerate() {
             let failed = routes.fails(test);
             if let Some(why) = failed {
@@ -226,6 +269,16 @@ impl Routes {
     /// The rules in their order, those that are left out too.
     pub fn rules(&self) -> &[Ready] {
         &self.rules
+    }
+
+    /// Which nodes are in a group.
+    pub fn group(&self, name: &str) -> Option<&NodeMatch> {
+        self.groups.get(name)
+    }
+
+    /// The names of the groups.
+    pub fn groups(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
     }
 
     /// How many tests hold.
@@ -267,36 +320,56 @@ fn plain(what: &str, text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks lists and texts by their names.
+fn bounded(
+    lists: &[(&str, &Vec<String>)],
+    texts: &[(&str, &Option<String>)],
+) -> Result<(), String> {
+    for (what, list) in lists {
+        if list.len() > ROUTE_LIST_MAX {
+            return Err(format!("{what} has more than {ROUTE_LIST_MAX} entries"));
+        }
+        list.iter().try_for_each(|entry| plain(what, entry))?;
+    }
+    let mut texts = texts.iter();
+    texts.try_for_each(|(what, text)| text.as_deref().map_or(Ok(()), |text| plain(what, text)))
+}
+
+impl NodeMatch {
+    fn checked(&self) -> Result<(), String> {
+        bounded(
+            &[
+                ("node.name", &self.name),
+                ("node.skills", &self.skills),
+                ("node.any_skill", &self.any_skill),
+                ("node.tags", &self.tags),
+            ],
+            &[
+                ("node.group", &self.group),
+                ("node.os", &self.os),
+                ("node.arch", &self.arch),
+            ],
+        )
+    }
+}
+
 impl Ready {
     fn new(rule: Rule) -> Result<Self, String> {
         plain("its name", &rule.name)?;
-        let (message, node) = (&rule.message, &rule.node);
-        let lists = [
-            ("message.source", &message.source),
-            ("message.sender", &message.sender),
-            ("message.words", &message.words),
-            ("node.name", &node.name),
-            ("node.skills", &node.skills),
-            ("node.any_skill", &node.any_skill),
-            ("node.tags", &node.tags),
-        ];
-        for (what, list) in lists {
-            if list.len() > ROUTE_LIST_MAX {
-                return Err(format!("{what} has more than {ROUTE_LIST_MAX} entries"));
-            }
-            list.iter().try_for_each(|entry| plain(what, entry))?;
-        }
-        let texts = [
-            ("message.prefix", &message.prefix),
-            ("node.group", &node.group),
-            ("node.os", &node.os),
-            ("node.arch", &node.arch),
-            ("gateway", &rule.gateway),
-            ("agent", &rule.agent),
-        ];
-        for (what, text) in texts {
-            text.as_deref().map_or(Ok(()), |text| plain(what, text))?;
-        }
+        let message = &rule.message;
+        rule.node.checked()?;
+        bounded(
+            &[
+                ("message.source", &message.source),
+                ("message.sender", &message.sender),
+                ("message.words", &message.words),
+            ],
+            &[
+                ("message.prefix", &message.prefix),
+                ("gateway", &rule.gateway),
+                ("agent", &rule.agent),
+            ],
+        )?;
         if rule.weights.len() > ROUTE_LIST_MAX || rule.weights.values().any(|w| *w > 1_000) {
             return Err(format!(
                 "weights: at most {ROUTE_LIST_MAX} nodes, each from 0 to 1000"
@@ -407,6 +480,8 @@ mod tests {
             ("strategy = \"fastest\"", "fastest"),
             ("weights = { a = 2 }", "weights"),
             ("timeout_s = 0", "timeout_s"),
+            ("node = { group = \"g\" }", "no group"),
+            ("[[group]]\nname = \"g\"\nnode = {}", "group \"g\""),
             ("[[rule]]\nname = \"a\"", "two rules"),
             ("[[test]]\nmessage = \"x\"\nrule = \"b\"", "test 1"),
             (

@@ -40,7 +40,7 @@ pub fn lists() -> [&'static str; 8] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 8] {
+pub fn tables() -> [&'static str; 9] {
     [
         "store",
         "inference",
@@ -49,6 +49,7 @@ pub fn tables() -> [&'static str; 8] {
         "slack",
         "console",
         "alerts",
+        "messages",
         "updates",
     ]
 }

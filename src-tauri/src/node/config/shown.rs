@@ -247,6 +247,7 @@ mod tests {
             "store.max_bytes",
             "slack.ca",
             "telegram.ca",
+            "messages.share_agents",
             "updates.ca",
             "updates.from",
             "updates.key",

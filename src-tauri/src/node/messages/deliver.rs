@@ -237,6 +237,7 @@ async fn attempt(
             key: message.run_key(),
             agent: choice.agent.clone(),
             text: message.text.clone(),
+            session: format!("{}:{}", message.source, message.sender),
             timeout_ms: message.expires_at.since(messages.now()).max(1),
         };
         let own = device == messages.own_id();
@@ -312,6 +313,7 @@ async fn hear(
 ) -> Result<Tried, Refusal> {
     let (mut text, mut heard_at) = (String::new(), messages.clock.steady_ms());
     let (mut wait, most) = MESSAGE_POLL_MS;
+    let mut whole = false;
     loop {
         let now = messages.clock.steady_ms();
         if messages.now() >= message.expires_at {
@@ -335,6 +337,12 @@ async fn hear(
                 }
                 let why = shown(&told.why.unwrap_or_default());
                 match told.state {
+                    // What was said on the way need not be how the answer begins.
+                    Progress::Answered if !whole && !text.is_empty() => {
+                        whole = true;
+                        text.clear();
+                        continue;
+                    }
                     Progress::Running => {
                         let before = message.state != MessageState::Running;
                         if before && !reaches(messages, message, MessageState::Running).await? {

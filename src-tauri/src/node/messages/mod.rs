@@ -5,9 +5,10 @@
 mod deliver;
 mod desk;
 mod offers;
+mod profile;
 mod runs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -20,12 +21,12 @@ pub use self::runs::{CANCEL, RUN, TOLD};
 pub(super) use self::runs::{asked, cancelled, told};
 use super::context::{DURABLE, store_refusal};
 use super::frame_log::Frames;
+use super::gateways::Gateways;
 use super::mesh_models::MeshModels;
 use super::routing;
 use crate::adapters::store::{StoreError, kv};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::coordination::choose::{Candidate, Place, Plan, choose};
-use crate::domain::coordination::profile::Profile;
 use crate::domain::coordination::routes::{Incoming, Routes};
 use crate::domain::wire::handshake::Feature;
 
@@ -38,8 +39,10 @@ pub struct Messages(Arc<Inside>);
 
 struct Inside {
     models: MeshModels,
+    gateways: Gateways,
     routes: RwLock<Rules>,
     runs: runs::Runs,
+    own: profile::Own,
     /// What other nodes say that they answer with.
     told: Mutex<BTreeMap<DeviceId, offers::Told>>,
     /// Messages of this node that are under way, and what takes them back.
@@ -82,11 +85,12 @@ impl Messages {
     ///
     /// # Errors
     /// Whatever the store says.
-    pub async fn open(models: MeshModels) -> Result<Self, StoreError> {
+    pub async fn open(models: MeshModels, gateways: Gateways) -> Result<Self, StoreError> {
         let kept = models
             .store
             .read("routing rules", |c| kv::get(c, ROUTES))
             .await?;
+        let own = profile::Own::load(&models.store).await?;
         let text = kept.and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.unwrap_or_default();
         let routes = match text.is_empty() {
@@ -100,8 +104,10 @@ impl Messages {
         let routes = Arc::new(routes);
         Ok(Self(Arc::new(Inside {
             models,
+            gateways,
             routes: RwLock::new(Rules { text, routes }),
             runs: runs::Runs::default(),
+            own,
             told: Mutex::default(),
             under_way: Mutex::default(),
             due: Notify::new(),
@@ -199,9 +205,8 @@ impl Messages {
         let mut all = vec![Candidate {
             device: own.clone(),
             name: routing::name(self, own),
-            profile: self.profile(own),
+            profile: self.own_profile(),
             agents: self.own_agents(),
-            groups: BTreeSet::new(),
             in_flight: self.0.runs.count(),
             latency_ms: Some(0),
             away: None,
@@ -233,9 +238,8 @@ impl Messages {
             let latency_ms = rtt.map(|ms| ms.max(0.0).round() as u64);
             all.push(Candidate {
                 name: routing::name(self, device),
-                profile: self.profile(device),
+                profile: said.map(|s| s.profile.clone()).unwrap_or_default(),
                 agents: said.map(|s| s.agents.clone()).unwrap_or_default(),
-                groups: BTreeSet::new(),
                 in_flight: said.map_or(0, |s| s.in_flight).max(ours),
                 latency_ms,
                 away: away.map(str::to_owned),
@@ -243,11 +247,5 @@ impl Messages {
             });
         }
         all
-    }
-
-    /// What a node says that it can do.
-    #[expect(clippy::unused_self, reason = "replaced by the profiles of nodes")]
-    fn profile(&self, _: &DeviceId) -> Profile {
-        Profile::default()
     }
 }

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Messages;
+use crate::adapters::gateway::State;
 use crate::domain::admission::Grant;
-use crate::domain::base::limits::{AGENTS_OF_NODE_MAX, MESSAGE_OFFER_EVERY_MS};
+use crate::domain::base::limits::{AGENTS_OF_NODE_MAX, MESSAGE_OFFER_EVERY_MS, PROFILE_LOOK_MS};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::coordination::choose::AgentRef;
+use crate::domain::coordination::profile::Profile;
 use crate::domain::wire::Message as Wire;
 use crate::domain::wire::handshake::Feature;
 use crate::node::links::LinkHandle;
@@ -31,15 +33,33 @@ pub(super) struct Told {
     pub(super) agents: Vec<AgentRef>,
     /// How many messages it has under way.
     pub(super) in_flight: u32,
+    /// What it can do.
+    #[serde(default)]
+    pub(super) profile: Profile,
 }
 
 impl Messages {
     /// The agents of this node.
     pub(super) fn own_agents(&self) -> Vec<AgentRef> {
-        match self.0.models.inference.is_empty() {
-            true => Vec::new(),
-            false => vec![AgentRef::model()],
+        let mut agents = self.gateway_agents();
+        if !self.0.models.inference.is_empty() {
+            agents.push(AgentRef::model());
         }
+        agents
+    }
+
+    /// The agents of the gateways that can be asked now.
+    fn gateway_agents(&self) -> Vec<AgentRef> {
+        let all = self.0.gateways.all().into_iter();
+        let ready = all.filter(|gateway| gateway.seen.state == State::Ready);
+        let agents = ready.flat_map(|gateway| {
+            let of = gateway.name;
+            gateway.seen.agents.into_iter().map(move |agent| AgentRef {
+                gateway: Some(of.clone()),
+                agent: agent.id,
+            })
+        });
+        agents.take(AGENTS_OF_NODE_MAX - 1).collect()
     }
 
     /// The agents that this node answers with for another device.
@@ -48,10 +68,12 @@ impl Messages {
         if !record.is_some_and(|r| r.grants.has(Grant::Llm)) {
             return Vec::new();
         }
-        match self.0.models.inference.shares_any() {
-            true => vec![AgentRef::model()],
-            false => Vec::new(),
+        let mut agents = self.gateway_agents();
+        agents.retain(|agent| self.config.shared_agents.has(agent));
+        if self.0.models.inference.shares_any() {
+            agents.push(AgentRef::model());
         }
+        agents
     }
 }
 
@@ -61,6 +83,7 @@ pub(super) async fn run(messages: Messages) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // By link, since another one to the same device has heard nothing.
     let mut said: BTreeMap<DeviceId, (u64, Told, u64)> = BTreeMap::new();
+    let mut looked = None;
     loop {
         tokio::select! {
             biased;
@@ -68,6 +91,10 @@ pub(super) async fn run(messages: Messages) {
             _ = tick.tick() => {}
         }
         let now = messages.clock.steady_ms();
+        if looked.is_none_or(|at| now.saturating_sub(at) >= PROFILE_LOOK_MS) {
+            looked = Some(now);
+            super::profile::look(&messages).await;
+        }
         let links = messages.links.all();
         said.retain(|device, _| links.iter().any(|l| l.info.device == *device));
         for link in links {
@@ -78,6 +105,7 @@ pub(super) async fn run(messages: Messages) {
             let offer = Told {
                 agents: messages.agents_for(device),
                 in_flight: messages.0.runs.count(),
+                profile: messages.own_profile(),
             };
             let begun = link.info.connected_at.0;
             let known = said.get(device);
@@ -108,7 +136,8 @@ pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(
     if agents > AGENTS_OF_NODE_MAX {
         return Err(wrong(format!("more than {AGENTS_OF_NODE_MAX} agents")));
     }
-    let told: Told = serde_json::from_value(payload).map_err(|e| wrong(e.to_string()))?;
+    let mut told: Told = serde_json::from_value(payload).map_err(|e| wrong(e.to_string()))?;
+    told.profile = told.profile.checked().map_err(wrong)?;
     let mut all = messages
         .0
         .told
@@ -117,7 +146,9 @@ pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(
     all.retain(|device, _| messages.trust.trusts(device));
     let before = all.insert(link.info.device.clone(), told.clone());
     drop(all);
-    if before.is_none_or(|before| before.agents != told.agents) {
+    if before
+        .is_none_or(|before| (&before.agents, &before.profile) != (&told.agents, &told.profile))
+    {
         messages.wake_soon();
     }
     Ok(())

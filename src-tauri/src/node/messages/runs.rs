@@ -8,14 +8,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Messages;
+use crate::adapters::gateway::{Ask, AskError};
 use crate::adapters::store::messages::{self as rows, RunState};
 use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MESSAGE_SLICE_MAX_BYTES, MESSAGE_TEXT_MAX_BYTES,
-    MESSAGE_TIMEOUT_MAX_MS, MODEL_OUTPUT_TOKENS, NAME_MAX_BYTES, RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX,
-    RUNS_OF_DEVICE_PER_HOUR,
+    MESSAGE_TIMEOUT_MAX_MS, MODEL_OUTPUT_TOKENS, NAME_MAX_BYTES, RUN_PIECES_WAITING_MAX,
+    RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX, RUNS_OF_DEVICE_PER_HOUR,
 };
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::coordination::choose::{AgentRef, MODEL_AGENT};
@@ -39,7 +41,7 @@ const ABOUT: &str = "You answer a message that a person or a program sent to a m
 /// What is asked of an agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RunAsk {
+pub(super) struct RunAsk {
     /// The run.
     pub id: String,
     /// What a gateway knows it by.
@@ -48,6 +50,9 @@ pub struct RunAsk {
     pub agent: AgentRef,
     /// The text.
     pub text: String,
+    /// What names the conversation at a gateway; those of different devices are never one.
+    #[serde(default)]
+    pub session: String,
     /// How long it may take.
     pub timeout_ms: u64,
 }
@@ -55,7 +60,7 @@ pub struct RunAsk {
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Progress {
+pub(super) enum Progress {
     /// The agent works on it.
     Running,
     /// It answered.
@@ -71,7 +76,7 @@ pub enum Progress {
 /// What is told of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub(super) struct Told {
     /// How far it has come.
     pub state: Progress,
     /// What the agent said, from the byte that was asked for.
@@ -100,8 +105,11 @@ impl Live {
     /// Adds what the agent says next; `false` where it is too much.
     fn says(&self, piece: &str) -> bool {
         let mut text = self.text();
-        text.push_str(piece);
-        text.len() <= MESSAGE_ANSWER_MAX_BYTES
+        let fits = text.len() + piece.len() <= MESSAGE_ANSWER_MAX_BYTES;
+        if fits {
+            text.push_str(piece);
+        }
+        fits
     }
 }
 
@@ -254,13 +262,10 @@ async fn carry_out(messages: Messages, key: Key, ask: RunAsk, live: Arc<Live>) {
     let limit = Duration::from_millis(ask.timeout_ms.min(MESSAGE_TIMEOUT_MAX_MS));
     let end = tokio::select! {
         biased;
-        () = live.cancel.cancelled() => RunState::Failed("it was taken back".to_owned()),
-        () = messages.tasks.stop().cancelled() => match ask.agent.is_without_effects() {
-            true => RunState::NotRun("the node ended".to_owned()),
-            false => RunState::Interrupted("the node ended".to_owned()),
-        },
-        end = tokio::time::timeout(limit, of_model(&messages, &key.0, &ask, &live)) => {
-            end.unwrap_or_else(|_| RunState::Failed("it gave no answer in time".to_owned()))
+        () = live.cancel.cancelled() => cut_off(&ask, "it was taken back"),
+        () = messages.tasks.stop().cancelled() => cut_off(&ask, "the node ended"),
+        end = tokio::time::timeout(limit, of_agent(&messages, &key.0, &ask, &live)) => {
+            end.unwrap_or_else(|_| cut_off(&ask, "it gave no answer in time"))
         }
     };
     let (device, id) = key.clone();
@@ -275,6 +280,64 @@ async fn carry_out(messages: Messages, key: Key, ask: RunAsk, live: Arc<Live>) {
         tracing::error!("the outcome of a message is not written down: {error}");
     }
     messages.0.runs.end(&key);
+}
+
+/// How a run stands that is not waited for any more.
+fn cut_off(ask: &RunAsk, why: &str) -> RunState {
+    match ask.agent.is_without_effects() {
+        true => RunState::NotRun(why.to_owned()),
+        false => RunState::Interrupted(why.to_owned()),
+    }
+}
+
+async fn of_agent(messages: &Messages, device: &DeviceId, ask: &RunAsk, live: &Live) -> RunState {
+    match &ask.agent.gateway {
+        None => of_model(messages, device, ask, live).await,
+        Some(gateway) => of_gateway(messages, device, ask, gateway, live).await,
+    }
+}
+
+/// Asks an agent of a gateway.
+async fn of_gateway(
+    messages: &Messages,
+    device: &DeviceId,
+    ask: &RunAsk,
+    gateway: &str,
+    live: &Live,
+) -> RunState {
+    let session = match device == messages.own_id() {
+        true => ask.session.clone(),
+        false => format!("{}:{}", device.short(), ask.session),
+    };
+    let question = Ask {
+        agent: ask.agent.agent.clone(),
+        session,
+        text: ask.text.clone(),
+        key: ask.key.clone(),
+        timeout_ms: ask.timeout_ms,
+    };
+    let (sender, mut pieces) = mpsc::channel(RUN_PIECES_WAITING_MAX);
+    let asking = messages.0.gateways.ask(gateway, question, sender);
+    let mut asking = Box::pin(asking);
+    let answer = loop {
+        tokio::select! {
+            biased;
+            piece = pieces.recv() => match piece {
+                Some(piece) => drop(live.says(&piece)),
+                None => break asking.await,
+            },
+            answer = &mut asking => break answer,
+        }
+    };
+    match answer {
+        Ok(answer) if answer.len() > MESSAGE_ANSWER_MAX_BYTES => RunState::Failed(format!(
+            "its answer has more than {MESSAGE_ANSWER_MAX_BYTES} bytes"
+        )),
+        Ok(answer) => RunState::Answered(answer),
+        Err(AskError::NotSent(why) | AskError::Refused(why)) => RunState::NotRun(why),
+        Err(AskError::Unknown(why)) => RunState::Interrupted(why),
+        Err(AskError::Failed(why)) => RunState::Failed(why),
+    }
 }
 
 /// Asks the model of this node.

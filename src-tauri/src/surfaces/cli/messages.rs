@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{MessageCommand, RouteCommand, RouteExplainArgs, SendArgs};
+use super::args::{MessageCommand, NodeCommand, RouteCommand, RouteExplainArgs, SendArgs};
 use super::context::Context;
 use super::fail::{Done, Failure};
 use super::{clean, format, out};
@@ -12,7 +12,9 @@ use crate::adapters::files;
 use crate::domain::base::limits::{MESSAGE_TEXT_MAX_BYTES, NAME_MAX_BYTES, ROUTES_MAX_BYTES};
 use crate::domain::coordination::choose::RuleLook;
 use crate::domain::coordination::message::MessageState;
-use crate::operator::messages::{MessageSend, MessageView, RouteAsk, RulesSet, RulesView};
+use crate::operator::messages::{
+    AbleView, MessageSend, MessageView, RouteAsk, RulesSet, RulesView, TagsChange,
+};
 
 /// How often a message is looked at while its answer is waited for.
 const LOOK: Duration = Duration::from_millis(150);
@@ -187,6 +189,89 @@ fn show(message: &MessageView) {
         out::line("");
         out::line(answer);
     }
+}
+
+/// `node …`
+///
+/// # Errors
+/// If no node runs, or it refuses.
+pub(super) async fn node(ctx: &Context, command: &NodeCommand) -> Done {
+    let remote = ctx.remote().await?;
+    let change = match command {
+        NodeCommand::List => return able(ctx, &remote.abilities().await?),
+        NodeCommand::Tag { tags } => TagsChange {
+            add: tags.clone(),
+            remove: Vec::new(),
+        },
+        NodeCommand::Untag { tags } => TagsChange {
+            add: Vec::new(),
+            remove: tags.clone(),
+        },
+    };
+    let tags = remote.tag(&change).await?;
+    if ctx.json {
+        return out::json(&tags);
+    }
+    let said = match tags.is_empty() {
+        true => "this node has no tags".to_owned(),
+        false => format!("this node has the tags {}", tags.join(", ")),
+    };
+    out::line(&said);
+    Ok(())
+}
+
+fn able(ctx: &Context, all: &[AbleView]) -> Done {
+    if ctx.json {
+        return out::json(&all);
+    }
+    let list = |all: Vec<String>| match all.is_empty() {
+        true => "-".to_owned(),
+        false => clean::line(&all.join(", ")),
+    };
+    let row = |node: &AbleView| {
+        let profile = &node.profile;
+        let machine = match profile.os.is_empty() {
+            true => "-".to_owned(),
+            false => format!(
+                "{} {}, {} processors, {} MiB",
+                profile.os, profile.arch, profile.cpus, profile.memory_mib
+            ),
+        };
+        vec![
+            format::name(&node.name),
+            node.away
+                .as_deref()
+                .map_or_else(|| "there".to_owned(), clean::line),
+            list(node.agents.clone()),
+            node.in_flight.to_string(),
+            clean::line(&machine),
+            list(profile.gpus.iter().map(|gpu| gpu.name.clone()).collect()),
+            list(
+                profile
+                    .skills
+                    .iter()
+                    .map(|skill| skill.name.clone())
+                    .collect(),
+            ),
+            list(profile.tags.iter().cloned().collect()),
+        ]
+    };
+    let head = [
+        "NODE",
+        "STATE",
+        "AGENTS",
+        "UNDER WAY",
+        "MACHINE",
+        "GPU",
+        "SKILLS",
+        "TAGS",
+    ];
+    out::table(
+        &head,
+        &all.iter().map(row).collect::<Vec<_>>(),
+        "there is no node",
+    );
+    Ok(())
 }
 
 /// `route …`

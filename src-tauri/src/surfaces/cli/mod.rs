@@ -270,6 +270,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         }
         Command::Send(args) => Box::pin(messages::send(ctx, &args)).await,
         Command::Message(command) => messages::run(ctx, &command).await,
+        Command::Node(command) => messages::node(ctx, &command).await,
         Command::Route(command) => messages::route(ctx, &command).await,
         Command::Model(command) => models::run(ctx, &command).await,
         Command::Device(command) => Box::pin(device::run(ctx, &command)).await,

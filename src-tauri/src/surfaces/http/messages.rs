@@ -54,6 +54,14 @@ pub(super) async fn again(State(api): Door, Id(id): Id) -> Answered {
     Ok(ok(&api.door.message_again(&id).await?))
 }
 
+pub(super) async fn abilities(State(api): Door) -> Answered {
+    Ok(ok(&api.door.abilities()))
+}
+
+pub(super) async fn tag(State(api): Door, sent: Sent) -> Answered {
+    Ok(ok(&api.door.tag(body(sent)?).await?))
+}
+
 pub(super) async fn routing(State(api): Door) -> Answered {
     Ok(ok(&api.door.routing()))
 }

@@ -165,6 +165,8 @@ fn message_routes(bound: Bound) -> Bound {
         .on(routes::MESSAGE, messages::one)
         .on(routes::MESSAGE_CANCEL, messages::cancel)
         .on(routes::MESSAGE_AGAIN, messages::again)
+        .on(routes::ABILITIES, messages::abilities)
+        .on(routes::TAG, messages::tag)
         .on(routes::ROUTING, messages::routing)
         .on(routes::ROUTING_SET, messages::routing_set)
         .on(routes::ROUTING_EXPLAIN, messages::explain)

@@ -18,8 +18,7 @@ use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
     access, actuators, alerts, channels, devices, dto, enrolling, estop, gateways, mcp, meshes,
-    messages,
-    models, names, pictures, series, standing_approvals, stopping, topology, twin,
+    messages, models, names, pictures, series, standing_approvals, stopping, topology, twin,
 };
 
 #[derive(OpenApi)]
@@ -56,6 +55,8 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
+    messages::AbleView,
+    messages::TagsChange,
     messages::MessageSend,
     messages::MessageView,
     messages::MessagesView,

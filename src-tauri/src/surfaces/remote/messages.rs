@@ -2,7 +2,8 @@
 
 use super::{Asked, Remote};
 use crate::operator::messages::{
-    MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
+    AbleView, MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
+    TagsChange,
 };
 use crate::operator::routes;
 
@@ -52,6 +53,22 @@ impl Remote {
     /// As [`Remote::status`].
     pub async fn message_again(&self, id: &str) -> Asked<MessageView> {
         self.of(routes::MESSAGE_AGAIN, id).await
+    }
+
+    /// The nodes that messages may go to.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn abilities(&self) -> Asked<Vec<AbleView>> {
+        self.read(routes::ABILITIES).await
+    }
+
+    /// Gives the node tags and takes others away.
+    ///
+    /// # Errors
+    /// As [`Remote::status`].
+    pub async fn tag(&self, change: &TagsChange) -> Asked<Vec<String>> {
+        self.send(routes::TAG, change).await
     }
 
     /// The rules of messages.

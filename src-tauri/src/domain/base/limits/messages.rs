@@ -28,6 +28,8 @@ pub const RUNS_AT_ONCE: usize = 32;
 pub const RUNS_OF_DEVICE_PER_HOUR: usize = 1_000;
 /// How long the outcome of a run is kept for who asked, in milliseconds.
 pub const RUN_KEPT_MS: u64 = 2 * 86_400_000;
+/// Pieces of an answer that wait to be taken.
+pub const RUN_PIECES_WAITING_MAX: usize = 64;
 /// Runs that are kept.
 pub const RUNS_KEPT_MAX: usize = 20_000;
 /// How often a node asks another what became of a message, in milliseconds, at first and later.
@@ -40,6 +42,19 @@ pub const MESSAGE_WAIT_MS: u64 = 1_000;
 pub const MESSAGE_OFFER_EVERY_MS: u64 = 10_000;
 /// Agents that one node answers with.
 pub const AGENTS_OF_NODE_MAX: usize = 64;
+
+/// Graphics processors that a node tells of.
+pub const PROFILE_GPUS_MAX: usize = 16;
+/// Skills that a node tells of.
+pub const PROFILE_SKILLS_MAX: usize = 128;
+/// Tags of a node.
+pub const TAGS_MAX: usize = 32;
+/// A tag, in bytes.
+pub const TAG_MAX_BYTES: usize = 32;
+/// How often a node looks at what its machine can do, in milliseconds.
+pub const PROFILE_LOOK_MS: u64 = 30_000;
+/// Groups of nodes.
+pub const GROUPS_MAX: usize = 64;
 
 /// The text of the routing rules, in bytes.
 pub const ROUTES_MAX_BYTES: usize = 262_144;

@@ -15,10 +15,6 @@ fn node(name: &str, in_flight: u32) -> Candidate {
         profile.skills = vec![Skill {
             name: "xcode".into(),
             kind: SkillKind::Tool,
-            description: None,
-            category: None,
-            executable: true,
-            why_not: None,
         }];
     }
     if name == "box" {
@@ -33,10 +29,6 @@ fn node(name: &str, in_flight: u32) -> Candidate {
         name: name.into(),
         profile,
         agents: vec![AgentRef::model(), "home/main".parse().unwrap()],
-        groups: match name {
-            "box" => ["builders".to_owned()].into(),
-            _ => BTreeSet::new(),
-        },
         in_flight,
         latency_ms: Some(u64::from(in_flight)),
         away: None,
@@ -67,7 +59,10 @@ fn from_ada(text: &str) -> Incoming<'_> {
 }
 
 fn routes(rules: &str) -> Routes {
-    Routes::parse(&format!("version = 1\n{rules}")).unwrap()
+    Routes::parse(&format!(
+        "version = 1\n{rules}\n[[group]]\nname = \"builders\"\nnode = {{ tags = [\"fast\"] }}\n"
+    ))
+    .unwrap()
 }
 
 #[test]

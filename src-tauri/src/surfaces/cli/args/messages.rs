@@ -64,6 +64,25 @@ pub(crate) enum MessageCommand {
     },
 }
 
+/// `node …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List this node and the devices it trusts, with the agents and abilities that each tells of
+    List,
+    /// Give this node a tag, which rules of messages can ask for
+    Tag {
+        /// The tags: small letters, digits, - _ . and :
+        #[arg(required = true)]
+        tags: Vec<String>,
+    },
+    /// Take a tag from this node
+    Untag {
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<String>,
+    },
+}
+
 /// Where a message comes from and goes to, for `route explain`.
 #[derive(Debug, Args)]
 pub(crate) struct RouteExplainArgs {

@@ -227,6 +227,9 @@ pub(super) enum Command {
     /// Messages to agents: where each stands, the answers, and those that were not answered
     #[command(subcommand)]
     Message(MessageCommand),
+    /// What this node and others can do for messages, and the tags of this one
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// The rules by which messages find a node
     #[command(subcommand)]
     Route(RouteCommand),
