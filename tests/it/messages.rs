@@ -2,7 +2,8 @@
 
 use clawmesh::domain::coordination::message::MessageState;
 use clawmesh::operator::Door;
-use clawmesh::operator::messages::{MessageQuery, MessageSend, MessageView, RouteAsk, RulesSet};
+use clawmesh::operator::messages::{MessageQuery, MessageSend, MessageView};
+use clawmesh::operator::routing::{RouteAsk, RulesSet};
 use serde_json::json;
 
 use crate::bad_peers::kin;

@@ -8,7 +8,7 @@ use super::systems;
 const TIERS: [&str; 5] = ["domain", "adapters", "node", "operator", "surfaces"];
 
 /// The rooms of `domain` in order. A room may name itself and what stands before it.
-const DOMAIN_ROOMS: [&str; 18] = [
+const DOMAIN_ROOMS: [&str; 19] = [
     "base",
     "quality",
     "inference",
@@ -26,11 +26,12 @@ const DOMAIN_ROOMS: [&str; 18] = [
     "alerts",
     "proposal",
     "router",
+    "coordination",
     "site",
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 52] = [
+const NODE_ROOMS: [&str; 53] = [
     "surroundings",
     "config",
     "context",
@@ -56,6 +57,7 @@ const NODE_ROOMS: [&str; 52] = [
     "gossip",
     "gen1",
     "mesh_models",
+    "messages",
     "proposals",
     "leading",
     "answering",

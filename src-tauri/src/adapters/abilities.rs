@@ -72,7 +72,8 @@ fn tools(path: Option<&OsStr>) -> Vec<Skill> {
 }
 
 fn text(path: &Path) -> Option<String> {
-    let text = files::read_text(path, SMALL).ok()?;
+    let bytes = files::read(path, SMALL).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     Some(
         text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
             .to_owned(),

@@ -1,11 +1,11 @@
 //! Opening a state directory: lock, identity, store, books, drivers, sensors. Nothing runs yet.
 
+mod end;
 mod error;
 mod identity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -29,7 +29,7 @@ use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
 use super::gateways::Gateways;
 use super::gen1::actuators::Wire;
-use super::guards::{Cut, Fitter, Guards, RunStarter, moved};
+use super::guards::{Fitter, Guards, RunStarter, moved};
 use super::handles::{Handles, Inner};
 use super::inference::{self, Inference, Served};
 use super::leading::Leading;
@@ -58,7 +58,6 @@ use crate::adapters::marks::{Marks, place_of};
 use crate::adapters::paths::{StateDir, StateLock};
 use crate::adapters::store::frames;
 use crate::adapters::transport::Tls;
-use crate::domain::base::limits::SAFE_AT_START_MS;
 
 /// A node that is ready to start.
 pub struct Opened {
@@ -173,27 +172,6 @@ impl Opened {
                 Err(error.leaving(left))
             }
         }
-    }
-}
-
-impl Opened {
-    /// Ends what was opened and never ran, so that it can be opened again at once: actuators safe, guards ended, the
-    /// identity released, the store closed. Returns what is not confirmed to be safe, a sentence each.
-    pub async fn give_up(self) -> Vec<String> {
-        let handles = self.handles;
-        let within = Duration::from_millis(SAFE_AT_START_MS);
-        let mut left = handles.guards.secure_all(Cut::Shutdown, within).await;
-        left.retain(|secured| !secured.safe);
-        left.extend(super::proposals::left::standing(&handles));
-        let left: Vec<String> = left.iter().map(refused::in_words).collect();
-        for sentence in &left {
-            tracing::error!("{sentence}");
-        }
-        handles.tasks.shut_down().await;
-        handles.continuity.release();
-        handles.store.clone().close().await;
-        drop(self.lock);
-        left
     }
 }
 

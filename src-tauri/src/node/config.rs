@@ -31,7 +31,7 @@ use serde::de::IgnoredAny;
 use self::keys::in_words;
 pub use self::peer::{StaticPeer, is_local};
 pub use self::retention::{Keep, RawStore};
-pub use self::role::Role;
+pub use self::role::{Fixed, Role};
 pub use self::rules::RawRule;
 use crate::adapters::devices::{Configured, Switches};
 use crate::adapters::releases::Releases;
@@ -79,15 +79,6 @@ fn value(key: &str, why: impl Into<String>) -> ConfigError {
         key: key.to_owned(),
         why: why.into(),
     }
-}
-
-/// Which names the configuration or a flag has said, so that no console can change them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fixed {
-    /// The device's.
-    pub name: bool,
-    /// The mesh's.
-    pub mesh_name: bool,
 }
 
 /// `config.toml` as written.

@@ -2,6 +2,7 @@
 //!
 //! Each method names the grant it needs; anything unnamed is refused, `__proto__` and `toString` too.
 
+mod agents;
 mod handle;
 pub(super) mod offered;
 mod standing;
@@ -9,6 +10,7 @@ mod standing;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::handle::Protocol;
+use self::handle::need;
 use super::context::{Context, DURABLE, store_refusal};
 use super::frame_log::tree::{PRUNE, is_in};
 use super::gen1::{self, conversation};
@@ -39,23 +41,6 @@ use crate::domain::policy::Requester;
 use crate::domain::wire::handshake::Feature;
 use crate::domain::wire::{Frame, Reply};
 use crate::node::context::Event;
-
-fn need(context: &Context, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
-    let held = context
-        .trust
-        .live(&link.info.device)
-        .is_some_and(|r| r.grants.has(grant));
-    if held {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::NotAuthorized,
-        format!(
-            "device {} does not hold the grant {grant} here; an operator can give it with `trust grant`",
-            link.info.device.short()
-        ),
-    ))
-}
 
 /// Answers a request of an authenticated peer.
 pub(super) async fn answer(
@@ -100,21 +85,9 @@ pub(super) async fn answer(
         passed_on::TOLD if link.info.speaks(Feature::Lease) => {
             passed_on::told(&protocol.asking, link, &params).map(Reply::Ok)
         }
-        messages::RUN if link.info.speaks(Feature::Messages) => {
-            match need(protocol, link, Grant::Llm) {
-                Ok(()) => messages::asked(&protocol.messages, link, params)
-                    .await
-                    .map(Reply::Ok),
-                Err(refusal) => Err(refusal),
-            }
-        }
-        messages::TOLD if link.info.speaks(Feature::Messages) => {
-            let told = messages::told(&protocol.messages, link, &params).await;
-            told.map(Reply::Ok)
-        }
-        messages::CANCEL if link.info.speaks(Feature::Messages) => {
-            messages::cancelled(&protocol.messages, link, &params).map(Reply::Ok)
-        }
+        method if agents::is_one(method, link) => agents::answer(protocol, link, method, params)
+            .await
+            .map(Reply::Ok),
         "chat.subscribe" => need(protocol, link, Grant::Read)
             .map(|()| Reply::Ok(conversation::subscribe(protocol, link))),
         "chat.proposal.approve" | "chat.proposal.reject" => Err(conversation::decision(&params)),

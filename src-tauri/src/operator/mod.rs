@@ -38,6 +38,7 @@ mod proposals;
 pub mod queries;
 pub mod registry;
 pub mod routes;
+pub mod routing;
 pub mod series;
 pub mod shares;
 pub mod standing_approvals;

@@ -26,16 +26,14 @@ use super::gateways::{GatewayAdd, GatewayChange, GatewayFound, GatewayView};
 use super::inference::InferRequest;
 use super::mcp::{McpAdd, McpAdded, McpClientView};
 use super::meshes::{Admittance, MeshPolicyChange, MeshView};
-use super::messages::{
-    AbleView, MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
-    TagsChange,
-};
+use super::messages::{MessageSend, MessageView, MessagesView};
 use super::models::{
     CredentialSet, CredentialView, ModelsView, RouteRequest, RouteView, TryRequest,
 };
 use super::names::NamesView;
 use super::pairing::{PairDecision, PairStart};
 use super::pictures::PictureView;
+use super::routing::{AbleView, RouteAsk, RoutedView, RulesSet, RulesView, TagsChange, TagsView};
 use super::series::SeriesView;
 use super::standing_approvals::{ApprovalsView, StandingEndRequest, StandingRequest};
 use super::stopping::StopView;
@@ -229,7 +227,7 @@ routes! {
     /// This node and the devices it trusts, with the agents and abilities that each tells of.
     ABILITIES: Get "/abilities", Read, () => Vec<AbleView>;
     /// Give this node tags and take others away; answered with those it has then.
-    TAG: Post "/abilities/tags", Admin, TagsChange => Vec<String>;
+    TAG: Post "/abilities/tags", Admin, TagsChange => TagsView;
     /// The rules by which messages find a node.
     ROUTING: Get "/routing", Operate, () => RulesView;
     /// Put other rules in force, or only try them and their tests.

@@ -61,11 +61,10 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::engine::{Disk, Engine};
 pub use self::error::StoreError;
-pub use self::writer::{Class, Urgent};
-
 use self::gathering::Gathering;
 use self::readers::{Readers, Source};
 use self::vitals::Vitals;
+pub use self::writer::{Class, Urgent};
 use self::writer::{Job, Message, Writer};
 use crate::domain::base::limits::{BUDGET_KEPT_BYTES, STORE_QUEUE_MAX};
 

@@ -8,6 +8,7 @@ mod engine;
 mod families;
 mod gathering;
 mod history;
+mod messages;
 mod migrations;
 mod named;
 mod packed;

@@ -68,3 +68,11 @@ impl FromStr for Role {
         })
     }
 }
+/// Which names the configuration or a flag has said, so that no console can change them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// The device's.
+    pub name: bool,
+    /// The mesh's.
+    pub mesh_name: bool,
+}

@@ -2,6 +2,8 @@
 //! once. An agent is this node's language model or an agent of one of its gateways, here or on another node. What an agent says
 //! is text: it asks for no action and decides none.
 
+mod agents;
+mod answers;
 mod deliver;
 mod desk;
 mod offers;
@@ -15,10 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use self::answers::{asked, cancelled, told};
 pub use self::desk::{Sent, run};
 pub use self::offers::{OFFER, heard};
 pub use self::runs::{CANCEL, RUN, TOLD};
-pub(super) use self::runs::{asked, cancelled, told};
 use super::context::{DURABLE, store_refusal};
 use super::frame_log::Frames;
 use super::gateways::Gateways;

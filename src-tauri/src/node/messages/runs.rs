@@ -5,27 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Messages;
-use crate::adapters::gateway::{Ask, AskError};
+use super::agents::of_agent;
 use crate::adapters::store::messages::{self as rows, RunState};
 use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MESSAGE_SLICE_MAX_BYTES, MESSAGE_TEXT_MAX_BYTES,
-    MESSAGE_TIMEOUT_MAX_MS, MODEL_OUTPUT_TOKENS, NAME_MAX_BYTES, RUN_PIECES_WAITING_MAX,
-    RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX, RUNS_OF_DEVICE_PER_HOUR,
+    MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX,
+    RUNS_OF_DEVICE_PER_HOUR,
 };
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::coordination::choose::{AgentRef, MODEL_AGENT};
-use crate::domain::inference::{FailureKind, InferenceRequest, Message, Piece};
 use crate::node::context::{DURABLE, store_refusal};
-use crate::node::inference::Wanted;
-use crate::node::links::LinkHandle;
-use crate::node::mesh_models;
 
 /// Has an agent run a message: `{id, key, agent, text, timeoutMs}` → `{}`, once it is written down.
 pub const RUN: &str = "message.run";
@@ -35,8 +28,6 @@ pub const TOLD: &str = "message.told";
 pub const CANCEL: &str = "message.cancel";
 
 const HOUR_MS: u64 = 3_600_000;
-const ABOUT: &str = "You answer a message that a person or a program sent to a mesh of machines. You have no tools and cannot act. Answer \
-    plainly and briefly.";
 
 /// What is asked of an agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,18 +83,18 @@ pub(super) struct Told {
 
 /// A run that is under way.
 #[derive(Debug, Default)]
-struct Live {
+pub(super) struct Live {
     text: Mutex<String>,
     cancel: CancellationToken,
 }
 
 impl Live {
-    fn text(&self) -> MutexGuard<'_, String> {
+    pub(super) fn text(&self) -> MutexGuard<'_, String> {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what the agent says next; `false` where it is too much.
-    fn says(&self, piece: &str) -> bool {
+    pub(super) fn says(&self, piece: &str) -> bool {
         let mut text = self.text();
         let fits = text.len() + piece.len() <= MESSAGE_ANSWER_MAX_BYTES;
         if fits {
@@ -182,7 +173,7 @@ impl Runs {
     }
 }
 
-fn invalid(why: impl Into<String>) -> Refusal {
+pub(super) fn invalid(why: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidParams, why)
 }
 
@@ -290,102 +281,6 @@ fn cut_off(ask: &RunAsk, why: &str) -> RunState {
     }
 }
 
-async fn of_agent(messages: &Messages, device: &DeviceId, ask: &RunAsk, live: &Live) -> RunState {
-    match &ask.agent.gateway {
-        None => of_model(messages, device, ask, live).await,
-        Some(gateway) => of_gateway(messages, device, ask, gateway, live).await,
-    }
-}
-
-/// Asks an agent of a gateway.
-async fn of_gateway(
-    messages: &Messages,
-    device: &DeviceId,
-    ask: &RunAsk,
-    gateway: &str,
-    live: &Live,
-) -> RunState {
-    let session = match device == messages.own_id() {
-        true => ask.session.clone(),
-        false => format!("{}:{}", device.short(), ask.session),
-    };
-    let question = Ask {
-        agent: ask.agent.agent.clone(),
-        session,
-        text: ask.text.clone(),
-        key: ask.key.clone(),
-        timeout_ms: ask.timeout_ms,
-    };
-    let (sender, mut pieces) = mpsc::channel(RUN_PIECES_WAITING_MAX);
-    let asking = messages.0.gateways.ask(gateway, question, sender);
-    let mut asking = Box::pin(asking);
-    let answer = loop {
-        tokio::select! {
-            biased;
-            piece = pieces.recv() => match piece {
-                Some(piece) => drop(live.says(&piece)),
-                None => break asking.await,
-            },
-            answer = &mut asking => break answer,
-        }
-    };
-    match answer {
-        Ok(answer) if answer.len() > MESSAGE_ANSWER_MAX_BYTES => RunState::Failed(format!(
-            "its answer has more than {MESSAGE_ANSWER_MAX_BYTES} bytes"
-        )),
-        Ok(answer) => RunState::Answered(answer),
-        Err(AskError::NotSent(why) | AskError::Refused(why)) => RunState::NotRun(why),
-        Err(AskError::Unknown(why)) => RunState::Interrupted(why),
-        Err(AskError::Failed(why)) => RunState::Failed(why),
-    }
-}
-
-/// Asks the model of this node.
-async fn of_model(messages: &Messages, device: &DeviceId, ask: &RunAsk, live: &Live) -> RunState {
-    let models = &messages.0.models;
-    let about = models.inference.labels().text(&ask.text);
-    let request = InferenceRequest {
-        messages: vec![
-            Message::System(ABOUT.to_owned()),
-            Message::User(ask.text.clone()),
-        ],
-        max_output_tokens: MODEL_OUTPUT_TOKENS,
-        ..InferenceRequest::default()
-    };
-    let mut pieces = match device == messages.own_id() {
-        true => {
-            models
-                .inference
-                .ask_of(&Wanted::Chain, request, &about)
-                .await
-                .1
-        }
-        false => match mesh_models::ask_for(models, device, request, &about).await {
-            Ok((_, pieces)) => pieces,
-            Err(refusal) => return RunState::NotRun(refusal.message),
-        },
-    };
-    while let Some(piece) = pieces.next().await {
-        match piece {
-            Ok(Piece::Text(text)) => {
-                if !live.says(&text) {
-                    return RunState::Failed(format!(
-                        "its answer has more than {MESSAGE_ANSWER_MAX_BYTES} bytes"
-                    ));
-                }
-            }
-            Ok(Piece::Call(_)) => {}
-            Ok(Piece::End(_)) => return RunState::Answered(live.text().clone()),
-            // It may answer later, or another node's may.
-            Err(failure) if failure.kind.may_pass() || failure.kind == FailureKind::Budget => {
-                return RunState::NotRun(failure.why);
-            }
-            Err(failure) => return RunState::Failed(failure.why),
-        }
-    }
-    RunState::Failed("the model's answer broke off".to_owned())
-}
-
 /// The part of a text from a byte on, cut between characters.
 fn slice(text: &str, from: usize) -> String {
     let end = from.saturating_add(MESSAGE_SLICE_MAX_BYTES).min(text.len());
@@ -475,58 +370,6 @@ pub(super) async fn recover(messages: &Messages) -> Result<(), crate::adapters::
         tracing::warn!("{ended} runs of agents were cut off when the node ended before");
     }
     Ok(())
-}
-
-fn id_of(params: &Map<String, Value>) -> Result<&str, Refusal> {
-    let id = params.get("id").and_then(Value::as_str);
-    id.filter(|id| id.len() <= NAME_MAX_BYTES)
-        .ok_or_else(|| invalid("id must be a text"))
-}
-
-/// Another node asks an agent of this one.
-///
-/// # Errors
-/// As [`begin`].
-pub(in crate::node) async fn asked(
-    messages: &Messages,
-    link: &LinkHandle,
-    params: Map<String, Value>,
-) -> Result<Value, Refusal> {
-    let ask: RunAsk =
-        serde_json::from_value(Value::Object(params)).map_err(|e| invalid(e.to_string()))?;
-    begin(messages, &link.info.device, ask).await?;
-    Ok(json!({}))
-}
-
-/// Another node asks how its run stands.
-///
-/// # Errors
-/// As [`look`].
-pub(in crate::node) async fn told(
-    messages: &Messages,
-    link: &LinkHandle,
-    params: &Map<String, Value>,
-) -> Result<Value, Refusal> {
-    let from = params
-        .get("from")
-        .and_then(Value::as_u64)
-        .unwrap_or_default();
-    let from = usize::try_from(from).unwrap_or(usize::MAX);
-    let told = look(messages, &link.info.device, id_of(params)?, from).await?;
-    Ok(serde_json::to_value(told).unwrap_or_default())
-}
-
-/// Another node takes its run back.
-///
-/// # Errors
-/// `INVALID_PARAMS`.
-pub(in crate::node) fn cancelled(
-    messages: &Messages,
-    link: &LinkHandle,
-    params: &Map<String, Value>,
-) -> Result<Value, Refusal> {
-    cancel(messages, &link.info.device, id_of(params)?);
-    Ok(json!({}))
 }
 
 #[cfg(test)]

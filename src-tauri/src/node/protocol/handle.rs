@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::domain::admission::Grant;
+use crate::domain::base::{Code, Refusal};
 use crate::node::answering::Answering;
+use crate::node::context::Context;
 use crate::node::gen1::conversation::OtherPlanners;
 use crate::node::leading::Leading;
+use crate::node::links::LinkHandle;
 use crate::node::links::Reach;
 use crate::node::mesh_models::MeshModels;
 use crate::node::messages::Messages;
@@ -39,4 +43,25 @@ impl std::ops::Deref for Protocol {
     fn deref(&self) -> &Executor {
         &self.executor
     }
+}
+
+/// Whether the device of a link holds a grant here.
+///
+/// # Errors
+/// `NOT_AUTHORIZED`.
+pub(super) fn need(context: &Context, link: &LinkHandle, grant: Grant) -> Result<(), Refusal> {
+    let held = context
+        .trust
+        .live(&link.info.device)
+        .is_some_and(|r| r.grants.has(grant));
+    if held {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::NotAuthorized,
+        format!(
+            "device {} does not hold the grant {grant} here; an operator can give it with `trust grant`",
+            link.info.device.short()
+        ),
+    ))
 }

@@ -12,9 +12,8 @@ use crate::adapters::files;
 use crate::domain::base::limits::{MESSAGE_TEXT_MAX_BYTES, NAME_MAX_BYTES, ROUTES_MAX_BYTES};
 use crate::domain::coordination::choose::RuleLook;
 use crate::domain::coordination::message::MessageState;
-use crate::operator::messages::{
-    AbleView, MessageSend, MessageView, RouteAsk, RulesSet, RulesView, TagsChange,
-};
+use crate::operator::messages::{MessageSend, MessageView};
+use crate::operator::routing::{AbleView, RouteAsk, RulesSet, RulesView, TagsChange};
 
 /// How often a message is looked at while its answer is waited for.
 const LOOK: Duration = Duration::from_millis(150);
@@ -208,10 +207,11 @@ pub(super) async fn node(ctx: &Context, command: &NodeCommand) -> Done {
             remove: tags.clone(),
         },
     };
-    let tags = remote.tag(&change).await?;
+    let view = remote.tag(&change).await?;
     if ctx.json {
-        return out::json(&tags);
+        return out::json(&view);
     }
+    let tags = view.tags;
     let said = match tags.is_empty() {
         true => "this node has no tags".to_owned(),
         false => format!("this node has the tags {}", tags.join(", ")),

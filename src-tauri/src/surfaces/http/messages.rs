@@ -10,7 +10,8 @@ use super::Api;
 use super::answer::{Answered, Id, body, ok, query};
 use super::auth::Caller;
 use super::console::by;
-use crate::operator::messages::{MessageQuery, MessageSend, RouteAsk, RulesSet};
+use crate::operator::messages::{MessageQuery, MessageSend};
+use crate::operator::routing::{RouteAsk, RulesSet};
 
 type Door = State<Arc<Api>>;
 type Sent = Result<axum::body::Bytes, axum::extract::rejection::BytesRejection>;

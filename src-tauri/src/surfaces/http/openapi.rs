@@ -18,7 +18,8 @@ use crate::operator::pairing::{PairDecision, PairStart};
 use crate::operator::routes::{self, Described, Verb};
 use crate::operator::{
     access, actuators, alerts, channels, devices, dto, enrolling, estop, gateways, mcp, meshes,
-    messages, models, names, pictures, series, standing_approvals, stopping, topology, twin,
+    messages, models, names, pictures, routing, series, standing_approvals, stopping, topology,
+    twin,
 };
 
 #[derive(OpenApi)]
@@ -55,18 +56,19 @@ use crate::operator::{
     dto::OperatorEnroll,
     dto::Why,
     dto::ErrorBody,
-    messages::AbleView,
-    messages::TagsChange,
+    routing::AbleView,
+    routing::TagsChange,
+    routing::TagsView,
     messages::MessageSend,
     messages::MessageView,
     messages::MessagesView,
     messages::AttemptView,
-    messages::RouteAsk,
-    messages::RoutedView,
-    messages::ChoiceView,
-    messages::RuleView,
-    messages::RulesView,
-    messages::RulesSet,
+    routing::RouteAsk,
+    routing::RoutedView,
+    routing::ChoiceView,
+    routing::RuleView,
+    routing::RulesView,
+    routing::RulesSet,
     alerts::AlertView,
     alerts::AlertNote,
     alerts::AlertMute,

@@ -1,11 +1,11 @@
 //! What the commands ask a running node about messages and their rules.
 
 use super::{Asked, Remote};
-use crate::operator::messages::{
-    AbleView, MessageSend, MessageView, MessagesView, RouteAsk, RoutedView, RulesSet, RulesView,
-    TagsChange,
-};
+use crate::operator::messages::{MessageSend, MessageView, MessagesView};
 use crate::operator::routes;
+use crate::operator::routing::{
+    AbleView, RouteAsk, RoutedView, RulesSet, RulesView, TagsChange, TagsView,
+};
 
 impl Remote {
     /// Sends a message.
@@ -67,7 +67,7 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::status`].
-    pub async fn tag(&self, change: &TagsChange) -> Asked<Vec<String>> {
+    pub async fn tag(&self, change: &TagsChange) -> Asked<TagsView> {
         self.send(routes::TAG, change).await
     }
 
