@@ -1,6 +1,8 @@
 //! Messages to agents between real nodes: written down, routed, answered once, and moved where a node dies.
 
+use clawmesh::adapters::gateway::{AskError, Repeater};
 use clawmesh::domain::coordination::message::MessageState;
+use clawmesh::node::config::messages::RawMessages;
 use clawmesh::operator::Door;
 use clawmesh::operator::messages::{MessageQuery, MessageSend, MessageView};
 use clawmesh::operator::routing::{RouteAsk, RulesSet};
@@ -9,6 +11,7 @@ use serde_json::json;
 use crate::bad_peers::kin;
 use crate::harness::*;
 use crate::model_server::{Server, Step, say};
+use crate::process::{Place, eventually};
 
 /// A node that answers messages of the desk with the model of this server.
 async fn answerer(name: &str, seed: u8, server: &Server) -> TestNode {
@@ -310,4 +313,100 @@ async fn no_agent_answers_a_device_without_the_grant_or_tells_it_of_runs_of_othe
     })
     .await;
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_of_a_gateway_answers_where_it_is_shared_and_what_it_may_have_done_is_not_done_again()
+ {
+    let mut setup = centre().trusting(key(1), "llm,read");
+    setup.kin = true;
+    setup.raw.messages = Some(RawMessages {
+        share_agents: vec!["home/*".into()],
+    });
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let node = setup.start_in(dir, Some(11)).await;
+    let (home, other) = (
+        std::sync::Arc::new(Repeater::default()),
+        std::sync::Arc::new(Repeater::default()),
+    );
+    node.shared().gateways.take("home", home.clone());
+    node.shared().gateways.take("other", other.clone());
+    let desk = desk(&[&node]).await;
+    let send = async |agent: &str, text: &str| {
+        let message = MessageSend {
+            agent: Some(agent.into()),
+            text: text.into(),
+            ..MessageSend::default()
+        };
+        door(&desk)
+            .message_send(message, "cli", "ada")
+            .await
+            .unwrap()
+            .id
+    };
+    let answered = over(&desk, &send("home/main", "hello").await).await;
+    assert_eq!(answered.answer.as_deref(), Some("hello"), "{answered:?}");
+    let ran = home.ran();
+    assert_eq!(ran.len(), 1);
+    let session = &ran[0].session;
+    assert!(
+        session.starts_with(desk.id().short()) && session.ends_with("cli:ada"),
+        "{session}"
+    );
+    let ask = RouteAsk {
+        agent: Some("other/main".into()),
+        ..RouteAsk::default()
+    };
+    let route = door(&desk).routing_explain(&ask);
+    assert!(route.order.is_empty(), "it is not shared: {route:?}");
+
+    home.says(Err(AskError::Unknown("the connection ended".into())));
+    let id = send("home/main", "open the door").await;
+    let unclear = over(&desk, &id).await;
+    assert_eq!(unclear.state, MessageState::Unclear, "{unclear:?}");
+    assert_eq!((unclear.attempts.len(), home.ran().len()), (1, 2));
+    // A person sends it again: the gateway knows it by its key, and runs it no second time.
+    door(&desk).message_again(&id).await.unwrap();
+    let again = over(&desk, &id).await;
+    assert_eq!(
+        (again.attempts.len(), home.ran().len()),
+        (2, 2),
+        "{again:?}"
+    );
+    assert!(other.ran().is_empty());
+    for node in [desk, node] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn killed_while_its_model_answers_a_node_answers_the_message_once_it_is_back() {
+    let cut = vec![Step::Say("half".into()), Step::Wait];
+    let server = Server::start([cut, say(&["whole"])]).await;
+    let asked = server.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let place = Place::new();
+        let config = format!(
+            "name = 'desk'\n[[model]]\nname = 'ollama/x'\nurl = '{}'\n",
+            asked.url
+        );
+        place.write("config.toml", &config);
+        let node = place.start(&[]);
+        let sent = place.json(&["send", "--no-wait", "--key", "k", "hello"]);
+        let id = sent["id"].as_str().unwrap().to_owned();
+        eventually("its model is asked", || {
+            (asked.asked().len() == 1).then_some(())
+        });
+        node.kill();
+        let _node = place.start(&[]);
+        let again = place.json(&["send", "--no-wait", "--key", "k", "hello"]);
+        assert_eq!(again["id"], id.as_str(), "one message of one key");
+        let message = eventually("it is answered", || {
+            let message = place.json(&["message", "show", &id]);
+            (message["state"] == "answered").then_some(message)
+        });
+        assert_eq!(message["answer"], "whole", "{message}");
+        assert_eq!(asked.asked().len(), 2);
+    });
+    done.await.unwrap();
 }
