@@ -5,7 +5,7 @@ use clawmesh::domain::coordination::message::MessageState;
 use clawmesh::node::config::messages::RawMessages;
 use clawmesh::operator::Door;
 use clawmesh::operator::messages::{MessageQuery, MessageSend, MessageView};
-use clawmesh::operator::routing::{RouteAsk, RulesSet};
+use clawmesh::operator::routing::{RouteAsk, RulesSet, TagsChange};
 use serde_json::json;
 
 use crate::bad_peers::kin;
@@ -39,7 +39,10 @@ async fn desk_in(dir: std::sync::Arc<tempfile::TempDir>, nodes: &[&TestNode]) ->
 async fn desk(nodes: &[&TestNode]) -> TestNode {
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let desk = desk_in(dir, nodes).await;
-    offered(&desk, nodes.len()).await;
+    let answer = nodes.iter().filter(|node| {
+        !node.shared().inference.is_empty() || !node.shared().gateways.all().is_empty()
+    });
+    offered(&desk, answer.count()).await;
     desk
 }
 
@@ -409,4 +412,50 @@ async fn killed_while_its_model_answers_a_node_answers_the_message_once_it_is_ba
         assert_eq!(asked.asked().len(), 2);
     });
     done.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_agents_shows_what_it_can_do_to_those_that_may_read_and_to_nobody_else() {
+    let mut setup = centre().trusting(key(1), "read");
+    setup.kin = true;
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let node = setup.start_in(dir, Some(11)).await;
+    let desk = desk(&[&node]).await;
+    let seen = || async {
+        let all = door(&desk).abilities();
+        let node = all
+            .into_iter()
+            .find(|one| one.device_id == node.id().as_str());
+        node.unwrap().profile
+    };
+    let change = |add: &[&str]| TagsChange {
+        add: add.iter().map(|tag| (*tag).to_owned()).collect(),
+        remove: Vec::new(),
+    };
+    door(&node).tag(change(&["fast"])).await.unwrap();
+    let profile = until("the tag is seen", || async {
+        let profile = seen().await;
+        profile.tags.contains("fast").then_some(profile)
+    })
+    .await;
+    assert_eq!(profile.os, std::env::consts::OS);
+    trust(node.shared(), &key(1), "relay").await;
+    until("nothing is seen any more", || async {
+        (seen().await == Default::default()).then_some(())
+    })
+    .await;
+    let refused = door(&node).tag(change(&["Not a tag"])).await.unwrap_err();
+    assert_eq!(refused.code.as_str(), "INVALID_PARAMS");
+    // Tags are kept over a restart.
+    let dir = node.stop().await;
+    let node = centre().start_in(dir, Some(11)).await;
+    let own = door(&node)
+        .abilities()
+        .into_iter()
+        .find(|one| one.own)
+        .unwrap();
+    assert!(own.profile.tags.contains("fast"), "{own:?}");
+    for node in [desk, node] {
+        node.stop().await;
+    }
 }

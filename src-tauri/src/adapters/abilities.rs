@@ -8,6 +8,7 @@ use std::path::Path;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::files;
+use crate::domain::base::limits::PROFILE_GPUS_MAX;
 use crate::domain::coordination::profile::{Gpu, GpuVendor, Profile, Skill, SkillKind};
 
 /// Programs that are looked for, and the skills that they are.
@@ -113,6 +114,16 @@ fn gpus(root: &Path) -> Vec<Gpu> {
             _ => {}
         }
     }
+    // A driver without a card of that kind, as in many containers.
+    let driver = std::fs::read_dir(root.join("proc/driver/nvidia/gpus"));
+    let cards = driver.map_or(0, |entries| entries.take(PROFILE_GPUS_MAX).count());
+    if !all.iter().any(|gpu| gpu.vendor == GpuVendor::Nvidia) {
+        all.extend((0..cards).map(|_| Gpu {
+            vendor: GpuVendor::Nvidia,
+            name: "NVIDIA GPU".to_owned(),
+        }));
+    }
+    all.truncate(PROFILE_GPUS_MAX);
     all
 }
 
@@ -148,6 +159,19 @@ mod tests {
         let vendors: Vec<GpuVendor> = gpus(dir.path()).into_iter().map(|g| g.vendor).collect();
         let linux = [GpuVendor::Jetson, GpuVendor::Nvidia, GpuVendor::Amd];
         assert!(vendors.ends_with(&linux), "{vendors:?}");
+        for card in 2..40 {
+            let device = dir.path().join(format!("sys/class/drm/card{card}/device"));
+            std::fs::create_dir_all(&device).unwrap();
+            std::fs::write(device.join("vendor"), "0x1002").unwrap();
+        }
+        assert_eq!(gpus(dir.path()).len(), PROFILE_GPUS_MAX);
+        let other = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(other.path().join("proc/driver/nvidia/gpus/0000:01:00.0")).unwrap();
+        assert!(
+            gpus(other.path())
+                .iter()
+                .any(|g| g.vendor == GpuVendor::Nvidia)
+        );
         let own = of_machine(None).checked().unwrap();
         assert!(own.cpus > 0 && own.memory_mib > 0, "{own:?}");
     }

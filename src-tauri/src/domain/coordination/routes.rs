@@ -337,6 +337,9 @@ fn bounded(
 
 impl NodeMatch {
     fn checked(&self) -> Result<(), String> {
+        if self.skill_kind == Some(SkillKind::Other) {
+            return Err("node.skill_kind must be \"tool\"".to_owned());
+        }
         bounded(
             &[
                 ("node.name", &self.name),

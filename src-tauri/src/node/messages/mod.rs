@@ -21,6 +21,7 @@ pub use self::answers::{asked, cancelled, told};
 pub use self::desk::{Sent, run};
 pub use self::offers::{OFFER, heard};
 pub use self::runs::{CANCEL, RUN, TOLD};
+use super::context::rate::PerMinute;
 use super::context::{DURABLE, store_refusal};
 use super::frame_log::Frames;
 use super::gateways::Gateways;
@@ -47,6 +48,8 @@ struct Inside {
     own: profile::Own,
     /// What other nodes say that they answer with.
     told: Mutex<BTreeMap<DeviceId, offers::Told>>,
+    /// How often each says so.
+    offer_rates: Mutex<BTreeMap<DeviceId, Arc<PerMinute>>>,
     /// Messages of this node that are under way, and what takes them back.
     under_way: Mutex<BTreeMap<String, Course>>,
     /// Told when a message may look for a node.
@@ -111,6 +114,7 @@ impl Messages {
             runs: runs::Runs::default(),
             own,
             told: Mutex::default(),
+            offer_rates: Mutex::default(),
             under_way: Mutex::default(),
             due: Notify::new(),
             turn: AtomicU64::new(0),

@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::Messages;
 use crate::adapters::gateway::State;
 use crate::domain::admission::Grant;
-use crate::domain::base::limits::{AGENTS_OF_NODE_MAX, MESSAGE_OFFER_EVERY_MS, PROFILE_LOOK_MS};
+use crate::domain::base::limits::{
+    AGENTS_OF_NODE_MAX, MESSAGE_OFFER_EVERY_MS, MESSAGE_OFFERS_PER_MINUTE, PROFILE_LOOK_MS,
+};
 use crate::domain::base::{Code, DeviceId, Refusal};
 use crate::domain::coordination::choose::AgentRef;
 use crate::domain::coordination::profile::Profile;
@@ -77,6 +79,22 @@ impl Messages {
     }
 }
 
+impl Messages {
+    /// What a device is told: the agents with the grant `llm`, and with that or `read` what this node can do.
+    fn offer_to(&self, device: &DeviceId) -> Told {
+        let record = self.trust.live(device);
+        let has = |grant| record.as_ref().is_some_and(|r| r.grants.has(grant));
+        match has(Grant::Llm) || has(Grant::Read) {
+            true => Told {
+                agents: self.agents_for(device),
+                in_flight: self.0.runs.count(),
+                profile: self.own_profile(),
+            },
+            false => Told::default(),
+        }
+    }
+}
+
 /// Tells links what changed, and forgets what those that ended said.
 pub(super) async fn run(messages: Messages) {
     let mut tick = tokio::time::interval(LOOK);
@@ -102,17 +120,13 @@ pub(super) async fn run(messages: Messages) {
                 continue;
             }
             let device = &link.info.device;
-            let offer = Told {
-                agents: messages.agents_for(device),
-                in_flight: messages.0.runs.count(),
-                profile: messages.own_profile(),
-            };
+            let offer = messages.offer_to(device);
             let begun = link.info.connected_at.0;
             let known = said.get(device);
             let same = known.is_some_and(|(of, told, at)| {
                 *of == begun && *told == offer && now.saturating_sub(*at) < MESSAGE_OFFER_EVERY_MS
             });
-            let nothing = offer.agents.is_empty() && known.is_none();
+            let nothing = offer == Told::default() && known.is_none();
             if same || nothing {
                 continue;
             }
@@ -129,6 +143,17 @@ pub(super) async fn run(messages: Messages) {
 /// `INVALID_PARAMS` for what does not read.
 pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(), Refusal> {
     let wrong = |why: String| Refusal::new(Code::InvalidParams, format!("{OFFER}: {why}"));
+    let device = &link.info.device;
+    let rate = {
+        let mut rates = messages.0.offer_rates.lock();
+        let rates = rates.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+        rates.retain(|device, _| messages.trust.trusts(device));
+        rates.entry(device.clone()).or_default().clone()
+    };
+    if !rate.admits(MESSAGE_OFFERS_PER_MINUTE, messages.now()) {
+        let why = format!("{OFFER}: more than {MESSAGE_OFFERS_PER_MINUTE} in a minute");
+        return Err(Refusal::new(Code::RateExceeded, why));
+    }
     let agents = payload
         .get("agents")
         .and_then(Value::as_array)
@@ -144,7 +169,7 @@ pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     all.retain(|device, _| messages.trust.trusts(device));
-    let before = all.insert(link.info.device.clone(), told.clone());
+    let before = all.insert(device.clone(), told.clone());
     drop(all);
     if before
         .is_none_or(|before| (&before.agents, &before.profile) != (&told.agents, &told.profile))

@@ -57,13 +57,15 @@ pub(super) async fn look(messages: &Messages) {
     let looked = messages
         .work(move || abilities::of_machine(path.as_deref()))
         .await;
-    if let Some(found) = looked.and_then(|profile| profile.checked().ok()) {
-        messages.0.own.becomes(|own| {
+    match looked.map(Profile::checked) {
+        Some(Ok(found)) => messages.0.own.becomes(|own| {
             *own = Profile {
                 tags: std::mem::take(&mut own.tags),
                 ..found
             }
-        });
+        }),
+        Some(Err(why)) => tracing::warn!("what this machine can do is not told: {why}"),
+        None => tracing::warn!("what this machine can do could not be looked at"),
     }
 }
 

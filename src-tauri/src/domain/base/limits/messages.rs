@@ -40,6 +40,8 @@ pub const MESSAGE_SILENT_MS: u64 = 4_000;
 pub const MESSAGE_WAIT_MS: u64 = 1_000;
 /// How often a node tells others how much it has under way, in milliseconds, where nothing changes.
 pub const MESSAGE_OFFER_EVERY_MS: u64 = 10_000;
+/// How often a node takes such word of another, in a minute.
+pub const MESSAGE_OFFERS_PER_MINUTE: u32 = 240;
 /// Agents that one node answers with.
 pub const AGENTS_OF_NODE_MAX: usize = 64;
 

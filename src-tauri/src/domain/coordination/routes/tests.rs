@@ -42,6 +42,7 @@ fn a_rule_that_cannot_be_meant_is_refused_by_name() {
         ("strategy = \"fastest\"", "fastest"),
         ("weights = { a = 2 }", "weights"),
         ("timeout_s = 0", "timeout_s"),
+        ("node = { skill_kind = \"tols\" }", "skill_kind"),
         ("node = { group = \"g\" }", "no group"),
         ("[[group]]\nname = \"g\"\nnode = {}", "group \"g\""),
         ("[[rule]]\nname = \"a\"", "two rules"),
