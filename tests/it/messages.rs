@@ -57,7 +57,7 @@ async fn offered(desk: &TestNode, count: usize) {
             text: "x".into(),
             ..RouteAsk::default()
         };
-        (door(desk).routing_explain(&ask).order.len() == count).then_some(())
+        (door(desk).routing_explain(&ask).await.unwrap().order.len() == count).then_some(())
     })
     .await;
 }
@@ -360,7 +360,7 @@ async fn an_agent_of_a_gateway_answers_where_it_is_shared_and_what_it_may_have_d
         agent: Some("other/main".into()),
         ..RouteAsk::default()
     };
-    let route = door(&desk).routing_explain(&ask);
+    let route = door(&desk).routing_explain(&ask).await.unwrap();
     assert!(route.order.is_empty(), "it is not shared: {route:?}");
 
     home.says(Err(AskError::Unknown("the connection ended".into())));

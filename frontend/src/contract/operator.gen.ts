@@ -2475,6 +2475,7 @@ export interface paths {
                     state?: string;
                     text?: string;
                     before?: number;
+                    beforeId?: string;
                     limit?: number;
                 };
                 header?: never;

@@ -137,6 +137,9 @@ pub struct MessageQuery {
     /// That came before this moment, in milliseconds since 1970.
     #[serde(default)]
     pub before: Option<u64>,
+    /// Of those of that very moment, after this id: the last one of the page before.
+    #[serde(default, rename = "beforeId")]
+    pub before_id: Option<String>,
     /// At most so many.
     #[serde(default)]
     pub limit: Option<usize>,
@@ -225,6 +228,7 @@ impl Door {
             states: states.collect::<Answer<_>>()?,
             text: asked.text.filter(|text| !text.is_empty()),
             before: asked.before.map(TimeMs),
+            before_id: asked.before_id,
             limit: asked.limit.unwrap_or(50).clamp(1, MESSAGES_PAGE_MAX),
         };
         let read = move |c: &rusqlite::Connection| Ok((rows::page(c, &page)?, rows::counts(c)?));

@@ -215,7 +215,7 @@ routes! {
     /// The questions that were answered last, newest first.
     ANSWERED: Get "/planner/answered", Read, () => Vec<Answered>;
     /// Messages to agents, newest first; `state` may name several with commas.
-    MESSAGES: Get "/messages" ? [state: string, text: string, before: integer, limit: integer], Operate, () => MessagesView;
+    MESSAGES: Get "/messages" ? [state: string, text: string, before: integer, beforeId: string, limit: integer], Operate, () => MessagesView;
     /// Send a message to an agent; it is on the disk when this answers.
     MESSAGE_SEND: Post "/messages", Operate, MessageSend => MessageView;
     /// One message, with what its agent has said so far.

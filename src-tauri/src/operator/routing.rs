@@ -5,12 +5,13 @@ use serde_json::json;
 
 use super::messages::name_of;
 use super::{Answer, Door};
+use crate::domain::base::limits::MESSAGE_TEXT_MAX_BYTES;
 use crate::domain::base::{Code, Refusal};
 use crate::domain::coordination::choose::{Candidate, Choice, Place, RuleLook};
 use crate::domain::coordination::profile::Profile;
-use crate::domain::coordination::routes::{Incoming, Ready, Retry, Routes, Strategy};
+use crate::domain::coordination::routes::{Ready, Retry, Routes, Strategy};
 use crate::node::context::{Event, Severity};
-use crate::node::messages::Rules;
+use crate::node::messages::{Asked, Rules};
 
 /// A message whose way is explained; nothing is sent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -238,29 +239,36 @@ impl Door {
     }
 
     /// Where a message would go, and why; nothing is sent.
-    pub fn routing_explain(&self, asked: &RouteAsk) -> RoutedView {
-        let incoming = Incoming {
-            text: &asked.text,
-            source: &asked.source,
-            sender: &asked.sender,
+    ///
+    /// # Errors
+    /// `INVALID_PARAMS` for a text that is too long.
+    pub async fn routing_explain(&self, asked: &RouteAsk) -> Answer<RoutedView> {
+        if asked.text.len() > MESSAGE_TEXT_MAX_BYTES {
+            let why = format!("text: at most {MESSAGE_TEXT_MAX_BYTES} bytes");
+            return Err(Refusal::new(Code::InvalidParams, why));
+        }
+        let text = Asked {
+            text: asked.text.clone(),
+            source: asked.source.clone(),
+            sender: asked.sender.clone(),
         };
         let place = Place {
             node: asked.node.clone(),
             group: asked.group.clone(),
             agent: asked.agent.clone(),
         };
-        let plan = self.handles.messages.explain(&incoming, &place);
+        let plan = self.handles.messages.explain(text, &place).await?;
         let names = self.names();
         let choice = |c: &Choice| ChoiceView {
             device_id: c.device.as_str().to_owned(),
             name: name_of(&names, &c.device),
             agent: c.agent.to_string(),
         };
-        RoutedView {
+        Ok(RoutedView {
             order: plan.order.iter().map(choice).collect(),
             rule: plan.rule,
             retry: plan.retry,
             looks: plan.looks,
-        }
+        })
     }
 }

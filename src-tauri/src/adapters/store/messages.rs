@@ -206,6 +206,8 @@ pub struct Page {
     pub text: Option<String>,
     /// That came before this moment.
     pub before: Option<TimeMs>,
+    /// Of those of that moment, that stand after this id.
+    pub before_id: Option<String>,
     /// At most so many.
     pub limit: usize,
 }
@@ -217,11 +219,15 @@ pub struct Page {
 pub fn page(conn: &Connection, page: &Page) -> Result<Vec<Message>, StoreError> {
     let states: Vec<&str> = page.states.iter().map(|s| s.as_str()).collect();
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let rest = "WHERE created_at < ?1 AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) \
+    let rest = "WHERE (created_at < ?1 OR created_at = ?1 AND id < ?5) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) \
                 AND (?3 IS NULL OR instr(lower(text), lower(?3)) > 0 OR instr(lower(answer), lower(?3)) > 0) \
-                ORDER BY created_at DESC, id LIMIT ?4";
+                ORDER BY created_at DESC, id DESC LIMIT ?4";
     let before = page.before.map_or(i64::MAX, TimeMs::to_i64);
-    list(conn, rest, params![before, json(&states), page.text, limit])
+    list(
+        conn,
+        rest,
+        params![before, json(&states), page.text, limit, page.before_id],
+    )
 }
 
 /// How many messages stand in each state.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Profile;
-use super::routes::{Incoming, NodeMatch, Ready, Retry, Routes, Strategy};
+use super::routes::{Incoming, NodeMatch, Reading, Ready, Retry, Routes, Strategy};
 use crate::domain::base::limits::NAME_MAX_BYTES;
 use crate::domain::base::text::one_line;
 use crate::domain::base::{DeviceId, Digest};
@@ -366,6 +366,7 @@ pub fn choose(
     turn: u64,
 ) -> Plan {
     let mut plan = Plan::default();
+    let reading = Reading::of(message);
     let chosen = |fits: Vec<(&Candidate, AgentRef)>| -> Vec<Choice> {
         let of = |(c, agent): (&Candidate, AgentRef)| Choice {
             device: c.device.clone(),
@@ -376,7 +377,7 @@ pub fn choose(
     for rule in routes.rules().iter().filter(|_| place.is_open()) {
         let mut seen = RuleLook {
             rule: Some(rule.name.clone()),
-            why_not: rule.refuses(message),
+            why_not: rule.refuses(&reading),
             nodes: Vec::new(),
         };
         if seen.why_not.is_none() {

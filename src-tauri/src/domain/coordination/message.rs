@@ -154,7 +154,9 @@ pub const RUN_FAILED: &str = "its agent failed: ";
 /// How an attempt at one node ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
-    /// The node was not reached, did not take it, or gave it back: nothing was run.
+    /// The node was not reached, or did not take it: it is as if it had not been asked.
+    NotTaken,
+    /// The node gave it back: nothing was run, or what was has no effects.
     NotRun,
     /// An agent ended its run with an error.
     Failed,
@@ -185,7 +187,9 @@ pub fn after(missed: Missed, retry: Retry, repeatable: bool, others: bool, in_ti
     };
     match (missed, retry) {
         // It waits in the queue for a node that takes it.
-        (Missed::NotRun, Retry::Safe | Retry::Always) => elsewhere(Next::Elsewhere),
+        (Missed::NotTaken, _) | (Missed::NotRun, Retry::Safe | Retry::Always) => {
+            elsewhere(Next::Elsewhere)
+        }
         (Missed::NotRun | Missed::Failed, Retry::Never) => Next::End(MessageState::Failed),
         (Missed::Failed, Retry::Always) => elsewhere(Next::End(MessageState::Failed)),
         (Missed::Failed, Retry::Safe) if repeatable => elsewhere(Next::End(MessageState::Failed)),
@@ -220,6 +224,7 @@ mod tests {
     #[test]
     fn a_run_that_may_have_had_effects_is_never_repeated_unless_the_rule_says_always() {
         for missed in [
+            Missed::NotTaken,
             Missed::NotRun,
             Missed::Failed,
             Missed::Silent,
@@ -230,7 +235,8 @@ mod tests {
                     for others in [false, true] {
                         for in_time in [false, true] {
                             let next = after(missed, retry, repeatable, others, in_time);
-                            let may = missed == Missed::NotRun && retry != Retry::Never
+                            let may = missed == Missed::NotTaken
+                                || missed == Missed::NotRun && retry != Retry::Never
                                 || retry == Retry::Always
                                 || retry == Retry::Safe && repeatable;
                             if next == Next::Elsewhere {

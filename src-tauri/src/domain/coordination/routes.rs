@@ -1,14 +1,15 @@
 //! The rules by which a message finds a node: a text in TOML that people edit and that carries its own tests. A rule looks at
 //! the message and at the nodes; the first that takes the message and has a node for it decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::base::limits::{
-    GROUPS_MAX, MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, ROUTE_LIST_MAX, ROUTE_PATTERN_MAX_BYTES,
-    ROUTE_RULES_MAX, ROUTE_TESTS_MAX, ROUTES_MAX_BYTES,
+    GROUPS_MAX, MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, ROUTE_LIST_MAX,
+    ROUTE_PATTERN_COMPILED_MAX_BYTES, ROUTE_PATTERN_MAX_BYTES, ROUTE_PATTERN_TEXT_MAX_BYTES,
+    ROUTE_PATTERNS_MAX, ROUTE_RULES_MAX, ROUTE_TESTS_MAX, ROUTES_MAX_BYTES,
 };
 use crate::domain::base::text::one_line;
 
@@ -251,6 +252,10 @@ impl Routes {
             }
             rules.push(ready);
         }
+        let patterns = rules.iter().filter(|rule| rule.pattern.is_some()).count();
+        if patterns > ROUTE_PATTERNS_MAX {
+            return Err(format!("more than {ROUTE_PATTERNS_MAX} rules have a regex"));
+        }
         let tests = written.tests.len();
         let routes = Self {
             rules,
@@ -292,6 +297,7 @@ impl Routes {
             source: &test.source,
             sender: &test.sender,
         };
+        let message = Reading::of(&message);
         let first = self
             .rules
             .iter()
@@ -391,7 +397,9 @@ impl Ready {
                     "message.regex has more than {ROUTE_PATTERN_MAX_BYTES} bytes"
                 ));
             }
-            let built = RegexBuilder::new(pattern).size_limit(1 << 20).build();
+            let built = RegexBuilder::new(pattern)
+                .size_limit(ROUTE_PATTERN_COMPILED_MAX_BYTES)
+                .build();
             built.map_err(|e| format!("message.regex: {e}"))
         });
         Ok(Self {
@@ -401,40 +409,64 @@ impl Ready {
     }
 
     /// Why it does not take a message; `None` where it does.
-    pub fn refuses(&self, message: &Incoming<'_>) -> Option<String> {
+    pub fn refuses(&self, message: &Reading<'_>) -> Option<String> {
         if self.disabled {
             return Some("it is disabled".to_owned());
         }
-        let wants = &self.message;
+        let (wants, said) = (&self.message, message.message);
         let listed = |list: &[String], is: &str| list.is_empty() || list.iter().any(|s| s == is);
-        if !listed(&wants.source, message.source) {
-            return Some(format!("the message comes from {:?}", message.source));
+        if !listed(&wants.source, said.source) {
+            return Some(format!("the message comes from {:?}", said.source));
         }
-        if !listed(&wants.sender, message.sender) {
-            return Some(format!("{:?} sent it", message.sender));
+        if !listed(&wants.sender, said.sender) {
+            return Some(format!("{:?} sent it", said.sender));
         }
-        let text = message.text.to_lowercase();
         if let Some(prefix) = &wants.prefix
-            && !text.starts_with(&prefix.to_lowercase())
+            && !message.folded.starts_with(&prefix.to_lowercase())
         {
             return Some(format!("it does not begin with {prefix:?}"));
         }
-        let words: BTreeSet<&str> = text
-            .split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_')
-            .collect();
-        if let Some(word) = wants
-            .words
-            .iter()
-            .find(|w| !words.contains(w.to_lowercase().as_str()))
-        {
+        let words = &message.words;
+        let missing = |word: &&String| !words.contains(&word.to_lowercase());
+        if let Some(word) = wants.words.iter().find(missing) {
             return Some(format!("the word {word:?} is not in it"));
         }
         if let Some(pattern) = &self.pattern
-            && !pattern.is_match(message.text)
+            && !pattern.is_match(message.begin)
         {
             return Some(format!("{pattern} is not found in it"));
         }
         None
+    }
+}
+
+/// A message as rules read it, made once for all of them.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    message: &'a Incoming<'a>,
+    folded: String,
+    words: HashSet<String>,
+    /// As far as patterns look.
+    begin: &'a str,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads a message.
+    pub fn of(message: &'a Incoming<'a>) -> Self {
+        let folded = message.text.to_lowercase();
+        let apart = |c: char| !c.is_alphanumeric() && c != '-' && c != '_';
+        let words = folded.split(apart).filter(|w| !w.is_empty());
+        let words = words.map(str::to_owned).collect();
+        let mut end = message.text.len().min(ROUTE_PATTERN_TEXT_MAX_BYTES);
+        while !message.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self {
+            message,
+            words,
+            folded,
+            begin: message.text.get(..end).unwrap_or_default(),
+        }
     }
 }
 

@@ -110,7 +110,13 @@ async fn of_model(messages: &Messages, device: &DeviceId, ask: &RunAsk, live: &L
                 }
             }
             Ok(Piece::Call(_)) => {}
-            Ok(Piece::End(_)) => return RunState::Answered(live.text().clone()),
+            Ok(Piece::End(_)) => {
+                let text = live.text().clone();
+                return match text.trim().is_empty() {
+                    true => RunState::Failed("it said nothing".to_owned()),
+                    false => RunState::Answered(text),
+                };
+            }
             // It may answer later, or another node's may.
             Err(failure) if failure.kind.may_pass() || failure.kind == FailureKind::Budget => {
                 return RunState::NotRun(failure.why);

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Messages;
 use super::runs::{self, CANCEL, Progress, RUN, RunAsk, TOLD, Told};
+use super::{Asked, Messages};
 use crate::adapters::store::Class;
 use crate::domain::base::limits::{
-    MESSAGE_ANSWER_MAX_BYTES, MESSAGE_ATTEMPTS_MAX, MESSAGE_POLL_MS, MESSAGE_SILENT_MS,
-    MESSAGE_WAIT_MS, TEXT_MAX_CHARS,
+    MESSAGE_ALONE_WAIT_MAX_MS, MESSAGE_ANSWER_MAX_BYTES, MESSAGE_ATTEMPTS_MAX, MESSAGE_POLL_MS,
+    MESSAGE_SILENT_MS, MESSAGE_WAIT_MS, TEXT_MAX_CHARS,
 };
 use crate::domain::base::text::one_line;
 use crate::domain::base::{Code, DeviceId, Refusal, TimeMs};
@@ -19,7 +19,6 @@ use crate::domain::coordination::choose::Choice;
 use crate::domain::coordination::message::{
     Attempt, Message, MessageState, Missed, Next, RUN_FAILED, after,
 };
-use crate::domain::coordination::routes::Incoming;
 use crate::node::context::DURABLE;
 use crate::node::routing;
 
@@ -34,13 +33,22 @@ enum Tried {
     Missed(Missed, String),
 }
 
-/// Works on a message until it is over or waits in the queue again.
-pub(super) async fn deliver(messages: &Messages, message: Message, cancel: &CancellationToken) {
+/// Works on a message until it is over or waits in the queue again, also where the disk does not take it at first.
+pub(super) async fn deliver(messages: &Messages, mut message: Message, cancel: &CancellationToken) {
     let id = message.id.clone();
-    if let Err(refusal) = work(messages, message, cancel).await {
+    let mut wait = MESSAGE_WAIT_MS;
+    while let Err(refusal) = work(messages, message, cancel).await {
         tracing::warn!(message = id, "a message waits: {}", refusal.message);
-        // The disk may take it later: it is looked at again with the others.
-        tokio::time::sleep(Duration::from_millis(MESSAGE_WAIT_MS)).await;
+        message = loop {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            wait = (wait * 2).min(WAIT_MAX_MS);
+            match messages.message(&id).await {
+                Ok(message) if message.state.is_over() => return,
+                Ok(message) => break message,
+                Err(refusal) if refusal.code == Code::NotFound => return,
+                Err(_) => {}
+            }
+        };
     }
 }
 
@@ -62,12 +70,12 @@ async fn work(
     // One that was under way when the node ended is asked about where it was.
     let mut again = last(&message).filter(|_| message.state != MessageState::Queued);
     loop {
-        let incoming = Incoming {
-            text: &message.text,
-            source: &message.source,
-            sender: &message.sender,
+        let asked = Asked {
+            text: message.text.clone(),
+            source: message.source.clone(),
+            sender: message.sender.clone(),
         };
-        let plan = messages.plan(&incoming, &message.place, turn);
+        let plan = messages.plan(asked, &message.place, turn).await?;
         let resumed = again.is_some();
         let choice = match again.take() {
             Some(choice) => choice,
@@ -157,10 +165,14 @@ async fn waits(
     tried: &BTreeSet<DeviceId>,
     nobody: bool,
 ) -> Result<(), Refusal> {
-    let times = u32::try_from(message.attempts.len())
-        .unwrap_or(u32::MAX)
-        .min(8);
-    let wait = MESSAGE_WAIT_MS.saturating_mul(1 << times).min(WAIT_MAX_MS);
+    // The longer it has waited, the more rarely; whatever changes which node may take it wakes it.
+    let waited = messages.now().since(message.created_at);
+    let most = if nobody {
+        MESSAGE_ALONE_WAIT_MAX_MS
+    } else {
+        WAIT_MAX_MS
+    };
+    let wait = (waited / 2).clamp(MESSAGE_WAIT_MS, most);
     let jitter = messages.random.bytes::<2>().map_or(0, u16::from_be_bytes);
     let wait = wait + wait / 4 * u64::from(jitter) / u64::from(u16::MAX);
     let at = messages.now().plus(wait);
@@ -257,7 +269,7 @@ async fn attempt(
             }
             // Whether it was taken is asked of it below.
             Err(refusal) if linked && !own && leaves_open(refusal.code) => {}
-            Err(refusal) => return Ok(Tried::Missed(Missed::NotRun, shown(&refusal.message))),
+            Err(refusal) => return Ok(Tried::Missed(Missed::NotTaken, shown(&refusal.message))),
         }
     }
     let hear = hear(messages, message, choice, &run);
@@ -373,7 +385,7 @@ async fn hear(
                 if refusal.code == Code::NotFound && message.state == MessageState::Sent =>
             {
                 let why = "it did not take the message".to_owned();
-                return Ok(Tried::Missed(Missed::NotRun, why));
+                return Ok(Tried::Missed(Missed::NotTaken, why));
             }
             Err(refusal) => {
                 if now.saturating_sub(heard_at) >= MESSAGE_SILENT_MS {

@@ -1,6 +1,7 @@
 //! The desk of this node's messages: each is written down before it counts as sent, and worked on until it is over, also after
 //! the node has died meanwhile.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -156,23 +157,29 @@ impl Messages {
     /// # Errors
     /// `NOT_FOUND`, `CONFLICT` for one that is over, or what the store says.
     pub async fn cancel(&self, id: &str, by: &str) -> Result<Message, Refusal> {
-        let now = self.now();
-        let why = format!("{by} took it back");
-        let cancelled = self
-            .change(id, DURABLE, move |message| {
-                message.state = MessageState::Cancelled;
-                message.why = Some(why);
-                message.ended_at = Some(now);
-            })
-            .await?;
-        if let Some(message) = cancelled {
-            if let Some(course) = self.course().get(id) {
-                course.cancel.cancel();
+        // It may be sent again between two looks.
+        for _ in 0..3 {
+            let (now, why) = (self.now(), format!("{by} took it back"));
+            let cancelled = self
+                .change(id, DURABLE, move |message| {
+                    message.state = MessageState::Cancelled;
+                    message.why = Some(why);
+                    message.ended_at = Some(now);
+                })
+                .await?;
+            if let Some(message) = cancelled {
+                if let Some(course) = self.course().get(id) {
+                    course.cancel.cancel();
+                }
+                return Ok(message);
             }
-            return Ok(message);
+            let message = self.message(id).await?;
+            if message.state.is_over() {
+                let why = format!("the message is {} already", message.state.as_str());
+                return Err(Refusal::new(Code::Conflict, why));
+            }
         }
-        let message = self.message(id).await?;
-        let why = format!("the message is {} already", message.state.as_str());
+        let why = "the message was sent again meanwhile; try once more";
         Err(Refusal::new(Code::Conflict, why))
     }
 
@@ -253,14 +260,8 @@ impl Messages {
     }
 
     /// Has every message that waits look for a node again.
-    pub(super) async fn wake(&self) {
-        let woken = self
-            .store
-            .write(Class::Relaxed, "messages", rows::wake)
-            .await;
-        if let Err(error) = woken {
-            tracing::warn!("messages that wait look for a node later: {error}");
-        }
+    pub(super) fn wake(&self) {
+        self.0.awake.store(true, Ordering::Release);
         self.wake_soon();
     }
 }
@@ -319,6 +320,13 @@ pub async fn run(messages: Messages) {
 /// Begins what is due, and ends what waited too long.
 async fn look(messages: &Messages) -> Result<(), Refusal> {
     let now = messages.now();
+    if messages.0.awake.swap(false, Ordering::AcqRel) {
+        let woken = messages
+            .store
+            .write(Class::Relaxed, "messages", rows::wake)
+            .await;
+        woken.map_err(|e| store_refusal(&e))?;
+    }
     let read = move |c: &rusqlite::Connection| rows::overdue(c, now, MESSAGES_AT_ONCE);
     let overdue = messages.store.read_committed("messages", read).await;
     let overdue = overdue.map_err(|e| store_refusal(&e))?;

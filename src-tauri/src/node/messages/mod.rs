@@ -11,7 +11,7 @@ mod profile;
 mod runs;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -55,6 +55,10 @@ struct Inside {
     /// Told when a message may look for a node.
     due: Notify,
     turn: AtomicU64,
+    /// Held while rules are asked.
+    planning: tokio::sync::Mutex<()>,
+    /// Whether messages that wait are to look for a node again.
+    awake: AtomicBool,
 }
 
 /// The rules in force.
@@ -64,6 +68,17 @@ pub struct Rules {
     pub text: String,
     /// The rules.
     pub routes: Arc<Routes>,
+}
+
+/// A message as rules are asked about it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The text.
+    pub text: String,
+    /// The surface.
+    pub source: String,
+    /// Who sent it.
+    pub sender: String,
 }
 
 /// A message that is under way.
@@ -118,6 +133,8 @@ impl Messages {
             under_way: Mutex::default(),
             due: Notify::new(),
             turn: AtomicU64::new(0),
+            planning: tokio::sync::Mutex::default(),
+            awake: AtomicBool::new(false),
         })))
     }
 
@@ -154,19 +171,34 @@ impl Messages {
             .routes
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Rules { text, routes };
-        self.wake().await;
+        self.wake();
         Ok(())
     }
 
     /// Where a message of this moment would go, and why.
-    pub fn explain(&self, message: &Incoming<'_>, place: &Place) -> Plan {
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` where it cannot be worked out.
+    pub async fn explain(&self, text: Asked, place: &Place) -> Result<Plan, Refusal> {
         let turn = self.0.turn.load(Ordering::Relaxed);
-        self.plan(message, place, turn)
+        self.plan(text, place, turn).await
     }
 
-    fn plan(&self, message: &Incoming<'_>, place: &Place, turn: u64) -> Plan {
-        let candidates = self.candidates(message.text);
-        choose(&self.rules().routes, message, place, &candidates, turn)
+    /// Rules take the processor a while: one message after the other, off the network's threads.
+    async fn plan(&self, asked: Asked, place: &Place, turn: u64) -> Result<Plan, Refusal> {
+        let failed = || Refusal::new(Code::InternalError, "the rules could not be asked");
+        let _turn = self.0.planning.lock().await;
+        let candidates = self.candidates(&asked.text);
+        let (routes, place) = (self.rules().routes, place.clone());
+        let work = move || {
+            let message = Incoming {
+                text: &asked.text,
+                source: &asked.source,
+                sender: &asked.sender,
+            };
+            choose(&routes, &message, &place, &candidates, turn)
+        };
+        self.work(work).await.ok_or_else(failed)
     }
 
     /// The next turn of those that fit equally.

@@ -80,6 +80,13 @@ impl Messages {
 }
 
 impl Messages {
+    /// Whom messages can go to now.
+    fn there(&self) -> Vec<(DeviceId, Vec<AgentRef>)> {
+        let all = self.candidates("").into_iter();
+        let there = all.filter(|c| c.away.is_none());
+        there.map(|c| (c.device, c.agents)).collect()
+    }
+
     /// What a device is told: the agents with the grant `llm`, and with that or `read` what this node can do.
     fn offer_to(&self, device: &DeviceId) -> Told {
         let record = self.trust.live(device);
@@ -102,6 +109,7 @@ pub(super) async fn run(messages: Messages) {
     // By link, since another one to the same device has heard nothing.
     let mut said: BTreeMap<DeviceId, (u64, Told, u64)> = BTreeMap::new();
     let mut looked = None;
+    let mut there = Vec::new();
     loop {
         tokio::select! {
             biased;
@@ -112,6 +120,11 @@ pub(super) async fn run(messages: Messages) {
         if looked.is_none_or(|at| now.saturating_sub(at) >= PROFILE_LOOK_MS) {
             looked = Some(now);
             super::profile::look(&messages).await;
+        }
+        let now_there = messages.there();
+        if there != now_there {
+            there = now_there;
+            messages.wake();
         }
         let links = messages.links.all();
         said.retain(|device, _| links.iter().any(|l| l.info.device == *device));
@@ -174,7 +187,7 @@ pub fn heard(messages: &Messages, link: &LinkHandle, payload: Value) -> Result<(
     if before
         .is_none_or(|before| (&before.agents, &before.profile) != (&told.agents, &told.profile))
     {
-        messages.wake_soon();
+        messages.wake();
     }
     Ok(())
 }

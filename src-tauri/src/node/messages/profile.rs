@@ -112,7 +112,7 @@ impl Messages {
         };
         let new = tags.clone();
         self.0.own.becomes(|own| own.tags = new);
-        self.wake_soon();
+        self.wake();
         Ok(tags)
     }
 

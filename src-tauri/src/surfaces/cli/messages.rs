@@ -100,7 +100,7 @@ pub(super) async fn send(ctx: &Context, args: &SendArgs) -> Done {
     if ctx.json {
         out::json(&message)?;
     } else if let Some(answer) = &message.answer {
-        out::line(answer);
+        answer.lines().for_each(out::line);
     }
     match message.state {
         MessageState::Answered => Ok(()),
@@ -186,7 +186,7 @@ fn show(message: &MessageView) {
     out::line(&format!("text     {}", clean::line(&message.text)));
     if let Some(answer) = &message.answer {
         out::line("");
-        out::line(answer);
+        answer.lines().for_each(out::line);
     }
 }
 

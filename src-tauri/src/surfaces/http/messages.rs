@@ -75,5 +75,5 @@ pub(super) async fn routing_set(State(api): Door, Extension(caller): Who, sent: 
 
 pub(super) async fn explain(State(api): Door, sent: Sent) -> Answered {
     let asked: RouteAsk = body(sent)?;
-    Ok(ok(&api.door.routing_explain(&asked)))
+    Ok(ok(&api.door.routing_explain(&asked).await?))
 }

@@ -93,6 +93,23 @@ fn messages_are_due_by_priority_and_one_that_is_over_changes_no_more() {
     };
     assert_eq!(ids(&page(&conn, &queued).unwrap()), ["c"]);
     assert_eq!(counts(&conn).unwrap().len(), 2);
+    // Those of one moment are listed to the last, page by page.
+    for id in ["x", "y", "z"] {
+        put(&conn, &message(id, 0, 7)).unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut next = Page {
+        limit: 2,
+        ..Page::default()
+    };
+    loop {
+        let some = page(&conn, &next).unwrap();
+        let Some(last) = some.last() else { break };
+        next.before = Some(last.created_at);
+        next.before_id = Some(last.id.clone());
+        seen.extend(some.into_iter().map(|m| m.id));
+    }
+    assert_eq!(seen, ["z", "y", "x", "c", "b", "a"]);
 }
 
 #[test]

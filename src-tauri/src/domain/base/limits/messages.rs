@@ -67,4 +67,12 @@ pub const ROUTE_TESTS_MAX: usize = 512;
 /// Entries of one list of a rule.
 pub const ROUTE_LIST_MAX: usize = 64;
 /// A regular expression of a rule, in bytes.
-pub const ROUTE_PATTERN_MAX_BYTES: usize = 512;
+pub const ROUTE_PATTERN_MAX_BYTES: usize = 256;
+/// The same once it is compiled, in bytes: it bounds how long it takes to look for it.
+pub const ROUTE_PATTERN_COMPILED_MAX_BYTES: usize = 8_192;
+/// Regular expressions in all rules.
+pub const ROUTE_PATTERNS_MAX: usize = 64;
+/// How far into a message a regular expression looks, in bytes.
+pub const ROUTE_PATTERN_TEXT_MAX_BYTES: usize = 4_096;
+/// The longest time between two looks for a node where none is there, in milliseconds; one that comes is noticed at once.
+pub const MESSAGE_ALONE_WAIT_MAX_MS: u64 = 300_000;
