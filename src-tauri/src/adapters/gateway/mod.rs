@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::domain::base::limits::GATEWAY_WORD_MAX_BYTES;
+
 pub use self::found::{Found, at_home};
 pub use self::repeater::{Repeater, Said};
 
@@ -27,6 +29,20 @@ pub struct Ask {
     pub key: String,
     /// How long to wait for the answer, in milliseconds.
     pub timeout_ms: u64,
+}
+
+/// Whether a text names an agent, a conversation or a question.
+pub fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
+    (1..=GATEWAY_WORD_MAX_BYTES).contains(&text.len()) && text.bytes().all(plain)
+}
+
+impl Ask {
+    /// Whether its agent, conversation and key are such names.
+    pub fn is_named(&self) -> bool {
+        let mut names = [&self.agent, &self.session, &self.key].into_iter();
+        names.all(|name| is_name(name))
+    }
 }
 
 /// Why a question has no answer.

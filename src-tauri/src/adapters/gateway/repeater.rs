@@ -68,6 +68,10 @@ impl Repeater {
         if self.seen.borrow().state != State::Ready {
             return Err(AskError::NotSent("the gateway is not ready".to_owned()));
         }
+        if !ask.is_named() {
+            let why = "agent, conversation or key is no name";
+            return Err(AskError::NotSent(why.to_owned()));
+        }
         let mut book = self.book();
         if let Some(said) = book.said.get(&ask.key) {
             return said.clone();

@@ -7,10 +7,10 @@ use super::Messages;
 use super::runs::{Live, RunAsk};
 use crate::adapters::gateway::{Ask, AskError};
 use crate::adapters::store::messages::RunState;
-use crate::domain::base::DeviceId;
 use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MODEL_OUTPUT_TOKENS, RUN_PIECES_WAITING_MAX,
 };
+use crate::domain::base::{DeviceId, Digest};
 use crate::domain::inference::{FailureKind, InferenceRequest, Message, Piece};
 use crate::node::inference::Wanted;
 use crate::node::mesh_models;
@@ -32,6 +32,19 @@ pub(super) async fn of_agent(
     }
 }
 
+/// The name of a conversation at a gateway: those of two devices, or of two senders, are never one.
+fn session(device: &DeviceId, said: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let begin: String = said.chars().take(40).map(plain).collect();
+    let digest = key(device, said);
+    format!("{begin}-{}", digest.get(..16).unwrap_or_default())
+}
+
+/// The key of a run at a gateway: the same for one message of a device, whichever node asks, and no other device can take it.
+fn key(device: &DeviceId, said: &str) -> String {
+    Digest::of(&[device.as_str().as_bytes(), b"\0", said.as_bytes()]).to_hex()
+}
+
 /// Asks an agent of a gateway.
 async fn of_gateway(
     messages: &Messages,
@@ -40,15 +53,11 @@ async fn of_gateway(
     gateway: &str,
     live: &Live,
 ) -> RunState {
-    let session = match device == messages.own_id() {
-        true => ask.session.clone(),
-        false => format!("{}:{}", device.short(), ask.session),
-    };
     let question = Ask {
         agent: ask.agent.agent.clone(),
-        session,
+        session: session(device, &ask.session),
         text: ask.text.clone(),
-        key: ask.key.clone(),
+        key: key(device, &ask.key),
         timeout_ms: ask.timeout_ms,
     };
     let (sender, mut pieces) = mpsc::channel(RUN_PIECES_WAITING_MAX);

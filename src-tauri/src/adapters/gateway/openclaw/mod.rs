@@ -199,10 +199,7 @@ impl OpenClaw {
 
     async fn asked(&self, ask: Ask, pieces: mpsc::Sender<String>) -> Result<String, AskError> {
         let not_sent = |why: &str| Err(AskError::NotSent(why.to_owned()));
-        if ![&ask.agent, &ask.session, &ask.key]
-            .iter()
-            .all(|word| reading::is_name(word))
-        {
+        if !ask.is_named() {
             return not_sent(
                 "agent, conversation and key are 1 to 128 letters, digits and -_.@ each",
             );

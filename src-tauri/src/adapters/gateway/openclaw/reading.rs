@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::super::Agent;
-use crate::domain::base::limits::{
-    GATEWAY_AGENTS_MAX, GATEWAY_WORD_MAX_BYTES, GATEWAY_WORDS_MAX_CHARS,
-};
+use crate::adapters::gateway::is_name;
+use crate::domain::base::limits::{GATEWAY_AGENTS_MAX, GATEWAY_WORDS_MAX_CHARS};
 use crate::domain::base::text::{is_direction_mark, seen};
 
 /// Words of the gateway, in a line.
@@ -17,12 +16,6 @@ pub(super) fn said(text: &str) -> String {
 pub(super) fn clean(text: &str) -> String {
     let fits = |c: &char| matches!(c, '\n' | '\t') || !c.is_control() && !is_direction_mark(*c);
     text.chars().filter(fits).collect()
-}
-
-/// Whether a text names an agent, a conversation or a question.
-pub(super) fn is_name(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
-    (1..=GATEWAY_WORD_MAX_BYTES).contains(&text.len()) && text.bytes().all(plain)
 }
 
 /// The agents that are listed.
