@@ -532,10 +532,17 @@ fn a_copy_is_verified_where_it_lies_and_a_torn_one_is_told() {
     let _ = std::fs::remove_file(place.beside("old/clawmesh.db-wal"));
     let said = place.run_at(&place.beside("old"), &["audit", "verify"]);
     said.fails(6, &["the note beside the database"]);
-    // Pages of tables: those before them hold what tables there are, without which nothing opens.
+    // The first page of the audit trail; those that say which tables there are stay whole, or nothing opens.
+    let conn = rusqlite::Connection::open(copied.join("clawmesh.db")).unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'audit'";
+    let root: u32 = conn.query_row(root, [], |row| row.get(0)).unwrap();
+    let size: u32 = conn
+        .query_row("PRAGMA page_size", [], |row| row.get(0))
+        .unwrap();
+    drop(conn);
     let mut bytes = std::fs::read(copied.join("clawmesh.db")).unwrap();
-    let late = bytes.len() / 16_384 * 12_288;
-    bytes[late..late + 4_096].fill(0xff);
+    let (page, size) = ((root - 1) as usize * size as usize, size as usize);
+    bytes[page..page + size].fill(0xff);
     std::fs::write(copied.join("clawmesh.db"), &bytes).unwrap();
     place
         .run_at(&copied, &["audit", "verify"])
