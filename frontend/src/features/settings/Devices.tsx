@@ -155,7 +155,7 @@ function OneSensor({ s, own, facts, pictured }: Sensed) {
         <Button
           className="ml-auto h-7! px-2"
           disabled={busy}
-          aria-label={`${t("lookNow")}: ${s.name}`}
+          aria-label={`${t(busy ? "looking" : "lookNow")}: ${s.name}`}
           onClick={look}
         >
           {busy ? t("looking") : t("lookNow")}
