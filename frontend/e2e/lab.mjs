@@ -22,6 +22,8 @@ export const PAGES = [
   ["command", "/command"],
   ["models", "/models"],
   ["gateways", "/gateways"],
+  ["messages", "/messages"],
+  ["routing", "/routing"],
   ["world", "/world"],
   ["frames", "/world?tab=frames"],
   ["trace", "/world?tab=trace"],

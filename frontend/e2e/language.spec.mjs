@@ -40,6 +40,8 @@ test("German is chosen in Settings, spoken everywhere at once, kept, and taken b
     "Befehle",
     "Modelle",
     "Gateways",
+    "Nachrichten",
+    "Wegwahl",
     "Lage",
     "Vertrauen",
     "Prüfprotokoll",

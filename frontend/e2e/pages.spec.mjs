@@ -58,6 +58,12 @@ const REAL = {
   standing: async () => ["standing_approvals = true"],
   devices: async () => ["[[device]]", "clawmesh-node device test"],
   gateways: async () => ["This node has no gateway.", "clawmesh-node gateway add"],
+  messages: async () => ["No message yet."],
+  routing: async () => [
+    "There are no rules",
+    l.center.name,
+    (await l.center.api("GET", "/abilities")).find((one) => one.own).profile.os,
+  ],
   topology: async () => [
     l.center.name,
     l.field.name,

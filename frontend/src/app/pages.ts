@@ -13,6 +13,8 @@ export const PAGES = [
     "M9 3v3M15 3v3M9 18v3M15 18v3M3 9h3M3 15h3M18 9h3M18 15h3M6 6h12v12H6zM10 10h4v4h-4z",
   ],
   ["/gateways", "gateways", "M4 20V9l8-5 8 5v11M9 20v-7h6v7M4 20h16M12 4v5"],
+  ["/messages", "messages", "M3 6h18v12H3zM3 7l9 6 9-6"],
+  ["/routing", "routing", "M4 12h6M10 12c4 0 4-6 10-6M10 12c4 0 4 6 10 6M17 3l3 3-3 3M17 15l3 3-3 3"],
   ["/world", "world", "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM3 12h18M12 3c-5 5-5 13 0 18 5-5 5-13 0-18"],
   ["/trust", "trust", "M12 3l8 3v6c0 5-4 8-8 9-4-1-8-4-8-9V6z"],
   ["/audit", "audit", "M5 6h14M5 12h14M5 18h9"],

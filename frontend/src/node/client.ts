@@ -53,6 +53,15 @@ export type Credential = S["CredentialView"];
 export type Program = S["McpClientView"];
 /** An OpenClaw gateway of this node. */
 export type Gateway = S["GatewayView"];
+/** A message to an agent, and what came of it. */
+export type Message = S["MessageView"];
+export type MessageState = S["MessageState"];
+/** A node that messages may go to. */
+export type Able = S["AbleView"];
+/** The rules by which messages find a node. */
+export type Rules = S["RulesView"];
+/** Where a message would go, and why. */
+export type Routed = S["RoutedView"];
 export type Approvals = S["ApprovalsView"];
 /** A standing approval as its executor knows it. */
 export type Given = S["ApprovalView"];

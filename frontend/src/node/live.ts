@@ -46,6 +46,8 @@ const OLD: [string, string[]][] = [
   ["estop", ["estop", "status", "topology", "proposals"]],
   ["proposal", ["status", "audit", "trace"]],
   ["standing", ["approvals", "audit"]],
+  ["message.unanswered", ["messages"]],
+  ["routing.", ["routing"]],
 ];
 
 /** The event stream by HTTP, from a browser; ends with `lost`, once. */

@@ -1,5 +1,5 @@
 /** Every read of the node as a hook. Live ones are patched by the stream; the rest poll gently. */
-import { QueryClient, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { heardTime, nodeNow } from "@/lib/clock";
 import { inWindow } from "@/platform/desktop";
@@ -45,6 +45,23 @@ export const usePrograms = () => useQuery(read("programs", "/mcp/clients", 10_00
 export const useGateways = () => useQuery(read("gateways", "/gateways", 3_000));
 /** It listens on the network for a moment: asked once, while somebody adds one. */
 export const useGatewaysFound = () => useQuery({ ...read("found", "/gateways/found"), staleTime: 30_000 });
+/** What nodes say that they can do. */
+export const useAble = () => useQuery(read("abilities", "/abilities", 3_000));
+export const useRules = (enabled: boolean) => useQuery({ ...read("routing", "/routing", 10_000), enabled });
+/** A page of messages; while another is read, the one before stays. */
+export const useMessages = (query: N.Query<"/messages">, enabled: boolean) =>
+  useQuery({
+    ...read("messages", "/messages", 2_000, { query }),
+    enabled,
+    placeholderData: keepPreviousData,
+  });
+/** One message, often while something may happen to it. */
+export const useMessage = (id: string | undefined) =>
+  useQuery({
+    ...read("messages", "/messages/{id}", undefined, { id: id ?? "" }),
+    enabled: Boolean(id),
+    refetchInterval: (q) => (q.state.data?.endedAt ? 10_000 : 1_000),
+  });
 /** Whether this browser hears by push; the window has the system's own notifications instead. */
 export const usePush = () => useQuery({ ...read("push", "/push", 10_000), enabled: !inWindow });
 export const useSubscribed = () =>
