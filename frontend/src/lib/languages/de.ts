@@ -124,7 +124,7 @@ export const de = table({
   msNew: "Neue Nachricht",
   msText: "Was soll ein Agent beantworten?",
   msWhere: "Wohin",
-  msAutomatic: "automatisch, nach den Regeln",
+  msAutomatic: "nach den Regeln",
   msGroups: "Gruppen",
   msAgent: "Welcher Agent",
   msAgentUsual: "üblicher Agent",

@@ -117,7 +117,7 @@ export const en = {
   msNew: "New message",
   msText: "What should an agent answer?",
   msWhere: "Where to",
-  msAutomatic: "automatic, by the rules",
+  msAutomatic: "by the rules",
   msGroups: "Groups",
   msAgent: "Agent",
   msAgentUsual: "usual agent",
