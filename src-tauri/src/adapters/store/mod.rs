@@ -149,7 +149,7 @@ impl Store {
             path: path.to_owned(),
             max_bytes: options.max_bytes,
             work,
-            readers: Arc::new(Readers::new(path, Source::Live)),
+            readers: Arc::new(Readers::new(path, Source::Live, true)),
             vitals,
         })))
     }
@@ -165,7 +165,7 @@ impl Store {
             path: path.to_owned(),
             max_bytes: None,
             work: Work::Nobody,
-            readers: Arc::new(Readers::new(path, source)),
+            readers: Arc::new(Readers::new(path, source, false)),
             vitals: Arc::default(),
         })))
     }

@@ -1,5 +1,5 @@
-//! The readers: a small pool of read-only connections, opened when first needed, to the very file that the
-//! writer has: another one may lie in its place meanwhile, and would be read for ever.
+//! The readers: a small pool of read-only connections, opened when first needed, to the very files that the
+//! writer has: others may lie in their place meanwhile, and would be read for ever.
 //!
 //! Every read runs in one transaction, so that it sees one state of the world, and on a thread that may block.
 //! Waiting reads stand in a line that those threads work off, so that a caller that is not polled keeps its turn from
@@ -98,8 +98,10 @@ impl Drop for Reading<'_> {
 /// The pool of read-only connections.
 pub(super) struct Readers {
     path: PathBuf,
-    /// Which file it was when the pool was made.
-    file: Option<FileId>,
+    /// Which files they were when the pool was made.
+    files: Files,
+    /// Whether this program writes the database, so that its log stays where it is.
+    beside_writer: bool,
     source: Source,
     pool: Mutex<Pool>,
     free: Condvar,
@@ -166,10 +168,11 @@ impl Store {
 
 impl Readers {
     /// A pool that has opened nothing yet.
-    pub(super) fn new(path: &Path, source: Source) -> Self {
+    pub(super) fn new(path: &Path, source: Source, beside_writer: bool) -> Self {
         Self {
             path: path.to_owned(),
-            file: file_id(path),
+            files: Files::of(path, beside_writer),
+            beside_writer,
             source,
             pool: Mutex::default(),
             free: Condvar::new(),
@@ -308,11 +311,21 @@ impl Readers {
         self.free.notify_all();
     }
 
-    /// A connection; `None` where another file lies in the place of the one that is written.
+    /// A connection; `None` where another file lies in the place of one that the writer has.
     fn connect(&self) -> Result<Option<Connection>, StoreError> {
-        if file_id(&self.path) != self.file {
+        let are_the_same = || Files::of(&self.path, self.beside_writer) == self.files;
+        if !are_the_same() {
             return Ok(None);
         }
+        let connected = self.open();
+        // An error counts only where the files are still the ones that were meant.
+        match are_the_same() {
+            true => Ok(Some(connected?)),
+            false => Ok(None),
+        }
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
         let _turn = turn(&self.path);
         let conn = self.source.connect(&self.path)?;
         conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
@@ -321,12 +334,26 @@ impl Readers {
         conn.pragma_update(None, "query_only", true)?;
         // The log of writes beside it is opened with the first read.
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        Ok((file_id(&self.path) == self.file).then_some(conn))
+        Ok(conn)
     }
 }
 
-fn file_id(path: &Path) -> Option<FileId> {
-    system::file_id(path).ok()
+/// The files that are read: the database, and beside the writer its log, without which a new connection would
+/// read what the database was before.
+#[derive(Debug, PartialEq, Eq)]
+struct Files {
+    database: Option<FileId>,
+    log: Option<FileId>,
+}
+
+impl Files {
+    fn of(path: &Path, beside_writer: bool) -> Self {
+        let log = || system::file_id(&super::open::log_of(path)).ok();
+        Self {
+            database: system::file_id(path).ok(),
+            log: beside_writer.then(log).flatten(),
+        }
+    }
 }
 
 fn another(path: &Path) -> StoreError {
@@ -334,14 +361,34 @@ fn another(path: &Path) -> StoreError {
         what: "read",
         path: path.to_owned(),
         source: Arc::new(std::io::Error::other(
-            "another file lies in its place; put the state directory back and start again",
+            "another file lies in its place or in that of its log; put the state directory back and start again",
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::store::{Class, StoreOptions, kv};
+
+    #[cfg(unix)]
+    #[test]
+    fn no_connection_is_opened_to_a_database_whose_log_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let store = Store::open(&path, StoreOptions::default()).unwrap();
+        let put = store.write_blocking(Class::Durable, "put", |c| kv::put(c, "a", b"1"));
+        put.unwrap();
+        let readers = &store.0.readers;
+        let get = || store.read_blocking("get", |c| kv::get(c, "a"));
+        assert_eq!(get().unwrap().as_deref(), Some(&b"1"[..]));
+        assert!(readers.connect().unwrap().is_some());
+        std::fs::remove_file(super::super::open::log_of(&path)).unwrap();
+        assert!(readers.connect().unwrap().is_none());
+        // The connections that are open read what was written.
+        assert_eq!(get().unwrap().as_deref(), Some(&b"1"[..]));
+    }
 
     #[test]
     fn turns_are_taken_where_sqlite_shares_a_handle() {
