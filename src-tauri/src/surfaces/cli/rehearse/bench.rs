@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use toml::Table;
 
 use super::plan::{Piece, Watched};
@@ -22,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the node may take for what does not depend on the policy.
 pub(super) const PATIENCE_MS: u64 = 20_000;
 
+/// How long the end of a node is waited for until its directory is left behind.
+const REMOVED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A node that can be cut, killed and lied to.
 pub(super) struct Bench {
     program: PathBuf,
@@ -30,6 +34,24 @@ pub(super) struct Bench {
     child: Option<Child>,
     behaviour: Behaviour,
     clock: SystemClock,
+}
+
+impl Drop for Bench {
+    /// Kills the node and removes its directory, which a process that is being killed may still write into.
+    fn drop(&mut self) {
+        let end = Instant::now() + REMOVED_WITHIN;
+        if let Some(child) = &mut self.child {
+            // One that has ended cannot be killed.
+            let _ = child.start_kill();
+            while Instant::now() < end && matches!(child.try_wait(), Ok(None)) {
+                std::thread::park_timeout(LOOK_EVERY);
+            }
+        }
+        let home = self.home.path();
+        while std::fs::remove_dir_all(home).is_err() && home.exists() && Instant::now() < end {
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
 }
 
 impl Bench {

@@ -77,10 +77,12 @@ pub(super) async fn run(ctx: &Context, args: &RehearseArgs) -> Done {
         );
     }
     let patience_ms = args.patience.saturating_mul(1_000);
-    // Given up, the nodes that are under way are killed and their directories removed.
+    let mut cases = JoinSet::new();
     let lines = tokio::select! {
-        lines = play(&program, planned, &text, patience_ms) => lines?,
+        lines = play(&mut cases, &program, planned, &text, patience_ms) => lines?,
         Ok(_) = signals::asked() => {
+            // The nodes that are under way are killed and their directories removed.
+            cases.shutdown().await;
             return Err(Failure::failed("interrupted; the nodes of the rehearsal have ended"));
         }
     };
@@ -93,12 +95,13 @@ pub(super) async fn run(ctx: &Context, args: &RehearseArgs) -> Done {
     reason = "the command has no node; they end with the set"
 )]
 async fn play(
+    set: &mut JoinSet<(usize, Line)>,
     program: &Path,
     planned: Vec<Planned>,
     policy: &str,
     patience_ms: u64,
 ) -> Result<Vec<Line>, Failure> {
-    let (mut set, beside) = (JoinSet::new(), Arc::new(Semaphore::new(BESIDE)));
+    let beside = Arc::new(Semaphore::new(BESIDE));
     let mut lines: Vec<(usize, Line)> = Vec::new();
     let mut count = 0;
     for planned in planned {
