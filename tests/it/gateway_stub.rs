@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -51,13 +52,22 @@ pub struct Inside {
     /// How clients were let in.
     pub let_in: Vec<String>,
     pub aborted: Vec<String>,
+    /// How often it was asked, also what it had run before.
+    pub asked: u64,
+    /// How often it was started.
+    pub starts: u64,
+    /// How long it works on an answer.
+    pub works: Duration,
     done: BTreeMap<String, String>,
+    going: BTreeSet<String>,
 }
 
 #[derive(Clone)]
 pub struct Gateway {
     inside: Arc<Mutex<Inside>>,
     again: Arc<watch::Sender<u64>>,
+    /// What every client hears of runs.
+    told: broadcast::Sender<Value>,
     pub address: SocketAddr,
 }
 
@@ -80,11 +90,16 @@ impl Gateway {
             wrong: Vec::new(),
             let_in: Vec::new(),
             aborted: Vec::new(),
+            asked: 0,
+            starts: 1,
+            works: Duration::ZERO,
             done: BTreeMap::new(),
+            going: BTreeSet::new(),
         };
         let own = Self {
             inside: Arc::new(Mutex::new(inside)),
             again: Arc::new(watch::channel(0).0),
+            told: broadcast::channel(1_024).0,
             address: listener.local_addr().unwrap(),
         };
         let serving = own.clone();
@@ -107,9 +122,19 @@ impl Gateway {
         self.inside.lock().unwrap()
     }
 
+    /// Ends every connection as a network does; what runs goes on.
+    pub fn cuts(&self) {
+        self.again.send_modify(|n| *n += 1);
+    }
+
     /// Ends every connection as a restart does; what ran before is forgotten.
     pub fn restarts(&self) {
-        self.now().done.clear();
+        {
+            let mut now = self.now();
+            now.starts += 1;
+            now.done.clear();
+            now.going.clear();
+        }
         self.again.send_modify(|n| *n += 1);
     }
 
@@ -120,8 +145,13 @@ impl Gateway {
         let challenge = json!({"nonce": NONCE, "ts": AT, "capabilities": []});
         event(&mut socket, "connect.challenge", challenge).await;
         let mut entered = false;
+        let mut told = self.told.subscribe();
         loop {
             let message = tokio::select! {
+                Ok(run) = told.recv(), if entered => {
+                    event(&mut socket, "chat", run).await;
+                    continue;
+                }
                 _ = ends.changed() => {
                     event(&mut socket, "shutdown", json!({"reason": "restart"})).await;
                     close(&mut socket, 1012, "service restart").await;
@@ -161,7 +191,10 @@ impl Gateway {
             if method == "chat.send" && !refused {
                 // As the real one does for some methods: a second answer under the same id.
                 say(&mut socket, &answer).await;
-                self.runs(&mut socket, &asked["params"]).await;
+                if answer["payload"]["status"] == "started" {
+                    let (own, params) = (self.clone(), asked["params"].clone());
+                    tokio::spawn(async move { own.runs(&params).await });
+                }
             }
         }
     }
@@ -222,7 +255,7 @@ impl Gateway {
         Ok(json!({
             "type": "hello-ok",
             "protocol": now.protocol,
-            "server": {"version": "2026.9.6", "connId": "c1", "bootId": "b1"},
+            "server": {"version": "2026.9.6", "connId": "c1", "bootId": format!("b{}", now.starts)},
             "features": {"methods": [], "events": []},
             "snapshot": {"presence": [], "health": {}, "stateVersion": {}, "uptimeMs": 1},
             "auth": {"method": how, "role": "operator", "scopes": ["operator.read", "operator.write"], "deviceToken": own},
@@ -278,6 +311,7 @@ impl Gateway {
         let mut now = self.now();
         let text = |name: &str| params[name].as_str().unwrap_or_default().to_owned();
         let (key, session) = (text("idempotencyKey"), text("sessionKey"));
+        now.asked += 1;
         if session.starts_with("agent:nobody:") {
             return Err(error(
                 "INVALID_REQUEST",
@@ -288,36 +322,63 @@ impl Gateway {
         if now.done.contains_key(&key) {
             return Ok(json!({"runId": key, "status": "ok"}));
         }
+        if !now.going.insert(key.clone()) {
+            return Ok(json!({"runId": key, "status": "in_flight"}));
+        }
         now.ran.push((key.clone(), session, text("message")));
         Ok(json!({"runId": key, "status": "started"}))
     }
 
-    /// Says the answer in pieces, then whole.
-    async fn runs(&self, socket: &mut Socket, params: &Value) {
+    /// Says the answer in pieces, then whole, also where whoever asked has left.
+    async fn runs(&self, params: &Value) {
         let key = params["idempotencyKey"].as_str().unwrap();
         let session = &params["sessionKey"];
-        let (says, holds) = {
+        let (says, holds, works, starts) = {
             let now = self.now();
-            if now.done.contains_key(key) {
-                return;
-            }
-            (now.says.clone(), now.holds)
+            (now.says.clone(), now.holds, now.works, now.starts)
         };
-        let about =
-            |state: &str| json!({"runId": key, "sessionKey": session, "seq": 1, "state": state});
-        let pieces: Vec<&str> = says.split_inclusive(' ').collect();
-        for piece in pieces.iter().take(50) {
-            let mut delta = about("delta");
-            delta["deltaText"] = json!(piece);
-            event(socket, "chat", delta).await;
+        let tell = |state: &str, more: Value| {
+            let mut about = json!({"runId": key, "sessionKey": session, "seq": 1, "state": state});
+            let more = more.as_object().unwrap().clone();
+            about.as_object_mut().unwrap().extend(more);
+            // There may be nobody who hears it.
+            let _ = self.told.send(about);
+        };
+        for piece in says.split_inclusive(' ').take(50) {
+            tell("delta", json!({"deltaText": piece}));
         }
         if holds {
             return;
         }
-        self.now().done.insert(key.to_owned(), says.clone());
-        let mut last = about("final");
-        last["message"] = json!({"role": "assistant", "content": [{"type": "text", "text": says}]});
-        event(socket, "chat", last).await;
+        tokio::time::sleep(works).await;
+        self.finishes(key, &says, starts);
+        let content = json!([{"type": "text", "text": says}]);
+        tell(
+            "final",
+            json!({"message": {"role": "assistant", "content": content}}),
+        );
+    }
+
+    fn finishes(&self, key: &str, says: &str, starts: u64) {
+        let mut now = self.now();
+        if now.starts == starts && now.going.remove(key) {
+            now.done.insert(key.to_owned(), says.to_owned());
+        }
+    }
+
+    /// Ends the runs that it holds; of the answer itself it says nothing more.
+    pub fn ends_runs(&self) {
+        let (going, says, starts) = {
+            let now = self.now();
+            (now.going.clone(), now.says.clone(), now.starts)
+        };
+        for key in going {
+            self.finishes(&key, &says, starts);
+            // There may be nobody who hears it.
+            let _ = self
+                .told
+                .send(json!({"runId": key, "seq": 2, "state": "final"}));
+        }
     }
 }
 

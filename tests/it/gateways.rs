@@ -1,6 +1,6 @@
 //! OpenClaw gateways of a real node, at a strict stub: let in by a person, asked, restarted, refused, changed and removed.
 
-use clawmesh::adapters::gateway::{Ask, AskError};
+use clawmesh::adapters::gateway::{Ask, AskError, Before};
 use clawmesh::operator::gateways::{GatewayChange, GatewayState, GatewayView};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -36,6 +36,7 @@ fn ask(session: &str, text: &str, key: &str) -> Ask {
         text: text.to_owned(),
         key: key.to_owned(),
         timeout_ms: 100_000,
+        before: None,
     }
 }
 
@@ -127,11 +128,13 @@ async fn a_gateway_that_starts_again_is_ready_again_and_so_is_a_node() {
         .await;
         gateway.now().down = true;
         gateway.restarts();
+        stands(&node, GatewayState::Connecting).await;
+        (gateway.now().holds, gateway.now().down) = (false, false);
     };
     let ((said, _), ()) = tokio::join!(asking, restart);
+    // It has forgotten the key: it is not asked again.
     assert!(matches!(said, Err(AskError::Unknown(_))), "{said:?}");
-    stands(&node, GatewayState::Connecting).await;
-    (gateway.now().holds, gateway.now().down) = (false, false);
+    assert_eq!(gateway.now().asked, 1);
     stands(&node, GatewayState::Ready).await;
     assert_eq!(
         answer(&node, ask("t", "hello", "k2")).await.0.as_deref(),
@@ -148,6 +151,42 @@ async fn a_gateway_that_starts_again_is_ready_again_and_so_is_a_node() {
     );
     let state = std::fs::read_to_string(node.state().credentials_file()).unwrap();
     assert!(!state.contains(TOKEN) && !state.contains("device-token-"));
+    assert_eq!(gateway.now().wrong, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_while_the_connection_is_cut_is_answered_and_run_once() {
+    let gateway = Gateway::start().await;
+    let node = node().await;
+    add(&node, &gateway, Some(TOKEN)).await;
+    stands(&node, GatewayState::Ready).await;
+    gateway.now().holds = true;
+    for (key, ends_meanwhile) in [("k1", true), ("k2", false)] {
+        let asked = gateway.now().asked;
+        let asking = answer(&node, ask("t", "hello", key));
+        let cut = async {
+            until("the question is there", || async {
+                (gateway.now().asked == asked + 1).then_some(())
+            })
+            .await;
+            gateway.now().down = true;
+            gateway.cuts();
+            stands(&node, GatewayState::Connecting).await;
+            if ends_meanwhile {
+                gateway.ends_runs();
+            }
+            gateway.now().down = false;
+            until("it is asked again", || async {
+                (gateway.now().asked >= asked + 2).then_some(())
+            })
+            .await;
+            gateway.ends_runs();
+        };
+        let ((said, _), ()) = tokio::join!(asking, cut);
+        assert_eq!(said.as_deref(), Ok("the shed is warm"), "{key}");
+    }
+    let ran = gateway.now().ran.len();
+    assert_eq!(ran, 2, "each was run once");
     assert_eq!(gateway.now().wrong, Vec::<String>::new());
 }
 
@@ -329,4 +368,42 @@ async fn the_real_openclaw_lets_the_node_in_and_answers_once() {
         .await
         .0;
     assert_eq!(again.as_deref(), Ok(said.as_str()));
+
+    // The node ends while the agent works, and has the answer of that run when it is there again.
+    let process = node.shared().gateways.process("mac-studio").unwrap();
+    let mut slow = ask(
+        "clawmesh-slow",
+        "say it slowly",
+        &format!("s-{}", ready.since),
+    );
+    slow.before = Some(Before {
+        process,
+        at: node.shared().now().0,
+    });
+    let (pieces, mut told) = mpsc::channel(1);
+    let gateways = node.shared().gateways.clone();
+    let asking = slow.clone();
+    let asking = tokio::spawn(async move {
+        let asked = Ask {
+            before: None,
+            ..asking
+        };
+        gateways.ask("mac-studio", asked, pieces).await
+    });
+    println!("the first of it: {:?}", told.recv().await);
+    let dir = node.stop().await;
+    asking.abort();
+    let node = Box::pin(centre().start_in(dir, None)).await;
+    let (said, _) = answer(&node, slow).await;
+    println!("{said:?}");
+    let (after, _) = answer(
+        &node,
+        ask("clawmesh-after", "and?", &format!("a-{}", ready.since)),
+    )
+    .await;
+    let run = |said: &str| -> u32 {
+        let mut words = said.split(' ');
+        words.find_map(|word| word.parse().ok()).unwrap()
+    };
+    assert_eq!(run(&said.unwrap()) + 1, run(&after.unwrap()), "run once");
 }

@@ -73,6 +73,7 @@ mod lost;
 mod main_job;
 mod mcp;
 mod mesh_models;
+mod message_kills;
 mod messages;
 mod modbus;
 mod model_server;

@@ -29,6 +29,17 @@ pub struct Ask {
     pub key: String,
     /// How long to wait for the answer, in milliseconds.
     pub timeout_ms: u64,
+    /// What is known of an earlier time that it was asked: then it is asked only where it is not run a second time.
+    pub before: Option<Before>,
+}
+
+/// An earlier time that a question was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// The [`Seen::process`] that was asked: another one does not know the key.
+    pub process: String,
+    /// When, in milliseconds since 1970: a key is kept for some minutes after its run.
+    pub at: u64,
 }
 
 /// Whether a text names an agent, a conversation or a question.
@@ -116,6 +127,8 @@ pub struct Seen {
     pub agents: Vec<Agent>,
     /// How many sessions it has.
     pub sessions: Option<u64>,
+    /// Names the run of its program that was heard last: what it started again has forgotten the keys of questions.
+    pub process: Option<String>,
 }
 
 impl Seen {
@@ -128,6 +141,7 @@ impl Seen {
             version: None,
             agents: Vec::new(),
             sessions: None,
+            process: None,
         }
     }
 }
@@ -164,7 +178,8 @@ pub trait Gateway: Send + Sync {
     fn run(&self, stop: CancellationToken) -> BoxFuture<'_, ()>;
 
     /// Asks an agent. The answer comes as pieces while it is made, where the gateway tells it in pieces, and whole at the end. Where
-    /// `pieces` is full the next one grows meanwhile; where nobody reads them the question goes on.
+    /// `pieces` is full the next one grows meanwhile; where nobody reads them the question goes on. Where the connection ends meanwhile
+    /// the answer is waited for at the next one, as long as the gateway knows the key.
     fn ask(
         &self,
         ask: Ask,

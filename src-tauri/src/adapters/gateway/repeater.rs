@@ -35,6 +35,7 @@ impl Default for Repeater {
         };
         let seen = Seen {
             agents: vec![main],
+            process: Some("first".to_owned()),
             ..Seen::nothing(State::Ready, 0)
         };
         Self {
@@ -71,6 +72,15 @@ impl Repeater {
         if !ask.is_named() {
             let why = "agent, conversation or key is no name";
             return Err(AskError::NotSent(why.to_owned()));
+        }
+        let process = self.seen.borrow().process.clone();
+        if ask
+            .before
+            .as_ref()
+            .is_some_and(|before| Some(&before.process) != process.as_ref())
+        {
+            let why = "the gateway was started again meanwhile";
+            return Err(AskError::Unknown(why.to_owned()));
         }
         let mut book = self.book();
         if let Some(said) = book.said.get(&ask.key) {

@@ -282,8 +282,26 @@ pub enum RunState {
     Failed(String),
     /// Nothing was run.
     NotRun(String),
-    /// The node ended meanwhile; whether the agent acted is not known.
+    /// Whether the agent acted is not known, and will not be.
     Interrupted(String),
+    /// The node ended meanwhile, and may learn from the gateway what became of it.
+    Left(String),
+}
+
+/// What came of beginning a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It is new.
+    Anew,
+    /// The node ended while it was run: the process of the gateway that was asked, and when.
+    TakenUp {
+        /// The process of the gateway.
+        process: String,
+        /// When the run began.
+        began_at: TimeMs,
+    },
+    /// It was begun before, and stands as it stood.
+    Known,
 }
 
 impl RunState {
@@ -294,11 +312,12 @@ impl RunState {
             Self::Failed(why) => ("failed", None, Some(why)),
             Self::NotRun(why) => ("not-run", None, Some(why)),
             Self::Interrupted(why) => ("interrupted", None, Some(why)),
+            Self::Left(why) => ("left", None, Some(why)),
         }
     }
 }
 
-/// Begins a run, unless this device has begun it before: then how that one stands.
+/// Begins a run, asked of this process of a gateway, unless this device has begun it before. One that the node left is taken up.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -306,16 +325,26 @@ pub fn begin_run(
     conn: &Connection,
     device: &DeviceId,
     id: &str,
-    agent: &str,
+    (agent, process): (&str, Option<&str>),
     now: TimeMs,
-) -> Result<Option<RunState>, StoreError> {
-    if let Some(known) = run(conn, device, id)? {
-        return Ok(Some(known));
+) -> Result<Begun, StoreError> {
+    let sql = "INSERT INTO message_runs (device, id, agent, process, state, began_at) VALUES (?1, ?2, ?3, ?4, 'running', ?5) \
+               ON CONFLICT (device, id) DO NOTHING";
+    let new = params![device.as_str(), id, agent, process, now.to_i64()];
+    if conn.prepare_cached(sql)?.execute(new)? > 0 {
+        return Ok(Begun::Anew);
     }
-    let sql = "INSERT INTO message_runs (device, id, agent, state, began_at) VALUES (?1, ?2, ?3, 'running', ?4)";
-    conn.prepare_cached(sql)?
-        .execute(params![device.as_str(), id, agent, now.to_i64()])?;
-    Ok(None)
+    let sql = "UPDATE message_runs SET state = 'running', why = NULL, ended_at = NULL \
+               WHERE device = ?1 AND id = ?2 AND agent = ?3 AND state = 'left' RETURNING process, began_at";
+    let read = |row: &Row<'_>| {
+        Ok(Begun::TakenUp {
+            process: row.get(0)?,
+            began_at: moment(row, 1)?,
+        })
+    };
+    let mut query = conn.prepare_cached(sql)?;
+    let taken_up = query.query_row(params![device.as_str(), id, agent], read);
+    Ok(taken_up.optional()?.unwrap_or(Begun::Known))
 }
 
 /// How a run stands.
@@ -334,6 +363,7 @@ pub fn run(conn: &Connection, device: &DeviceId, id: &str) -> Result<Option<RunS
             "failed" => RunState::Failed(why),
             "not-run" => RunState::NotRun(why),
             "interrupted" => RunState::Interrupted(why),
+            "left" => RunState::Left(why),
             _ => return Err(wrong(0, "no state")),
         })
     };
@@ -368,7 +398,8 @@ pub fn end_run(
     Ok(())
 }
 
-/// Ends the runs that were under way when the node ended before. A run of its model had no effects and counts as not run.
+/// Ends the runs that were under way when the node ended before. A run of its model had no effects and counts as not run; what became
+/// of one at a gateway the gateway may know.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -378,8 +409,8 @@ pub fn interrupt_runs(
     why: &str,
     now: TimeMs,
 ) -> Result<usize, StoreError> {
-    let sql = "UPDATE message_runs SET state = CASE agent WHEN ?1 THEN 'not-run' ELSE 'interrupted' END, why = ?2, \
-               ended_at = ?3 WHERE ended_at IS NULL";
+    let sql = "UPDATE message_runs SET state = CASE WHEN agent = ?1 THEN 'not-run' WHEN process IS NULL THEN 'interrupted' ELSE 'left' END, \
+               why = ?2, ended_at = ?3 WHERE ended_at IS NULL";
     Ok(conn
         .prepare_cached(sql)?
         .execute(params![model, why, now.to_i64()])?)

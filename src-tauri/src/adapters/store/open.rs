@@ -26,7 +26,7 @@ const PAGE_BYTES: i64 = 1_024;
 /// How long the log beside the file may become before it is written into it, in bytes.
 const CHECKPOINT_BYTES: i64 = 16_384_000;
 /// The newest schema this program knows.
-const SCHEMA: i64 = 26;
+const SCHEMA: i64 = 27;
 const MIGRATION_1: &str = include_str!("migrations/0001.sql");
 const MIGRATION_2: &str = include_str!("migrations/0002.sql");
 const MIGRATION_3: &str = include_str!("migrations/0003.sql");
@@ -53,6 +53,7 @@ const MIGRATION_23: &str = include_str!("migrations/0023.sql");
 const MIGRATION_24: &str = include_str!("migrations/0024.sql");
 const MIGRATION_25: &str = include_str!("migrations/0025.sql");
 const MIGRATION_26: &str = include_str!("migrations/0026.sql");
+const MIGRATION_27: &str = include_str!("migrations/0027.sql");
 const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -142,9 +143,14 @@ fn check_header(path: &Path) -> Result<bool, StoreError> {
 }
 
 fn has_log(path: &Path) -> bool {
+    fs::metadata(log_of(path)).is_ok_and(|meta| meta.len() > 0)
+}
+
+/// Where the log of writes of a database is.
+pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
-    fs::metadata(PathBuf::from(name)).is_ok_and(|meta| meta.len() > 0)
+    PathBuf::from(name)
 }
 
 /// Creates the file for its owner alone, or takes others' rights away. The log inherits the mode.
@@ -251,6 +257,7 @@ fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
         M::up(MIGRATION_24),
         M::up(MIGRATION_25),
         M::up(MIGRATION_26),
+        M::up(MIGRATION_27),
     ];
     Migrations::from_slice(&steps)
         .to_latest(conn)

@@ -164,6 +164,8 @@ pub enum Missed {
     Silent,
     /// The node ended while an agent worked on it: it will not be answered there, and the agent may have acted.
     Interrupted,
+    /// The node ended while an agent worked on it, and can learn what became of it.
+    Left,
 }
 
 /// What happens after an attempt without an answer.
@@ -173,6 +175,8 @@ pub enum Next {
     Elsewhere,
     /// The same node is asked again what became of it.
     AskAgain,
+    /// The same node takes the run up again, which is not run a second time.
+    TakeUp,
     /// It is over.
     End(MessageState),
 }
@@ -197,9 +201,12 @@ pub fn after(missed: Missed, retry: Retry, repeatable: bool, others: bool, in_ti
         (Missed::Silent, Retry::Always) => elsewhere(Next::AskAgain),
         (Missed::Silent, Retry::Safe) if repeatable => elsewhere(Next::AskAgain),
         (Missed::Silent, _) if in_time => Next::AskAgain,
+        (Missed::Left, _) if in_time => Next::TakeUp,
         (Missed::Interrupted, Retry::Always) => elsewhere(Next::Elsewhere),
         (Missed::Interrupted, Retry::Safe) if repeatable => elsewhere(Next::Elsewhere),
-        (Missed::Silent | Missed::Interrupted, _) => Next::End(MessageState::Unclear),
+        (Missed::Silent | Missed::Interrupted | Missed::Left, _) => {
+            Next::End(MessageState::Unclear)
+        }
     }
 }
 
@@ -229,6 +236,7 @@ mod tests {
             Missed::Failed,
             Missed::Silent,
             Missed::Interrupted,
+            Missed::Left,
         ] {
             for retry in [Retry::Safe, Retry::Always, Retry::Never] {
                 for repeatable in [false, true] {
@@ -246,7 +254,10 @@ mod tests {
                                 assert!(matches!(next, Next::End(_)), "{missed:?} {retry:?}");
                             }
                             // What may have had effects is not called failed.
-                            let unknown = missed == Missed::Silent || missed == Missed::Interrupted;
+                            let unknown = matches!(
+                                missed,
+                                Missed::Silent | Missed::Interrupted | Missed::Left
+                            );
                             if unknown && !may && !in_time {
                                 assert_eq!(next, Next::End(MessageState::Unclear));
                             }

@@ -236,9 +236,13 @@ impl Gateways {
 
     /// One of them, by its id or name.
     pub fn one(&self, gateway: &str) -> Option<Status> {
+        self.with(gateway, Live::status)
+    }
+
+    fn with<T>(&self, gateway: &str, look: impl FnOnce(&Live) -> T) -> Option<T> {
         let all = self.lock();
         let named = || all.values().find(|live| live.saved.name == gateway);
-        all.get(gateway).or_else(named).map(Live::status)
+        all.get(gateway).or_else(named).map(look)
     }
 
     /// Asks an agent of a gateway, which is named by its id or name. See [`Gateway::ask`].
@@ -252,13 +256,8 @@ impl Gateways {
         pieces: mpsc::Sender<String>,
     ) -> Result<String, AskError> {
         let not_sent = |why: &str| AskError::NotSent(why.to_owned());
-        let found = {
-            let all = self.lock();
-            let named = || all.values().find(|live| live.saved.name == gateway);
-            let live = all.get(gateway).or_else(named);
-            let live = live.ok_or_else(|| not_sent("there is no such gateway"))?;
-            live.gateway.clone()
-        };
+        let found = self.with(gateway, |live| live.gateway.clone());
+        let found = found.ok_or_else(|| not_sent("there is no such gateway"))?;
         let found = found.ok_or_else(|| not_sent("the gateway is disabled"))?;
         found.ask(ask, pieces).await
     }
@@ -266,10 +265,10 @@ impl Gateways {
     /// The credential of a gateway has changed: one that waits tries again at once.
     pub fn credential_changed(&self, name: &str) {
         let all = self.lock();
-        let of = all
-            .values()
-            .filter(|live| token_name(&live.saved.id) == name);
-        of.filter_map(|live| live.openclaw.as_ref())
+        let is = |live: &&Live| token_name(&live.saved.id) == name;
+        all.values()
+            .filter(is)
+            .filter_map(|live| live.openclaw.as_ref())
             .for_each(|one| one.again());
     }
 
@@ -396,10 +395,8 @@ impl Gateways {
         }
         let mut did = Vec::new();
         if one.name != before.name {
-            did.push(format!(
-                "renamed the gateway {} to {}",
-                before.name, one.name
-            ));
+            let (old, new) = (&before.name, &one.name);
+            did.push(format!("renamed the gateway {old} to {new}"));
         }
         if one.enabled != before.enabled {
             let how = if one.enabled { "enabled" } else { "disabled" };

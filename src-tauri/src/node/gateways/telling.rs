@@ -18,6 +18,14 @@ use crate::node::context::{Context, Event, Severity};
 /// Events about one gateway in a minute; one that comes and goes more often is not told more often.
 const TOLD_PER_MINUTE_MAX: u32 = 6;
 
+impl Gateways {
+    /// Which process of a gateway would be asked now, by its id or name.
+    pub fn process(&self, gateway: &str) -> Option<String> {
+        let found = self.with(gateway, |live| live.gateway.clone())??;
+        found.seen().borrow().process.clone()
+    }
+}
+
 /// What is told of a state: the event, how bad it is, and the words after the gateway's name.
 fn news(before: &State, seen: &Seen) -> Option<(Event, Severity, String)> {
     let was_ready = *before == State::Ready;

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::Messages;
 use super::runs::{Live, RunAsk};
-use crate::adapters::gateway::{Ask, AskError};
+use crate::adapters::gateway::{Ask, AskError, Before};
 use crate::adapters::store::messages::RunState;
 use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MODEL_OUTPUT_TOKENS, RUN_PIECES_WAITING_MAX,
@@ -24,11 +24,12 @@ pub(super) async fn of_agent(
     messages: &Messages,
     device: &DeviceId,
     ask: &RunAsk,
+    before: Option<Before>,
     live: &Live,
 ) -> RunState {
     match &ask.agent.gateway {
         None => of_model(messages, device, ask, live).await,
-        Some(gateway) => of_gateway(messages, device, ask, gateway, live).await,
+        Some(gateway) => of_gateway(messages, device, ask, (gateway, before), live).await,
     }
 }
 
@@ -50,15 +51,17 @@ async fn of_gateway(
     messages: &Messages,
     device: &DeviceId,
     ask: &RunAsk,
-    gateway: &str,
+    (gateway, before): (&str, Option<Before>),
     live: &Live,
 ) -> RunState {
+    let was_asked = before.is_some();
     let question = Ask {
         agent: ask.agent.agent.clone(),
         session: session(device, &ask.session),
         text: ask.text.clone(),
         key: key(device, &ask.key),
         timeout_ms: ask.timeout_ms,
+        before,
     };
     let (sender, mut pieces) = mpsc::channel(RUN_PIECES_WAITING_MAX);
     let asking = messages.0.gateways.ask(gateway, question, sender);
@@ -78,6 +81,9 @@ async fn of_gateway(
             "its answer has more than {MESSAGE_ANSWER_MAX_BYTES} bytes"
         )),
         Ok(answer) => RunState::Answered(answer),
+        Err(AskError::NotSent(why) | AskError::Refused(why)) if was_asked => {
+            RunState::Interrupted(why)
+        }
         Err(AskError::NotSent(why) | AskError::Refused(why)) => RunState::NotRun(why),
         Err(AskError::Unknown(why)) => RunState::Interrupted(why),
         Err(AskError::Failed(why)) => RunState::Failed(why),

@@ -25,6 +25,17 @@ use crate::node::routing;
 /// The longest time between two looks for a node, in milliseconds.
 const WAIT_MAX_MS: u64 = 30_000;
 
+/// What a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// To run it.
+    Ask,
+    /// To go on with the run that it has.
+    TakeUp,
+    /// What became of it.
+    Look,
+}
+
 /// What came of asking one node.
 enum Tried {
     /// It is over, or is not this task's any more.
@@ -67,8 +78,10 @@ async fn work(
 ) -> Result<(), Refusal> {
     let turn = messages.next_turn();
     let mut tried = BTreeSet::new();
+    let mut pause = MESSAGE_POLL_MS.1;
     // One that was under way when the node ended is asked about where it was.
-    let mut again = last(&message).filter(|_| message.state != MessageState::Queued);
+    let again = last(&message).filter(|_| message.state != MessageState::Queued);
+    let mut again = again.map(|choice| (choice, How::Look));
     loop {
         let asked = Asked {
             text: message.text.clone(),
@@ -76,9 +89,8 @@ async fn work(
             sender: message.sender.clone(),
         };
         let plan = messages.plan(asked, &message.place, turn).await?;
-        let resumed = again.is_some();
-        let choice = match again.take() {
-            Some(choice) => choice,
+        let (choice, how) = match again.take() {
+            Some(again) => again,
             None => {
                 let next = plan.order.iter().find(|c| !tried.contains(&c.device));
                 let Some(choice) = next.cloned() else {
@@ -105,10 +117,10 @@ async fn work(
                     Some(changed) => message = changed,
                     None => return Ok(()),
                 }
-                choice
+                (choice, How::Ask)
             }
         };
-        let asked = attempt(messages, &mut message, &choice, resumed, cancel).await?;
+        let asked = attempt(messages, &mut message, &choice, how, cancel).await?;
         let Tried::Missed(missed, why) = asked else {
             return Ok(());
         };
@@ -122,16 +134,13 @@ async fn work(
             next => next,
         };
         let name = routing::name(messages, &choice.device);
-        let said = match missed {
-            Missed::Failed => format!("{RUN_FAILED}{why}"),
-            _ => why.clone(),
-        };
+        let failed = missed == Missed::Failed;
+        let said = format!("{}{why}", if failed { RUN_FAILED } else { "" });
         let now = messages.now();
+        let same = matches!(next, Next::AskAgain | Next::TakeUp);
         let note = move |message: &mut Message| {
             message.why = Some(format!("{name}: {said}"));
-            if next != Next::AskAgain
-                && let Some(last) = message.attempts.last_mut()
-            {
+            if !same && let Some(last) = message.attempts.last_mut() {
                 last.why = Some(said);
             }
             if let Next::End(state) = next {
@@ -139,9 +148,9 @@ async fn work(
                 message.ended_at = Some(now);
             }
         };
-        let class = match next {
-            Next::AskAgain => Class::Relaxed,
-            _ => DURABLE,
+        let class = match same {
+            true => Class::Relaxed,
+            false => DURABLE,
         };
         match messages.change(&message.id, class, note).await? {
             Some(changed) if !changed.state.is_over() => message = changed,
@@ -151,9 +160,18 @@ async fn work(
             }
             None => return Ok(()),
         }
-        if next == Next::AskAgain {
+        if same {
+            if how == How::TakeUp {
+                let wait = tokio::time::sleep(Duration::from_millis(pause));
+                cancel.run_until_cancelled(wait).await;
+                pause = (pause * 2).min(MESSAGE_ALONE_WAIT_MAX_MS);
+            }
             tried.remove(&choice.device);
-            again = Some(choice);
+            let how = match next {
+                Next::TakeUp => How::TakeUp,
+                _ => How::Look,
+            };
+            again = Some((choice, how));
         }
     }
 }
@@ -235,7 +253,7 @@ async fn attempt(
     messages: &Messages,
     message: &mut Message,
     choice: &Choice,
-    resumed: bool,
+    how: How,
     cancel: &CancellationToken,
 ) -> Result<Tried, Refusal> {
     let (device, run) = (&choice.device, message.run_id());
@@ -243,7 +261,7 @@ async fn attempt(
         course.device = Some(device.clone());
         course.text.clear();
     }
-    if !resumed {
+    if how != How::Look {
         let ask = RunAsk {
             id: run.clone(),
             key: message.run_key(),
@@ -262,10 +280,15 @@ async fn attempt(
             }
         };
         match asked {
+            Ok(()) if how == How::TakeUp => {}
             Ok(()) => {
                 if !reaches(messages, message, MessageState::Accepted).await? {
                     return Ok(Tried::Over);
                 }
+            }
+            // It has run something of it, whatever it says now.
+            Err(refusal) if how == How::TakeUp => {
+                return Ok(Tried::Missed(Missed::Silent, shown(&refusal.message)));
             }
             // Whether it was taken is asked of it below.
             Err(refusal) if linked && !own && leaves_open(refusal.code) => {}
@@ -372,6 +395,9 @@ async fn hear(
                     }
                     Progress::Failed => return Ok(Tried::Missed(Missed::Failed, why)),
                     Progress::NotRun => return Ok(Tried::Missed(Missed::NotRun, why)),
+                    Progress::Interrupted if told.again => {
+                        return Ok(Tried::Missed(Missed::Left, why));
+                    }
                     Progress::Interrupted => return Ok(Tried::Missed(Missed::Interrupted, why)),
                 }
                 wait = if new {

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Messages;
 use super::agents::of_agent;
-use crate::adapters::store::messages::{self as rows, RunState};
+use crate::adapters::gateway::Before;
+use crate::adapters::store::messages::{self as rows, Begun, RunState};
 use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MESSAGE_SLICE_MAX_BYTES, MESSAGE_TEXT_MAX_BYTES,
     MESSAGE_TIMEOUT_MAX_MS, NAME_MAX_BYTES, RUNS_AT_ONCE, RUNS_OF_DEVICE_MAX,
@@ -79,6 +80,9 @@ pub(super) struct Told {
     /// Why it has no answer.
     #[serde(default)]
     pub why: Option<String>,
+    /// Whether it is taken up where [`RUN`] comes again: only for one that is interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// A run that is under way.
@@ -226,16 +230,23 @@ pub(super) async fn begin(
         ask.agent.to_string(),
         messages.now(),
     );
+    let gateway = ask.agent.gateway.as_deref();
+    let process = gateway.and_then(|gateway| messages.0.gateways.process(gateway));
+    let is_known = process.is_some();
     let begun = messages
         .store
         .write(DURABLE, "message run", move |c| {
-            rows::begin_run(c, &of, &run, &agent, now)
+            rows::begin_run(c, &of, &run, (&agent, process.as_deref()), now)
         })
         .await;
-    match begun {
-        Ok(None) => {}
+    let before = match begun {
+        Ok(Begun::Anew) => None,
+        Ok(Begun::TakenUp { process, began_at }) => Some(Before {
+            process,
+            at: began_at.0,
+        }),
         // It was begun before, and is over.
-        Ok(Some(_)) => {
+        Ok(Begun::Known) => {
             messages.0.runs.end(&key);
             return Ok(());
         }
@@ -243,19 +254,36 @@ pub(super) async fn begin(
             messages.0.runs.end(&key);
             return Err(store_refusal(&error));
         }
-    }
-    let task = Box::pin(carry_out(messages.clone(), key, ask, live));
+    };
+    let is_known = is_known || before.is_some();
+    let task = Box::pin(carry_out(
+        messages.clone(),
+        key,
+        ask,
+        (before, is_known),
+        live,
+    ));
     messages.tasks.passing("run of an agent", task);
     Ok(())
 }
 
-async fn carry_out(messages: Messages, key: Key, ask: RunAsk, live: Arc<Live>) {
+/// `is_known` says that it is known which process of a gateway is asked.
+async fn carry_out(
+    messages: Messages,
+    key: Key,
+    ask: RunAsk,
+    (before, is_known): (Option<Before>, bool),
+    live: Arc<Live>,
+) {
     let limit = Duration::from_millis(ask.timeout_ms.min(MESSAGE_TIMEOUT_MAX_MS));
     let end = tokio::select! {
         biased;
         () = live.cancel.cancelled() => cut_off(&ask, "it was taken back"),
-        () = messages.tasks.stop().cancelled() => cut_off(&ask, "the node ended"),
-        end = tokio::time::timeout(limit, of_agent(&messages, &key.0, &ask, &live)) => {
+        () = messages.tasks.stop().cancelled() => match is_known {
+            true => RunState::Left("the node ended".to_owned()),
+            false => cut_off(&ask, "the node ended"),
+        },
+        end = tokio::time::timeout(limit, of_agent(&messages, &key.0, &ask, before, &live)) => {
             end.unwrap_or_else(|_| cut_off(&ask, "it gave no answer in time"))
         }
     };
@@ -310,6 +338,7 @@ pub(super) async fn look(
             text: slice(&text, from),
             length: text.len(),
             why: None,
+            again: false,
         }
     };
     if let Some(live) = messages.0.runs.get(&key) {
@@ -325,6 +354,7 @@ pub(super) async fn look(
         text: String::new(),
         length: 0,
         why: Some(why),
+        again: false,
     };
     Ok(match state {
         None => return Err(Refusal::new(Code::NotFound, "no such run was begun here")),
@@ -333,16 +363,22 @@ pub(super) async fn look(
             text: String::new(),
             length: 0,
             why: None,
+            again: false,
         },
         Some(RunState::Answered(answer)) => Told {
             state: Progress::Answered,
             text: slice(&answer, from),
             length: answer.len(),
             why: None,
+            again: false,
         },
         Some(RunState::Failed(why)) => ended(Progress::Failed, why),
         Some(RunState::NotRun(why)) => ended(Progress::NotRun, why),
         Some(RunState::Interrupted(why)) => ended(Progress::Interrupted, why),
+        Some(RunState::Left(why)) => Told {
+            again: true,
+            ..ended(Progress::Interrupted, why)
+        },
     })
 }
 

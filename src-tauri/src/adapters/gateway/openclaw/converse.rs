@@ -10,16 +10,14 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::super::{Ask, AskError, Secrets, State};
+use super::super::{Ask, Secrets, State, is_name};
 use super::OpenClaw;
 use super::hello::{self, Challenge, Refused, Shown};
 use super::link::{Gone, Link};
-use super::reading::{agents, answer_of, said, sessions, text_of};
+use super::reading::{agents, said, sessions};
 use super::runs::{Ticket, too_long};
-use super::wording::as_text;
 use crate::domain::base::limits::{
-    GATEWAY_ANSWER_MAX_BYTES, GATEWAY_ANSWER_MS, GATEWAY_FIRST_MAX_BYTES, GATEWAY_LOOK_MS,
-    GATEWAY_RUNS_MAX,
+    GATEWAY_ANSWER_MS, GATEWAY_FIRST_MAX_BYTES, GATEWAY_LOOK_MS, GATEWAY_RUNS_MAX,
 };
 use crate::domain::base::text::seen as shown_in_a_line;
 
@@ -59,7 +57,7 @@ impl From<Gone> for Ended {
 
 /// What a request was for.
 #[derive(Debug)]
-enum Asked {
+pub(super) enum Asked {
     Health,
     Agents,
     Sessions,
@@ -69,17 +67,22 @@ enum Asked {
 }
 
 /// A question that the gateway has.
-struct Going {
-    session: String,
-    ticket: Ticket,
+pub(super) struct Going {
+    pub(super) session: String,
+    pub(super) ticket: Ticket,
+    /// What asks it once more, for one that was asked before this connection: the gateway tells what becomes of it.
+    pub(super) again: Option<Value>,
+    /// Whether it was there when the gateway was last asked what it has.
+    pub(super) was_there: bool,
 }
 
 /// A connection that is let in.
-struct Talk<'a> {
-    of: &'a OpenClaw,
+pub(super) struct Talk<'a> {
+    pub(super) of: &'a OpenClaw,
     link: Link,
+    pub(super) process: Option<String>,
     asked: BTreeMap<String, Asked>,
-    going: BTreeMap<String, Going>,
+    pub(super) going: BTreeMap<String, Going>,
 }
 
 impl OpenClaw {
@@ -111,6 +114,7 @@ impl OpenClaw {
         let mut talk = Talk {
             of: self,
             link,
+            process: self.seen.borrow().process.clone(),
             asked: BTreeMap::new(),
             going: BTreeMap::new(),
         };
@@ -163,9 +167,12 @@ impl OpenClaw {
         }
         let version = hello["server"]["version"].as_str();
         let version = version.map(|version| shown_in_a_line(version, 40));
+        let process = hello["server"]["bootId"].as_str();
+        let process = process.filter(|id| is_name(id)).map(str::to_owned);
         let now = self.now();
         self.seen.send_modify(|seen| {
             seen.version = version;
+            seen.process = process;
             seen.heard_at = Some(now);
         });
         if let Some(token) = hello["auth"]["deviceToken"].as_str() {
@@ -284,7 +291,12 @@ impl Talk<'_> {
         }
     }
 
-    async fn asks(&mut self, method: &str, params: Value, what: Asked) -> Result<(), Gone> {
+    pub(super) async fn asks(
+        &mut self,
+        method: &str,
+        params: Value,
+        what: Asked,
+    ) -> Result<(), Gone> {
         if self.asked.len() > 4 * GATEWAY_RUNS_MAX {
             return Err(Gone::Lost("the gateway does not answer".to_owned()));
         }
@@ -297,38 +309,18 @@ impl Talk<'_> {
         self.asks("health", json!({}), Asked::Health).await?;
         self.asks("agents.list", json!({}), Asked::Agents).await?;
         self.asks("sessions.list", json!({"limit": 1}), Asked::Sessions)
-            .await
-    }
-
-    async fn does(&mut self, order: Order) -> Result<(), Gone> {
-        match order {
-            Order::Ask(ask, ticket) => {
-                if self.going.contains_key(&ask.key) {
-                    let why = "the same question is on its way already";
-                    ticket.ends(Err(AskError::Unknown(why.to_owned())));
-                    return Ok(());
-                }
-                let session = format!("agent:{}:clawmesh:{}", ask.agent, ask.session);
-                let params = json!({
-                    "sessionKey": session,
-                    "message": as_text(&ask.text),
-                    "idempotencyKey": ask.key,
-                });
-                ticket.is_sent();
-                let going = Going { session, ticket };
-                self.going.insert(ask.key.clone(), going);
-                self.asks("chat.send", params, Asked::Send(ask.key)).await
-            }
-            Order::Leave(key) => match self.going.remove(&key) {
-                Some(going) => self.aborts(&going.session, &key).await,
-                None => Ok(()),
-            },
+            .await?;
+        // What is told of a run while there is no connection is not told again.
+        let going = self.going.iter_mut();
+        let again = going.filter_map(|(key, going)| {
+            let was_there = std::mem::replace(&mut going.was_there, true);
+            let params = going.again.clone().filter(|_| was_there)?;
+            Some((key.clone(), params))
+        });
+        for (key, params) in again.collect::<Vec<_>>() {
+            self.asks("chat.send", params, Asked::Send(key)).await?;
         }
-    }
-
-    async fn aborts(&mut self, session: &str, run: &str) -> Result<(), Gone> {
-        let params = json!({"sessionKey": session, "runId": run});
-        self.asks("chat.abort", params, Asked::Nothing).await
+        Ok(())
     }
 
     async fn heard(&mut self, message: &Value) -> Result<(), Gone> {
@@ -375,96 +367,10 @@ impl Talk<'_> {
                 });
             }
             Asked::Send(key) if ok => return self.sent(&key, payload).await,
-            Asked::Send(key) => {
-                if let Some(going) = self.going.remove(&key) {
-                    let error = &message["error"];
-                    let why = said(error["message"].as_str().unwrap_or("no reason given"));
-                    going.ticket.ends(Err(match error["code"] == "UNAVAILABLE" {
-                        true => AskError::NotSent(why),
-                        false => AskError::Refused(why),
-                    }));
-                }
-            }
+            Asked::Send(key) => self.not_sent(&key, &message["error"]),
             Asked::History(key) => self.remembered(&key, ok.then_some(payload)),
             _ => {}
         }
-        Ok(())
-    }
-
-    /// What the gateway did with a question: it begins, goes on, or was answered before.
-    async fn sent(&mut self, key: &str, payload: &Value) -> Result<(), Gone> {
-        let Some(going) = self.going.get(key) else {
-            return Ok(());
-        };
-        match payload["status"].as_str() {
-            Some("ok" | "completed") => {
-                let most = GATEWAY_ANSWER_MAX_BYTES;
-                let params = json!({"sessionKey": going.session, "limit": 50, "maxChars": most});
-                let asked = Asked::History(key.to_owned());
-                self.asks("chat.history", params, asked).await
-            }
-            Some(status @ ("error" | "failed" | "timeout" | "aborted")) => {
-                let why = payload["summary"].as_str().or(payload["error"].as_str());
-                let why = said(why.unwrap_or(status));
-                going.ticket.ends(Err(AskError::Failed(why)));
-                self.going.remove(key);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn remembered(&mut self, key: &str, history: Option<&Value>) {
-        let Some(going) = self.going.remove(key) else {
-            return;
-        };
-        let end = match history.and_then(|history| answer_of(history, key)) {
-            Some(text) if going.ticket.is(&text) => Ok(()),
-            Some(_) => Err(too_long()),
-            None => Err(AskError::Unknown(
-                "the gateway ran this question before, and has no answer to it any more".to_owned(),
-            )),
-        };
-        going.ticket.ends(end);
-    }
-
-    /// What happens in a run.
-    async fn chat(&mut self, event: &Value) -> Result<(), Gone> {
-        let key = event["runId"].as_str().unwrap_or_default();
-        let Some(going) = self.going.get(key) else {
-            return Ok(());
-        };
-        let whole = || text_of(&event["message"]);
-        let why = |otherwise: &str| said(event["errorMessage"].as_str().unwrap_or(otherwise));
-        let ticket = &going.ticket;
-        let end = match event["state"].as_str() {
-            Some("delta") => {
-                let fits = match (event["replace"] == true, event["deltaText"].as_str()) {
-                    (false, Some(piece)) => ticket.adds(piece),
-                    _ => whole().is_none_or(|text| ticket.is(&text)),
-                };
-                match fits {
-                    true => return Ok(()),
-                    false => {
-                        ticket.ends(Err(too_long()));
-                        let session = going.session.clone();
-                        self.going.remove(key);
-                        return self.aborts(&session, key).await;
-                    }
-                }
-            }
-            Some("final") => match whole().filter(|text| !text.trim().is_empty()) {
-                Some(text) if ticket.is(&text) => Ok(()),
-                Some(_) => Err(too_long()),
-                None if ticket.has_text() => Ok(()),
-                None => Err(AskError::Failed("the agent says nothing".to_owned())),
-            },
-            Some("error") => Err(AskError::Failed(why("the run ended with an error"))),
-            Some("aborted") => Err(AskError::Failed(why("the run was ended at the gateway"))),
-            _ => return Ok(()),
-        };
-        ticket.ends(end);
-        self.going.remove(key);
         Ok(())
     }
 }

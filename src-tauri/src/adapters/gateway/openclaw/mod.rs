@@ -1,11 +1,13 @@
 //! An OpenClaw gateway, over its WebSocket protocol (version 4): connected for ever, asked what it has, and asked questions.
 //!
-//! A question has a key, which the gateway runs once. The connection may end while a run goes on there: then it is not known what
-//! becomes of it, unless the same question is asked again with the same key.
+//! A question has a key, which the gateway runs once. The connection may end while a run goes on there: then the same question is
+//! asked again with the same key, of the same process of the gateway and before it forgets the key; otherwise it is not known what
+//! became of it.
 
 mod converse;
 mod hello;
 mod link;
+mod questions;
 mod reading;
 mod runs;
 mod wording;
@@ -19,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::converse::{Ended, Order};
-use self::runs::{Run, Ticket};
-use super::{Ask, AskError, Gateway, Keeper, Seen, State};
+use self::runs::{Done, Run, Ticket};
+use super::{Ask, AskError, Before, Gateway, Keeper, Seen, State};
 use crate::adapters::clock::SharedClock;
 use crate::adapters::http_client::{Address, Reach};
 use crate::adapters::random::SharedRandom;
@@ -197,7 +199,7 @@ impl OpenClaw {
         }
     }
 
-    async fn asked(&self, ask: Ask, pieces: mpsc::Sender<String>) -> Result<String, AskError> {
+    async fn asked(&self, mut ask: Ask, pieces: mpsc::Sender<String>) -> Result<String, AskError> {
         let not_sent = |why: &str| Err(AskError::NotSent(why.to_owned()));
         if !ask.is_named() {
             return not_sent(
@@ -207,23 +209,84 @@ impl OpenClaw {
         if ask.text.trim().is_empty() || ask.text.len() > GATEWAY_ASK_MAX_BYTES {
             return not_sent("a question has 1 byte to 64 KiB");
         }
-        if self.seen.borrow().state != State::Ready {
-            return not_sent("the gateway is not ready");
+        let until = Instant::now() + Duration::from_millis(ask.timeout_ms.min(GATEWAY_WAIT_MAX_MS));
+        let mut run = Run::default();
+        loop {
+            if ask.before.is_some() {
+                self.ready(until).await?;
+            } else if self.seen.borrow().state != State::Ready {
+                return not_sent("the gateway is not ready");
+            }
+            let process = self.seen.borrow().process.clone();
+            let at = self.now();
+            match self.asked_here(Arc::new(run), &ask, &pieces, until).await {
+                Done::Ended(done) => return done,
+                Done::CutOff(error @ AskError::NotSent(_), _) if ask.before.is_none() => {
+                    return Err(error);
+                }
+                Done::CutOff(error, was_going) => {
+                    // Until the connection was heard last the gateway has not ended the run.
+                    let heard = self.seen.borrow().heard_at.filter(|_| was_going);
+                    let before = match (ask.before.take(), process) {
+                        (Some(before), _) => before,
+                        (None, Some(process)) => Before { process, at },
+                        (None, None) => return Err(error),
+                    };
+                    ask.before = Some(Before {
+                        at: heard.unwrap_or(before.at).max(before.at),
+                        ..before
+                    });
+                }
+            }
+            run = Run::again();
         }
-        let timeout_ms = ask.timeout_ms.min(GATEWAY_WAIT_MAX_MS);
-        let until = Instant::now() + Duration::from_millis(timeout_ms);
-        let run = Arc::new(Run::default());
+    }
+
+    /// Waits until the gateway takes questions.
+    async fn ready(&self, until: Instant) -> Result<(), AskError> {
+        let mut seen = self.seen.subscribe();
+        let ready = async {
+            seen.wait_for(|seen| seen.state == State::Ready)
+                .await
+                .is_ok()
+        };
+        let ready = tokio::select! {
+            biased;
+            () = self.orders.closed() => false,
+            ready = timeout_at(until, ready) => ready.unwrap_or(false),
+        };
+        match ready {
+            true => Ok(()),
+            false => Err(AskError::Unknown(
+                "the gateway did not come back to say what became of it".to_owned(),
+            )),
+        }
+    }
+
+    /// Asks over one connection.
+    async fn asked_here(
+        &self,
+        run: Arc<Run>,
+        ask: &Ask,
+        pieces: &mpsc::Sender<String>,
+        until: Instant,
+    ) -> Done {
         let mut leaving = Leaving {
             orders: &self.orders,
             key: Some(ask.key.clone()),
         };
-        let order = Order::Ask(ask, Ticket(run.clone()));
+        let order = Order::Ask(ask.clone(), Ticket(run.clone()));
         if let Err(error) = self.orders.try_send(order) {
             leaving.key = None;
-            return not_sent(match error {
+            let why = match error {
                 mpsc::error::TrySendError::Full(_) => "too many questions wait for the gateway",
                 mpsc::error::TrySendError::Closed(_) => "the gateway is removed",
-            });
+            };
+            let why = why.to_owned();
+            return Done::Ended(Err(match ask.before {
+                None => AskError::NotSent(why),
+                Some(_) => AskError::Unknown(why),
+            }));
         }
         let (mut told, mut open) = (0, true);
         loop {
@@ -241,10 +304,9 @@ impl OpenClaw {
                 return done;
             }
             if timeout_at(until, run.changed()).await.is_err() {
-                let last = run.news(told);
-                return last.done.unwrap_or_else(|| {
-                    let why = format!("no answer within {} s", timeout_ms / 1_000);
-                    Err(AskError::Unknown(why))
+                return run.news(told).done.unwrap_or_else(|| {
+                    let why = "no answer in its time".to_owned();
+                    Done::Ended(Err(AskError::Unknown(why)))
                 });
             }
         }

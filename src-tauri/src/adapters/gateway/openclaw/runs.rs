@@ -14,6 +14,10 @@ struct State {
     /// The text was changed where pieces of it were told.
     torn: bool,
     is_sent: bool,
+    /// The gateway said that it runs it.
+    is_going: bool,
+    /// The connection is over, and with it what is known of the run.
+    is_cut: bool,
     done: Option<Result<(), AskError>>,
 }
 
@@ -29,7 +33,15 @@ pub(super) struct News {
     /// The text after what was told.
     pub piece: String,
     /// How it ended, with the whole text.
-    pub done: Option<Result<String, AskError>>,
+    pub done: Option<Done>,
+}
+
+/// How a question ended.
+pub(super) enum Done {
+    /// By what the gateway said, or because it was not asked.
+    Ended(Result<String, AskError>),
+    /// With the connection; whether the gateway was running it then.
+    CutOff(AskError, bool),
 }
 
 impl Run {
@@ -44,10 +56,25 @@ impl Run {
             true => "",
             false => state.text.get(told..).unwrap_or_default(),
         };
-        let done = state.done.clone();
+        let done = state.done.clone().map(|done| match done {
+            Err(error) if state.is_cut => Done::CutOff(error, state.is_going),
+            done => Done::Ended(done.map(|()| state.text.clone())),
+        });
         News {
             piece: piece.to_owned(),
-            done: done.map(|done| done.map(|()| state.text.clone())),
+            done,
+        }
+    }
+
+    /// One that is asked once more: what came of the answer comes again, so that no pieces are told.
+    pub(super) fn again() -> Self {
+        let state = State {
+            torn: true,
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            ..Self::default()
         }
     }
 
@@ -65,6 +92,11 @@ impl Ticket {
     /// It goes to the gateway from here on.
     pub(super) fn is_sent(&self) {
         self.0.state().is_sent = true;
+    }
+
+    /// The gateway says that it runs it.
+    pub(super) fn is_going(&self) {
+        self.0.state().is_going = true;
     }
 
     /// More of the answer; whether it still fits.
@@ -111,10 +143,13 @@ impl Ticket {
 
     /// The connection is over.
     pub(super) fn is_cut_off(&self, why: &str) {
-        let error = match self.0.state().is_sent {
+        let mut state = self.0.state();
+        state.is_cut |= state.done.is_none();
+        let error = match state.is_sent {
             true => AskError::Unknown(why.to_owned()),
             false => AskError::NotSent(why.to_owned()),
         };
+        drop(state);
         self.ends(Err(error));
     }
 }

@@ -376,7 +376,7 @@ fn a_newer_or_foreign_database_is_refused_unchanged() {
         open(&file),
         Err(StoreError::Newer {
             found: 99,
-            known: 26
+            known: 27
         })
     ));
     assert!(bytes(&file) == before);

@@ -9,8 +9,12 @@ use crate::domain::coordination::message::{Message, MessageState};
 
 fn database() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
-    conn.execute_batch(include_str!("../migrations/0026.sql"))
-        .unwrap();
+    for migration in [
+        include_str!("../migrations/0026.sql"),
+        include_str!("../migrations/0027.sql"),
+    ] {
+        conn.execute_batch(migration).unwrap();
+    }
     conn
 }
 
@@ -116,34 +120,47 @@ fn messages_are_due_by_priority_and_one_that_is_over_changes_no_more() {
 fn a_run_is_begun_once_and_one_that_was_cut_off_says_so() {
     let conn = database();
     let device: DeviceId = "ab".repeat(32).parse().unwrap();
-    let begin = |id: &str, agent: &str| begin_run(&conn, &device, id, agent, TimeMs(1)).unwrap();
-    for (id, agent) in [("x.1", "home/main"), ("y.1", "model"), ("z.1", "home/main")] {
-        assert_eq!(begin(id, agent), None);
-        assert_eq!(begin(id, agent), Some(RunState::Running));
+    let begin = |id: &str, agent: &str, process: Option<&str>| {
+        begin_run(&conn, &device, id, (agent, process), TimeMs(1)).unwrap()
+    };
+    let runs = [
+        ("x.1", "home/main", Some("p")),
+        ("y.1", "model", None),
+        ("z.1", "home/main", None),
+        ("w.1", "home/main", Some("p")),
+    ];
+    for (id, agent, process) in runs {
+        assert_eq!(begin(id, agent, process), Begun::Anew);
+        assert_eq!(begin(id, agent, process), Begun::Known);
     }
+    let state = |id: &str| run(&conn, &device, id).unwrap();
     let answered = RunState::Answered("yes".into());
     end_run(&conn, &device, "x.1", &answered, TimeMs(2)).unwrap();
-    end_run(
-        &conn,
-        &device,
-        "x.1",
-        &RunState::Failed("late".into()),
-        TimeMs(3),
-    )
-    .unwrap();
-    assert_eq!(
-        interrupt_runs(&conn, "model", "it ended", TimeMs(4)).unwrap(),
-        2
-    );
-    assert_eq!(begin("x.1", "home/main"), Some(answered));
-    assert_eq!(
-        begin("y.1", "model"),
-        Some(RunState::NotRun("it ended".into()))
-    );
-    assert_eq!(
-        begin("z.1", "home/main"),
-        Some(RunState::Interrupted("it ended".into()))
-    );
+    let late = RunState::Failed("late".into());
+    end_run(&conn, &device, "x.1", &late, TimeMs(3)).unwrap();
+    let ended = interrupt_runs(&conn, "model", "it ended", TimeMs(4)).unwrap();
+    assert_eq!(ended, 3);
+    assert_eq!(state("x.1"), Some(answered));
+    let why = || "it ended".to_owned();
+    assert_eq!(state("y.1"), Some(RunState::NotRun(why())));
+    assert_eq!(state("z.1"), Some(RunState::Interrupted(why())));
+    assert_eq!(state("w.1"), Some(RunState::Left(why())));
+    // Taken up by what it was asked of then, and by the same agent alone.
+    for (id, agent) in [
+        ("x.1", "home/main"),
+        ("y.1", "model"),
+        ("z.1", "home/main"),
+        ("w.1", "home/x"),
+    ] {
+        assert_eq!(begin(id, agent, Some("q")), Begun::Known, "{id}");
+    }
+    let taken_up = Begun::TakenUp {
+        process: "p".to_owned(),
+        began_at: TimeMs(1),
+    };
+    assert_eq!(begin("w.1", "home/main", Some("q")), taken_up);
+    assert_eq!(state("w.1"), Some(RunState::Running));
+    assert_eq!(begin("w.1", "home/main", Some("q")), Begun::Known);
     prune(&conn, TimeMs(4)).unwrap();
     assert_eq!(run(&conn, &device, "x.1").unwrap(), None);
     assert!(run(&conn, &device, "z.1").unwrap().is_some());

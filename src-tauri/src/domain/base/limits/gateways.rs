@@ -36,6 +36,9 @@ pub const GATEWAY_SEND_MS: u64 = 10_000;
 pub const GATEWAY_WAIT_MAX_MS: u64 = 24 * 3_600_000;
 /// How often agents and sessions are asked for, in milliseconds.
 pub const GATEWAY_LOOK_MS: u64 = 30_000;
+/// How long after it was asked a gateway surely knows the key of a question, in milliseconds: OpenClaw 2026.9.6 keeps it for
+/// 300 s after the end of its run.
+pub const GATEWAY_KEY_KEPT_MS: u64 = 240_000;
 /// The first pause before one that was lost is tried again, in milliseconds; each further one is twice as long.
 pub const GATEWAY_AGAIN_MS: u64 = 250;
 /// The longest pause before one on this machine is tried again, in milliseconds.
