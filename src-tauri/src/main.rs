@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clawmesh::operator::access::Tokens;
-use clawmesh::surfaces::{desktop, http};
+use clawmesh::surfaces::{coordinator, desktop, http};
 
 fn main() -> ExitCode {
     desktop::main(|state_dir| {
@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Ok(Box::new(|door| {
             #[cfg(feature = "chat")]
             clawmesh::surfaces::chat::attach(&door);
+            coordinator::attach(&door);
             http::app(door, tokens)
         }))
     })

@@ -29,6 +29,7 @@ mod claims;
 mod cli;
 mod config_cli;
 mod converge;
+mod coordinator;
 mod copies;
 mod crash;
 mod crash_points;

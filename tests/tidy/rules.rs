@@ -31,13 +31,14 @@ const DOMAIN_ROOMS: [&str; 19] = [
 ];
 
 /// The rooms of `node` in order. A room may name what stands before it, and `handles`, which lists them.
-const NODE_ROOMS: [&str; 53] = [
+const NODE_ROOMS: [&str; 54] = [
     "surroundings",
     "config",
     "context",
     "inference",
     "credentials",
     "gateways",
+    "coordinator",
     "naming",
     "sites",
     "policy_book",

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clawmesh::operator::access::Tokens;
-use clawmesh::surfaces::{cli, http};
+use clawmesh::surfaces::{cli, coordinator, http};
 
 fn main() -> ExitCode {
     cli::main(|state_dir| {
@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Ok(Box::new(|door| {
             #[cfg(feature = "chat")]
             clawmesh::surfaces::chat::attach(&door);
+            coordinator::attach(&door);
             http::app(door, tokens)
         }))
     })

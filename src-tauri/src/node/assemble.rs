@@ -24,6 +24,7 @@ use super::context::timekeeping::{LostReadings, Steady};
 use super::context::trust::TrustBook;
 use super::context::{Context, Parts};
 use super::continuity::{Begin, Continuity, Footing, Ground, footing};
+use super::coordinator::Coordinator;
 use super::credentials::{self, Kept, Own};
 use super::frame_log::tree::Tree;
 use super::frame_log::{self, Frames, Held as HeldKeys, RecentFrames};
@@ -414,6 +415,7 @@ async fn assemble(
         ground,
     });
     let executor = Executor::new(footing, starter, key.clone(), policy);
+    let coordinator = Coordinator::new(&executor, bot_credentials.clone());
     let gateways = Gateways::new(&executor, bot_credentials.clone(), variables);
     let messages = Messages::open(mesh_models.clone(), gateways.clone()).await?;
     let drafts = Drafts::new(leading.clone(), executor.clone(), reach.clone());
@@ -443,6 +445,7 @@ async fn assemble(
         pairing,
         asking,
         gateways,
+        coordinator,
         executor,
         drafts,
         leading,

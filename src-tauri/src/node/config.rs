@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod bot;
 pub mod console;
+pub mod coordinator;
 pub mod edit;
 pub mod environment;
 pub mod keys;
@@ -148,6 +149,8 @@ pub struct RawConfig {
     pub console: Option<console::RawConsole>,
     /// `[messages]`: which agents answer other devices.
     pub messages: Option<messages::RawMessages>,
+    /// `[coordinator]`: whether it serves the API of a claw-mesh coordinator.
+    pub coordinator: Option<coordinator::RawCoordinator>,
     /// `[updates]`: where newer releases are looked for.
     pub updates: Option<updates::RawUpdates>,
     /// `[[alert]]`: readings that become an alert.
@@ -168,24 +171,15 @@ impl RawConfig {
         macro_rules! take {
             ($($field:ident),*) => { $( if flags.$field.is_some() { self.$field = flags.$field; } )* };
         }
-        take!(
-            name,
-            role,
-            mesh_name,
-            host,
-            port,
-            discovery,
-            sensor_interval_ms,
-            ping_interval_ms,
-            host_sensor,
-            mock_sensor
-        );
-        take!(mock_actuator, mock_pace, demo);
+        take!(name, role, mesh_name, host, port, discovery);
+        take!(sensor_interval_ms, ping_interval_ms, host_sensor);
+        take!(mock_sensor, mock_actuator, mock_pace, demo);
         self.peers.extend(flags.peers);
         self.capabilities.extend(flags.capabilities);
         models::overlay(&mut self.model, flags.model);
         bot::RawBot::overlay(&mut self.telegram, flags.telegram);
         bot::RawBot::overlay(&mut self.slack, flags.slack);
+        coordinator::RawCoordinator::overlay(&mut self.coordinator, flags.coordinator);
         self
     }
 
@@ -280,6 +274,7 @@ impl RawConfig {
             notify: notify::resolve(self.notify, self.console.is_some())?,
             console: console::resolve(self.console)?,
             shared_agents: messages::resolve(self.messages)?,
+            coordinator: coordinator::resolve(self.coordinator),
             updates: updates::resolve(self.updates)?,
             alerts: alerts::resolve(self.alert, &self.alerts)?,
             fixed: self.fixed,
@@ -345,6 +340,8 @@ pub struct Config {
     pub code_display: Option<PathBuf>,
     /// Where newer releases are looked for, if anywhere.
     pub updates: Option<Releases>,
+    /// The claw-mesh coordinator that it serves, if it does.
+    pub coordinator: Option<coordinator::CoordinatorConfig>,
     /// The agents that other devices may ask.
     pub shared_agents: messages::SharedAgents,
     /// What becomes an alert.

@@ -7,6 +7,7 @@ use super::alerts::Alerts;
 use super::answering::Answering;
 use super::authority::Authority;
 use super::channels::Channels;
+use super::coordinator::Coordinator;
 use super::credentials::Kept;
 use super::discovery::Nearby;
 use super::gateways::Gateways;
@@ -49,6 +50,8 @@ pub struct Inner {
     pub reach: Arc<dyn Reach>,
     /// The gateways of agents.
     pub gateways: Gateways,
+    /// The agents of claw-mesh that have joined.
+    pub coordinator: Coordinator,
     /// Who is on the LAN.
     pub nearby: Arc<Nearby>,
     /// How its sensors are.

@@ -14,6 +14,7 @@ pub mod config;
 mod console;
 pub mod context;
 pub mod continuity;
+pub mod coordinator;
 pub mod credentials;
 pub mod discovery;
 pub mod ending;

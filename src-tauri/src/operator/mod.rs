@@ -10,6 +10,7 @@ mod attach;
 pub mod audit_export;
 pub mod channels;
 pub mod commands;
+pub mod coordinator;
 pub mod device_check;
 #[cfg(test)]
 mod device_tests;

@@ -4,6 +4,7 @@
 #[cfg(feature = "chat")]
 pub mod chat;
 pub mod cli;
+pub mod coordinator;
 #[cfg(feature = "desktop")]
 pub mod desktop;
 pub mod http;

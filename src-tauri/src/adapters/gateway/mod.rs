@@ -3,6 +3,7 @@
 //! reads an instruction out of it. What a person has allowed is not known here.
 
 mod found;
+pub mod joined;
 pub mod openclaw;
 mod repeater;
 
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::domain::base::limits::GATEWAY_WORD_MAX_BYTES;
+use crate::domain::base::text::is_direction_mark;
 
 pub use self::found::{Found, at_home};
 pub use self::repeater::{Repeater, Said};
@@ -46,6 +48,12 @@ pub struct Before {
 pub fn is_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
     (1..=GATEWAY_WORD_MAX_BYTES).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// A text without what does not show, its lines and tabs as they are.
+fn clean(text: &str) -> String {
+    let fits = |c: &char| matches!(c, '\n' | '\t') || !c.is_control() && !is_direction_mark(*c);
+    text.chars().filter(fits).collect()
 }
 
 impl Ask {

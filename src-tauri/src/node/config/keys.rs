@@ -40,7 +40,7 @@ pub fn lists() -> [&'static str; 8] {
 }
 
 /// The tables of the file that are no lists.
-pub fn tables() -> [&'static str; 9] {
+pub fn tables() -> [&'static str; 10] {
     [
         "store",
         "inference",
@@ -50,6 +50,7 @@ pub fn tables() -> [&'static str; 9] {
         "console",
         "alerts",
         "messages",
+        "coordinator",
         "updates",
     ]
 }

@@ -109,6 +109,10 @@ fn flag(key: &str, flags: &RawConfig) -> Option<Value> {
     let list = |all: &[String]| (!all.is_empty()).then(|| json!(all));
     match key {
         "name" => flags.name.as_ref().map(|v| json!(v)),
+        "coordinator.listen" => {
+            let listen = flags.coordinator.as_ref()?.listen;
+            listen.map(|v| json!(v))
+        }
         "role" => flags.role.as_ref().map(|v| json!(v)),
         "mesh_name" => flags.mesh_name.as_ref().map(|v| json!(v)),
         "host" => flags.host.map(|v| json!(v.to_string())),
@@ -153,6 +157,7 @@ fn usual(key: &str, config: &Config) -> Value {
         "slack.api" => json!(super::bot::api(ChannelKind::Slack)),
         "console.listen" => json!(super::console::LISTEN),
         "console.scope" => json!("operate"),
+        "coordinator.allow_private" | "coordinator.open_reading" => json!(false),
         "alerts.peer_lost" | "alerts.proposal_waits" => json!("5m"),
         "sensor_interval_ms" => json!(config.sensor_interval_ms),
         "ping_interval_ms" => json!(config.ping_interval_ms),
@@ -248,6 +253,7 @@ mod tests {
             "slack.ca",
             "telegram.ca",
             "messages.share_agents",
+            "coordinator.listen",
             "updates.ca",
             "updates.from",
             "updates.key",

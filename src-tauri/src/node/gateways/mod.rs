@@ -26,6 +26,9 @@ use crate::adapters::paths::StateDir;
 use crate::domain::base::limits::{GATEWAY_URL_MAX_BYTES, GATEWAYS_MAX};
 use crate::domain::base::{AuditKind, Code, Refusal};
 
+/// The name of the gateway whose agents are those of claw-mesh that have joined this node.
+pub const JOINED: &str = "claw-mesh";
+
 /// A gateway to add.
 pub struct Added {
     /// Its address; absent for the one that OpenClaw of this user and machine is configured for.

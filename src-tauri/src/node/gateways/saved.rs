@@ -84,6 +84,10 @@ pub(super) fn id_of(name: &str, all: &[Saved]) -> String {
 /// Refuses a name that another gateway has, as its name or its id.
 pub(super) fn is_free(name: &str, but: Option<&str>, all: &[Saved]) -> Result<(), Refusal> {
     let folded = crate::domain::base::text::folded(name);
+    if folded == super::JOINED {
+        let why = format!("{name} names the agents of claw-mesh that have joined this node");
+        return Err(Refusal::new(Code::Conflict, why));
+    }
     let others = all.iter().filter(|one| Some(one.id.as_str()) != but);
     let mut same = others
         .filter(|one| crate::domain::base::text::folded(&one.name) == folded || one.id == folded);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateways;
+use super::{Gateways, JOINED};
 use crate::adapters::gateway::{Seen, State};
 use crate::domain::base::limits::GATEWAY_LOST_MS;
 use crate::node::context::alarms::AlarmKind;
@@ -73,6 +73,10 @@ pub(super) async fn run(
     mut seen: watch::Receiver<Seen>,
     stop: CancellationToken,
 ) {
+    // Agents that joined are no gateway that comes and goes.
+    if id == JOINED {
+        return;
+    }
     let context = gateways.0.context.clone();
     let (mut before, told) = (State::Connecting { why: None }, PerMinute::default());
     let mut lost_at = Some(tokio::time::Instant::now());

@@ -11,6 +11,7 @@ use crate::domain::base::limits::{
     MESSAGE_ANSWER_MAX_BYTES, MODEL_OUTPUT_TOKENS, RUN_PIECES_WAITING_MAX,
 };
 use crate::domain::base::{DeviceId, Digest};
+use crate::domain::coordination::message::Message as Sent;
 use crate::domain::inference::{FailureKind, InferenceRequest, Message, Piece};
 use crate::node::inference::Wanted;
 use crate::node::mesh_models;
@@ -44,6 +45,13 @@ fn session(device: &DeviceId, said: &str) -> String {
 /// The key of a run at a gateway: the same for one message of a device, whichever node asks, and no other device can take it.
 fn key(device: &DeviceId, said: &str) -> String {
     Digest::of(&[device.as_str().as_bytes(), b"\0", said.as_bytes()]).to_hex()
+}
+
+impl Messages {
+    /// The key under which a gateway of this node has had a message.
+    pub fn key_at_gateway(&self, message: &Sent) -> String {
+        key(self.own_id(), &message.run_key())
+    }
 }
 
 /// Asks an agent of a gateway.

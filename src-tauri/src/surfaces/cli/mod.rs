@@ -14,6 +14,7 @@ mod config;
 mod consent;
 mod console;
 mod context;
+mod coordinator;
 mod credential;
 mod decide;
 mod demo;
@@ -264,6 +265,7 @@ async fn run(ctx: &Context, command: Command, app: MakeApp) -> Done {
         Command::Console(args) => console::run(ctx, &args).await,
         #[cfg(feature = "tui")]
         Command::Tui => Box::pin(tui::run(ctx)).await,
+        Command::Coordinator(command) => coordinator::run(ctx, &command),
         Command::Gateway(command) => Box::pin(gateway::run(ctx, &command)).await,
         Command::Mcp { command, client } => {
             Box::pin(mcp::run(ctx, command.as_ref(), &client)).await

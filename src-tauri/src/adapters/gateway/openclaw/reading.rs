@@ -5,17 +5,11 @@ use serde_json::Value;
 use super::super::Agent;
 use crate::adapters::gateway::is_name;
 use crate::domain::base::limits::{GATEWAY_AGENTS_MAX, GATEWAY_WORDS_MAX_CHARS};
-use crate::domain::base::text::{is_direction_mark, seen};
+use crate::domain::base::text::seen;
 
 /// Words of the gateway, in a line.
 pub(super) fn said(text: &str) -> String {
     seen(text, GATEWAY_WORDS_MAX_CHARS)
-}
-
-/// A text without what does not show, its lines and tabs as they are.
-pub(super) fn clean(text: &str) -> String {
-    let fits = |c: &char| matches!(c, '\n' | '\t') || !c.is_control() && !is_direction_mark(*c);
-    text.chars().filter(fits).collect()
 }
 
 /// The agents that are listed.

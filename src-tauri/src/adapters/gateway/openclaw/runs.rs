@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::super::AskError;
-use super::reading::clean;
+use super::super::clean;
 use crate::domain::base::limits::GATEWAY_ANSWER_MAX_BYTES;
 
 #[derive(Debug, Default)]

@@ -53,3 +53,28 @@ pub const GATEWAY_REFUSED_MS: u64 = 30_000;
 pub const GATEWAY_LOST_MS: u64 = 60_000;
 /// A configuration of a gateway's program that is read for its address, in bytes.
 pub const GATEWAY_FILE_MAX_BYTES: u64 = 1_048_576;
+
+/// Agents of claw-mesh that are known at once.
+pub const JOINED_MAX: usize = 256;
+/// Bytes of the body of a request to the coordinator of claw-mesh.
+pub const COORDINATOR_BODY_MAX_BYTES: usize = 1_048_576;
+/// Bytes of the name of such an agent, and of each word of what it says that it can do.
+pub const JOINED_WORD_MAX_BYTES: usize = 128;
+/// Tags, and skills, of one.
+pub const JOINED_WORDS_MAX: usize = 64;
+/// Bytes of the answer of one, as JSON.
+pub const JOINED_ANSWER_MAX_BYTES: usize = 1_048_576;
+/// Messages that one works on at once.
+pub const JOINED_RUNS_MAX: u32 = 16;
+/// How long a connection to one may take, in milliseconds.
+pub const JOINED_CONNECT_MS: u64 = 3_000;
+/// How long it may take to say that it is well, in milliseconds.
+pub const JOINED_PROBE_MS: u64 = 3_000;
+/// How often each is looked at, in milliseconds.
+pub const JOINED_LOOK_MS: u64 = 2_000;
+/// For how long one may be silent before it counts as offline, in milliseconds.
+pub const JOINED_SILENT_MS: u64 = 30_000;
+/// How long a message to one may take, in milliseconds.
+pub const JOINED_MESSAGE_MS: u64 = 180_000;
+/// Messages through the coordinator whose sender waits at once.
+pub const COORDINATOR_WAITING_MAX: usize = 64;

@@ -4,6 +4,7 @@ mod alerts;
 mod approvals;
 mod channels;
 mod config;
+mod coordinator;
 mod gateways;
 mod mcp;
 mod messages;
@@ -14,6 +15,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +25,7 @@ pub(super) use self::alerts::*;
 pub(super) use self::approvals::*;
 pub(super) use self::channels::*;
 pub(super) use self::config::*;
+pub(super) use self::coordinator::*;
 pub(super) use self::gateways::*;
 pub(super) use self::mcp::*;
 pub(super) use self::messages::*;
@@ -35,6 +38,7 @@ use super::format::{parse_pair, said};
 use crate::adapters::transport::ListenAddress;
 use crate::node::RawConfig;
 use crate::node::config::bot::RawBot;
+use crate::node::config::coordinator::RawCoordinator;
 use crate::node::config::models::{RawModel, of_flags};
 use crate::operator::access::Scope;
 
@@ -222,6 +226,9 @@ pub(super) enum Command {
     /// OpenClaw gateways that this node is connected to, with their agents
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// The claw-mesh coordinator that this node serves
+    #[command(subcommand)]
+    Coordinator(CoordinatorCommand),
     /// Send a message to an agent of the mesh and print the answer; it is text and moves nothing
     Send(SendArgs),
     /// Messages to agents: where each stands, the answers, and those that were not answered
@@ -326,6 +333,9 @@ pub(super) struct StartArgs {
     /// The server of that model, where it speaks as OpenAI's does, for example http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL", requires = "model")]
     pub model_url: Option<String>,
+    /// Serve the API of a claw-mesh coordinator, here or on 127.0.0.1:9180
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9180")]
+    pub coordinator: Option<SocketAddr>,
     /// Run the Telegram bot whose token is the credential channel/telegram
     #[arg(long)]
     pub telegram: bool,
@@ -364,6 +374,7 @@ impl StartArgs {
             model: self.model().into_iter().collect(),
             telegram: RawBot::of_flag(self.telegram),
             slack: RawBot::of_flag(self.slack),
+            coordinator: RawCoordinator::of_flag(self.coordinator),
             ..RawConfig::default()
         }
     }
