@@ -135,7 +135,7 @@ pub struct Seen {
     pub agents: Vec<Agent>,
     /// How many sessions it has.
     pub sessions: Option<u64>,
-    /// Names the run of its program that was heard last: what it started again has forgotten the keys of questions.
+    /// Names the process that was heard last: a gateway that was started again has another one, and has forgotten the keys of questions.
     pub process: Option<String>,
 }
 
